@@ -1,0 +1,1 @@
+"""The engine package; see its platform module."""

@@ -1,0 +1,1 @@
+"""A task worker that you can read."""

@@ -1,0 +1,38 @@
+"""ArtifactStore: where artifacts and logs are kept."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from taskrunner.model import Artifact, RunKey
+
+LOG_NAME = "log"
+"""The reserved name of a run's log; `list` leaves it out."""
+
+
+class ArtifactStore(ABC):
+    """Keeps files under a run's key, so that a stale run can never overwrite what a later one has made.
+
+    Names are `/`-separated relative paths; a name with an empty part, `.` or `..` is refused with ValueError.
+    Every method may raise Unavailable, and TaskFailedInternally when the store refuses (full, no permission).
+    """
+
+    @abstractmethod
+    async def put(self, run: RunKey, name: str, body: AsyncIterator[bytes], *, content_type: str = "") -> Artifact:
+        """Streams a file in. It is listed once it is whole; putting the same name again replaces it. `content_type` is
+        guessed from the name when empty.
+        """
+
+    @abstractmethod
+    async def put_log(self, run: RunKey, spool: Path) -> None:
+        """Keeps the finished log, which is this file, under LOG_NAME."""
+
+    @abstractmethod
+    def get(self, run: RunKey, name: str, *, offset: int = 0) -> AsyncIterator[bytes]:
+        """Streams a file out, from a byte offset. Raises FileNotFoundError."""
+
+    @abstractmethod
+    async def list(self, run: RunKey) -> list[Artifact]:
+        """All artifacts of a run by name; none when the run is unknown."""

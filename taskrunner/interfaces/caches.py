@@ -1,0 +1,55 @@
+"""CacheFolder and Caches: folders that outlive a run, and who may use them when."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+
+class CacheFolder(ABC):
+    """One folder on disk, of the kind that a platform can attach."""
+
+    name: str
+    path: Path
+
+    @abstractmethod
+    def archive(self) -> AsyncIterator[bytes]:
+        """The contents as a tar stream."""
+
+    @abstractmethod
+    async def size(self) -> int:
+        """Bytes on disk."""
+
+    @abstractmethod
+    async def delete(self) -> None:
+        """Removes it. Cannot fail: what it could not remove, it logs."""
+
+
+class Lease(ABC):
+    """The right to use one cache folder. Ends in exactly one of two ways; a second call does nothing."""
+
+    folder: CacheFolder
+
+    @abstractmethod
+    async def commit(self) -> None:
+        """Gives it back as it is now: only after a clean end, since a killed run may have left a lock or half a file."""
+
+    @abstractmethod
+    async def discard(self) -> None:
+        """Throws the folder away once nobody uses it any more; the next run gets an empty one."""
+
+
+class Caches(ABC):
+    """All caches of a worker's home, shared by every worker on it. Names are `[A-Za-z0-9._-]{1,128}`."""
+
+    @abstractmethod
+    async def exclusive(self, name: str) -> Lease:
+        """A folder that nobody else uses meanwhile: the most recently used free copy of that name, or a new empty one.
+
+        Raises: MalformedPayload (a bad name), TaskFailedInternally (the disk).
+        """
+
+    @abstractmethod
+    async def shared(self, name: str) -> Lease:
+        """A folder that others may read at the same time; nobody writes. Same errors as `exclusive`."""

@@ -1,0 +1,66 @@
+"""Engine: the execution of one run, before it has started.
+
+Each step consumes the object before it, and hands over or releases what it held: whoever holds an Engine either starts
+or discards it; whoever holds an Execution waits for it, kills or aborts it; whoever holds Results disposes of them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+from taskrunner.errors import NotSupported
+from taskrunner.interfaces.caches import CacheFolder
+from taskrunner.interfaces.execution import Execution
+
+
+class Engine(ABC):
+    """Prepares one run. Made by `Platform.new_engine`; used by one coroutine.
+
+    Any of these coroutines may be cancelled: it then undoes what it had begun, and `discard` is called next. After
+    `start` has returned, and after `discard`, nothing may be called any more.
+    """
+
+    @abstractmethod
+    async def load(self, payload: object) -> None:
+        """Gets everything that the run needs: source, image, tools. `payload` is an instance of `Platform.payload`.
+        Called once, first. This is where time is spent; it says in the log what it does, and reports progress.
+
+        Raises: MalformedPayload, TaskFailed, TaskFailedInternally, Unavailable, WorkerBroken.
+        """
+
+    async def attach_cache(self, folder: CacheFolder, target: str, *, read_only: bool = False) -> None:
+        """Shows the run a cache folder at `target`. The folder stays the caller's, who gives it back after `discard` or
+        after the results are disposed of. After `load`, before `start`; once for each target.
+
+        Raises: MalformedPayload (a bad target), NotSupported.
+        """
+        raise NotSupported("caches")
+
+    async def attach_proxy(self, name: str, handler: object) -> None:
+        """Lets the run reach an HTTP handler of the worker's under a host name. After `load`, before `start`.
+
+        Raises: NotSupported.
+        """
+        raise NotSupported("proxies")
+
+    async def attach_service(self, image: str, command: Sequence[str], env: Mapping[str, str]) -> None:
+        """Starts a service that only this run can reach. After `load`, before `start`.
+
+        Raises: NotSupported, TaskFailed, Unavailable.
+        """
+        raise NotSupported("services")
+
+    @abstractmethod
+    async def start(self, env: Mapping[str, str], *, stdin: bool = False) -> Execution:
+        """Starts what the payload says, with these environment variables (secrets are among them). With `stdin`, the
+        standard input stays open and is the execution's `stdin`; without, it is what the payload says, or empty.
+
+        Consumes the engine when it returns. When it raises, the engine is still held, and is discarded.
+        Raises: MalformedPayload, NotSupported, TaskFailed, TaskFailedInternally, Unavailable.
+        """
+
+    @abstractmethod
+    async def discard(self) -> None:
+        """Releases everything, nothing having run. May be called again. Raises TaskFailedInternally with a line for each
+        thing that it could not remove."""

@@ -1,0 +1,124 @@
+"""Platform: what this machine offers to run tasks with.
+
+A platform is found by its entry point (group `taskrunner.platforms`), which names a subclass of `Platform`. The worker
+opens it at the first task that asks for it, once, and disposes of it at the end::
+
+    Platform --new_engine--> Engine --start--> Execution --wait--> Results
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar, Self
+
+import attrs
+
+from taskrunner.errors import NotSupported
+from taskrunner.interfaces.caches import CacheFolder, Caches
+from taskrunner.interfaces.engine import Engine
+from taskrunner.interfaces.execution import Execution
+from taskrunner.interfaces.log import Log
+from taskrunner.model import Health, Progress, RunKey, Secret, Task
+
+HEALTHY = Health(fit=True)
+
+
+@attrs.frozen
+class PlatformContext:
+    """What the worker tells a platform about itself."""
+
+    worker_id: str
+    """Unique among all workers that ever lived; goes into every label."""
+    home: Path
+    """The worker's home folder. A platform keeps what must outlive it below `home/<its name>`."""
+    reveal: Callable[[Secret], str]
+    """Gives the value of a secret. Raises MalformedPayload when the configuration has none of that name."""
+
+
+@attrs.frozen
+class RunContext:
+    """What an engine is told about its one run."""
+
+    task: Task
+    run: RunKey
+    folder: Path
+    """A fresh empty folder that is the run's alone; the worker removes it after the engine is done with it."""
+    log: Log
+    caches: Caches
+    reveal: Callable[[Secret], str]
+    """Gives the value of a secret, and masks it in the run's log from then on. Raises MalformedPayload for a name that
+    the worker's configuration does not have."""
+    progress: Callable[[Progress], None]
+    """Tells how far a step is. May be called from any thread, as often as wished; never blocks, never raises."""
+
+
+class Platform(ABC):
+    """Makes engines, and finds again what a worker that died has left.
+
+    All methods are called from the worker's event loop, `new_engine` for several runs at the same time. A subclass that
+    needs blocking libraries runs them in threads, each call with a time limit.
+    """
+
+    name: ClassVar[str]
+    """What a task calls it: `platform = "process"`."""
+    payload: ClassVar[type]
+    """The attrs class of what a task tells this platform, beside the common fields. Decoded strictly."""
+    options: ClassVar[type]
+    """The attrs class of its section in the worker's configuration, which has the platform's name."""
+
+    @classmethod
+    @abstractmethod
+    async def open(cls, options: object, context: PlatformContext) -> Self:
+        """Connects to whatever does the work. `options` is an instance of the class's `options`.
+
+        Raises: ConfigError, Unavailable (the worker hands the run back, and asks again for the next).
+        """
+
+    def check(self, payload: object) -> None:
+        """Judges what the decoder cannot: fields that need or exclude each other. Pure; called before `new_engine`.
+
+        Raises: MalformedPayload with every complaint.
+        """
+
+    @abstractmethod
+    async def new_engine(self, context: RunContext) -> Engine:
+        """An engine for one run, not started, that has taken nothing yet but memory.
+
+        Raises: Unavailable, WorkerBroken.
+        """
+
+    def new_cache_folder(self, name: str, path: Path) -> CacheFolder:
+        """A cache that this platform's engines can attach, kept at `path`, a folder that exists and is empty.
+
+        Raises: NotSupported.
+        """
+        raise NotSupported(f"the {self.name} platform has no caches")
+
+    async def recover(self, handle: str) -> Execution:
+        """Finds the execution again whose `handle` a worker wrote down before it died.
+
+        Raises: NotSupported, TaskFailed (`lost`: it is gone), Unavailable.
+        """
+        raise NotSupported(f"the {self.name} platform cannot take over what another worker started")
+
+    async def health(self) -> Health:
+        """Whether this platform can take a run now. Called before each claim, so it answers from what it knows within
+        milliseconds, and refreshes that in the background. Raises nothing."""
+        return HEALTHY
+
+    async def clean_up_after(self, worker_id: str) -> list[str]:
+        """Ends and removes whatever a worker that is dead has left: processes, containers, networks, images, folders.
+        May be called again for the same worker; a second call finds nothing.
+
+        Returns one line for each thing that was found, and says of each that could not be removed.
+        Raises: Unavailable.
+        """
+        return []
+
+    async def dispose(self) -> None:
+        """Lets go of everything. No engine of it is alive. Called once; raises nothing."""
+
+
+__all__ = ["HEALTHY", "Platform", "PlatformContext", "RunContext"]

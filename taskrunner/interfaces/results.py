@@ -1,0 +1,71 @@
+"""Results: what a run has left behind, after its end."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable
+
+import attrs
+
+from taskrunner.errors import NotSupported
+from taskrunner.model import Document
+
+READ_SIZE = 1 << 18
+"""Bytes at a time when a file is streamed: large enough that the cost of a step does not show."""
+
+
+@attrs.frozen
+class Entry:
+    """A regular file among the results."""
+
+    name: str
+    """Its path with `/`, relative to the folder that was asked for; for a single file, its last part."""
+    size: int
+    """Bytes, as of now."""
+    read: Callable[[], AsyncIterator[bytes]]
+    """Streams the contents. Valid until the results are disposed of, or the next entry is asked for."""
+
+
+class Results(ABC):
+    """Everything about a run that has ended, until `dispose`."""
+
+    exit_code: int
+    """The command's; 128 plus the signal's number when a signal ended it. A build has 0 or 1."""
+    reason: str = ""
+    """A short stable word when it did not succeed and the exit code does not say why: `build-failed`."""
+    message: str = ""
+    """The same for people: which step, why, and what to do."""
+
+    @abstractmethod
+    async def archive_file(self, path: str) -> Entry:
+        """One file. Links that lead out of the run's folder are not followed.
+
+        Raises: FileNotFoundError, IsADirectoryError, PermissionError (a link that leaves), TaskFailedInternally.
+        """
+
+    @abstractmethod
+    def archive_folder(self, path: str) -> AsyncIterator[Entry]:
+        """All regular files below a folder, in the order of their names; a link that leaves the run's folder is left out
+        and named in the log.
+
+        Raises: FileNotFoundError, NotADirectoryError, PermissionError (a link that leaves), TaskFailedInternally.
+        """
+
+    def archive(self) -> AsyncIterator[bytes]:
+        """Everything as one tar stream. Raises NotSupported."""
+        raise NotSupported("an archive of everything")
+
+    async def deliver(self) -> Document:
+        """Hands over what the engine itself must deliver: pushes the image. Returns what it made as JSON values, for the
+        run's `result`. Called after a success only, and once; by default there is nothing.
+
+        Raises: TaskFailed, TaskFailedInternally, Unavailable.
+        """
+        return {}
+
+    @abstractmethod
+    async def dispose(self) -> None:
+        """Removes everything that the run has left. May be called again.
+
+        Raises: TaskFailedInternally with a line for each thing that could not be removed.
+        """
