@@ -1,0 +1,88 @@
+"""What both machines share: a flat chart that refuses what it does not know, and says each move as a value.
+
+Rule 1: a machine is pure. It has no clock, does no I/O, starts no thread and awaits nothing.
+Rule 2: the declaration is the truth. What is not declared is refused with an error that names machine, state and event.
+Rule 3: events come in by `take`, and by nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+import attrs
+from statemachine import State, StateChart
+from statemachine.exceptions import TransitionNotAllowed
+from statemachine.transition_list import TransitionList
+
+from taskrunner.errors import Bug
+
+M = TypeVar("M")
+
+
+class Refused(Bug):
+    """A machine was told something that cannot happen in its state."""
+
+    def __init__(self, machine: str, state: str, event: str) -> None:
+        super().__init__(f"the {machine} machine cannot take {event!r} while {state}")
+        self.machine, self.state, self.event = machine, state, event
+
+
+@attrs.frozen
+class Signal:
+    """An event and what is known about it: what the work of a state ends with, or what comes from outside."""
+
+    event: StrEnum
+    data: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Move:
+    """What an event did."""
+
+    source: str
+    event: str
+    target: str
+
+    @property
+    def moved(self) -> bool:
+        return self.source != self.target
+
+
+class Chart(StateChart[M], Generic[M]):
+    """The base of both machines.
+
+    python-statemachine's defaults swallow errors and unknown events; here all of them come out.
+    """
+
+    allow_event_without_transition = False
+    atomic_configuration_update = True
+    catch_errors_as_events = False
+    enable_self_transition_entries = False
+
+    kind = "machine"
+    """The machine's name in errors and pages."""
+
+    @property
+    def at(self) -> str:
+        """The state's name."""
+        return str(self.current_state_value)
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.is_terminated)
+
+    def take(self, signal: Signal) -> Move:
+        """Takes one event. Raises Refused, and changes nothing, when this state does not know it."""
+        before = self.at
+        try:
+            self.send(str(signal.event), **signal.data)
+        except TransitionNotAllowed as refused:
+            raise Refused(self.kind, before, str(signal.event)) from refused
+        return Move(before, str(signal.event), self.at)
+
+
+def stay(*states: State, on: str | None = None) -> TransitionList:
+    """In these states the event is known, and moves nothing."""
+    return TransitionList(t for state in states for t in state.to(state, internal=True, on=on))

@@ -1,0 +1,188 @@
+"""The life of one run.
+
+Theory of operation. A run moves forward only::
+
+    claimed → loading → running → uploading → cleanup → resolved
+
+The work of each state ends with an event of its own (`begin`, `loaded`, `exited`, `uploaded`, `cleaned`, or `failed`);
+`reported` says that the queue has taken the resolution. The others come from outside, at any time, in any state. Five rules decide everything:
+
+1. Every move is forward, so every run ends; `fatal` moves in every state.
+2. The first cause decides the resolution. `completed` is no cause until it has been reported: until then, whatever goes
+   wrong replaces it.
+3. A lost claim beats every cause: nothing is reported, nothing is uploaded, caches are discarded. A cancellation is the
+   queue's own doing, and counts as such a loss.
+4. Every run whose claim is still ours goes through `uploading`, where its resolution is reported.
+5. What a run made is kept when it was stopped for its time or by a fault (`timeout`, `deadline`, `fatal` while
+   running), and thrown away when it was taken from us or handed back.
+
+Two events have a name of their own although they look alike: `timeout` (the run took longer than its `max_run_time`)
+ends as failed, which is the task's own doing; `deadline` (a time of day) ends as an exception, since nobody wants the
+result any more.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import attrs
+from statemachine import State
+
+from taskrunner.machines.chart import Chart, stay
+from taskrunner.model import COMPLETED, Resolution, exception, failed
+
+
+class TaskState(StrEnum):
+    CLAIMED = "claimed"
+    LOADING = "loading"
+    RUNNING = "running"
+    UPLOADING = "uploading"
+    CLEANUP = "cleanup"
+    RESOLVED = "resolved"
+
+
+class TaskEvent(StrEnum):
+    BEGIN = "begin"
+    LOADED = "loaded"
+    EXITED = "exited"
+    FAILED = "failed"
+    REPORTED = "reported"
+    UPLOADED = "uploaded"
+    CLEANED = "cleaned"
+
+    CANCEL = "cancel"
+    RECLAIM_FAILED = "reclaim_failed"
+    SHUTDOWN = "shutdown"
+    TIMEOUT = "timeout"
+    DEADLINE = "deadline"
+    MALFORMED = "malformed"
+    REJECT = "reject"
+    FATAL = "fatal"
+
+
+@attrs.define
+class Attempt:
+    """What a run is known to be, beside its state."""
+
+    state: str | None = None
+    retry_on: frozenset[int] = frozenset()
+    """Exit codes after which the task is tried again."""
+    resolution: Resolution | None = None
+    lost: bool = False
+    """The claim is not ours any more."""
+    reported: bool = False
+    """The queue has taken the resolution, which cannot change any more."""
+    hand_back: float | None = None
+    """Seconds after which another worker may have the run, when it was rejected."""
+    keeps: bool = False
+    """Whether what the run made is kept, though it did not come to its own end."""
+
+    def end(self, resolution: Resolution) -> None:
+        if self.resolution is None or (self.resolution.kind == "completed" and not self.reported):
+            self.resolution = resolution
+
+    def lose(self, resolution: Resolution) -> None:
+        if not self.reported and not self.lost:
+            self.lost, self.resolution, self.keeps = True, resolution, False
+
+    # ---- actions, by the name that the chart gives them ----
+
+    def exits(self, code: int, reason: str = "", message: str = "") -> None:
+        if code == 0:
+            self.end(COMPLETED)
+        elif code in self.retry_on:
+            self.end(exception("intermittent-task", f"exit code {code} is one that this task asks to be retried on"))
+        else:
+            self.end(failed(reason or "exit-code", message or f"the command ended with exit code {code}"))
+
+    def fails(self, resolution: Resolution) -> None:
+        self.end(resolution)
+
+    def reports(self) -> None:
+        self.reported = True
+
+    def is_canceled(self, message: str = "") -> None:
+        self.lose(exception("canceled", message or "the task was cancelled"))
+
+    def loses_claim(self, why: str) -> None:
+        self.lose(exception("claim-expired", f"the claim was lost ({why}): another worker may have the task now"))
+
+    def is_evicted(self, message: str = "") -> None:
+        self.end(exception("worker-shutdown", message or "the worker had to stop before the run was done"))
+
+    def times_out(self, message: str) -> None:
+        self.end(failed("max-run-time", message))
+
+    def times_out_running(self, message: str) -> None:
+        self.keeps = True
+        self.times_out(message)
+
+    def passes_deadline(self, message: str) -> None:
+        self.end(exception("deadline-exceeded", message))
+
+    def passes_deadline_running(self, message: str) -> None:
+        self.keeps = True
+        self.passes_deadline(message)
+
+    def is_malformed(self, message: str) -> None:
+        self.end(exception("malformed-payload", message))
+
+    def is_rejected(self, delay: float, message: str) -> None:
+        self.end(exception("resource-unavailable", message))
+        self.hand_back = delay
+
+    def breaks(self, message: str) -> None:
+        self.end(exception("internal-error", message))
+
+    def breaks_running(self, message: str) -> None:
+        self.keeps = True
+        self.breaks(message)
+
+
+class TaskMachine(Chart[Attempt]):
+    """The machine of one run; its model is an Attempt."""
+
+    kind = "task"
+
+    claimed = State(initial=True)
+    loading = State()
+    running = State()
+    uploading = State()
+    cleanup = State()
+    resolved = State(final=True)
+
+    # What the work of a state ends with.
+    begin = claimed.to(loading)
+    loaded = loading.to(running)
+    exited = running.to(uploading, on="exits")
+    failed = uploading.from_(claimed, loading, running, on="fails") | stay(uploading, on="fails")
+    reported = stay(uploading, cleanup, on="reports")
+    uploaded = uploading.to(cleanup)
+    cleaned = cleanup.to(resolved)
+
+    # What takes the claim from us.
+    cancel = cleanup.from_(claimed, loading, running, uploading, on="is_canceled") | stay(cleanup, on="is_canceled")
+    reclaim_failed = cleanup.from_(claimed, loading, running, uploading, on="loses_claim") | stay(
+        cleanup, on="loses_claim"
+    )
+
+    # What ends the run while the claim is ours.
+    shutdown = uploading.from_(claimed, loading, running, on="is_evicted") | stay(uploading, cleanup)
+    timeout = (
+        uploading.from_(loading, on="times_out")
+        | uploading.from_(running, on="times_out_running")
+        | stay(claimed, uploading, cleanup)
+    )
+    deadline = (
+        uploading.from_(claimed, loading, on="passes_deadline")
+        | uploading.from_(running, on="passes_deadline_running")
+        | stay(uploading, cleanup)
+    )
+    malformed = uploading.from_(claimed, loading, running, on="is_malformed") | stay(uploading, cleanup)
+    reject = uploading.from_(claimed, loading, running, on="is_rejected") | stay(uploading, cleanup)
+    fatal = (
+        uploading.from_(claimed, loading, on="breaks")
+        | uploading.from_(running, on="breaks_running")
+        | cleanup.from_(uploading, on="breaks")
+        | resolved.from_(cleanup, on="breaks")
+    )
