@@ -54,9 +54,13 @@ def read(chart: type[Chart[Any]]) -> Table:
         states=tuple(state.id for state in states),
         initial=next(state.id for state in states if state.initial),
         final=tuple(state.id for state in states if state.final),
-        events=tuple(str(event) for event in chart.events),
+        events=tuple(str(event) for event in _events(chart)),
         rows=tuple(_rows(states)),
     )
+
+
+def _events(chart: type[Chart[Any]]) -> Any:
+    return chart.events  # a property of the metaclass, which its type hints take for a method
 
 
 def _rows(states: tuple[Any, ...]) -> Iterator[Row]:

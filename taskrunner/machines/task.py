@@ -4,8 +4,9 @@ Theory of operation. A run moves forward only::
 
     claimed → loading → running → uploading → cleanup → resolved
 
-The work of each state ends with an event of its own (`begin`, `loaded`, `exited`, `uploaded`, `cleaned`, or `failed`);
-`reported` says that the queue has taken the resolution. The others come from outside, at any time, in any state. Five rules decide everything:
+The work of each state ends with an event of its own (`begin`, `loaded`, `exited`, `uploaded`, `cleaned`, or `failed`),
+and `reported` says that the queue has taken the resolution. The others come from outside, at any time, in any state.
+Five rules decide everything:
 
 1. Every move is forward, so every run ends; `fatal` moves in every state.
 2. The first cause decides the resolution. `completed` is no cause until it has been reported: until then, whatever goes

@@ -1,0 +1,168 @@
+"""The driver: one loop that runs the work of whichever state a machine is in.
+
+The work of a state is a coroutine; what it returns is the next event. An event from outside that moves the machine
+cancels that work, whose own `finally` undoes it, and the work of the new state starts only when the old one has
+finished undoing itself. Four races are decided here, and nowhere else:
+
+* An interrupted step is *disowned* as an object: what it still returns or raises is not an event any more. Comparing
+  states would not be enough, since A → B → A can pass in one tick.
+* A result and an interruption in the same tick: whichever reached `tell` first has moved the machine, and the other
+  meets the new state, which decides.
+* A step that takes longer than its limit, or an undoing that does, is given up, not waited for: `fatal` moves the
+  machine on, and the step is watched in the background, so that what it raises one day is still heard.
+* The driver itself cancelled: the step undoes itself first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import attrs
+
+from taskrunner.errors import Bug
+from taskrunner.machines.chart import Chart, Move, Refused, Signal
+
+Work = Callable[[], Awaitable[Signal]]
+NO_LIMIT = float("inf")
+
+
+class OverLimit(Exception):
+    """The work of a state took longer than it may. Told to `explain`, never raised at a caller."""
+
+    def __init__(self, state: str, seconds: float) -> None:
+        super().__init__(f"{state} took longer than the {seconds:g} s that it may take")
+
+
+class Stuck(Exception):
+    """The work of a state was interrupted, and did not finish undoing itself. Told to `on_stray`."""
+
+    def __init__(self, state: str, seconds: float) -> None:
+        super().__init__(f"{state} was interrupted and did not end within {seconds:g} s: something may be left behind")
+
+
+@attrs.frozen
+class Step:
+    """What is done in one state."""
+
+    work: Work
+    limit: float = NO_LIMIT
+    """Seconds until it is interrupted by force."""
+    undo: float = 60.0
+    """Seconds that it has to undo itself once it is interrupted. A minute lets a container engine under load answer."""
+
+
+@attrs.define(eq=False)
+class Driver:
+    """Drives one machine. All methods are called from one event loop."""
+
+    machine: Chart[Any]
+    steps: Mapping[str, Step]
+    """One for each state that is not final."""
+    explain: Callable[[BaseException], Signal]
+    """Which event it is when a step raises. It must be one that moves the machine, or the step is done again; it is
+    never asked about a cancellation."""
+    on_move: Callable[[Move], None] = lambda _: None
+    """Told of each event, moving or staying, before it is acted on. Must not raise."""
+    on_stray: Callable[[BaseException], None] = lambda _: None
+    """Told what a disowned step raised, since it has nobody else to tell. Must not raise."""
+    _step: asyncio.Task[Signal] | None = None
+    _moved: asyncio.Event = attrs.field(factory=asyncio.Event)
+    _given_up: set[asyncio.Task[Signal]] = attrs.field(factory=set)
+
+    def __attrs_post_init__(self) -> None:
+        states = {state.id for state in self.machine.states if not state.final}
+        if states != set(self.steps):
+            raise Bug(f"these states have no step, or are none: {', '.join(states ^ set(self.steps))}")
+
+    def tell(self, signal: Signal) -> None:
+        """Takes an event in. After the end it is too late for any, and nothing happens.
+
+        Raises: Refused, when the machine does not know it in this state.
+        """
+        if self.machine.ended:
+            return
+        move = self.machine.take(signal)
+        self.on_move(move)
+        if move.moved:
+            self._disown(move.event)
+
+    async def run(self) -> None:
+        """Runs the machine to its end. Raises only CancelledError, when it is itself cancelled."""
+        while not self.machine.ended:
+            state = self.machine.at
+            self._moved.clear()
+            step = self._step = asyncio.create_task(
+                _coroutine(self.steps[state].work), name=f"{state} of {self.machine.kind}"
+            )
+            try:
+                await self._attend(step, state)
+            except asyncio.CancelledError:
+                step.cancel("the driver is cancelled")
+                await self._undone(step, state)
+                raise
+
+    async def _attend(self, step: asyncio.Task[Signal], state: str) -> None:
+        """Waits until a step is over in one of its three ways: done, too late, or interrupted."""
+        moved = asyncio.create_task(self._moved.wait())
+        try:
+            await asyncio.wait([step, moved], timeout=_seconds(self.steps[state].limit), return_when="FIRST_COMPLETED")
+        finally:
+            moved.cancel()
+        if self._step is step and not step.done():
+            self.tell(self.explain(OverLimit(state, self.steps[state].limit)))
+        if self._step is step and step.done():
+            self._step = None
+            self._tell_outcome(self._outcome(step))
+        else:
+            await self._undone(step, state)
+
+    def _tell_outcome(self, signal: Signal) -> None:
+        try:
+            self.tell(signal)
+        except Refused as wrong_event:
+            self.tell(self.explain(wrong_event))
+
+    def _outcome(self, step: asyncio.Task[Signal]) -> Signal:
+        if step.cancelled():
+            return self.explain(Bug("the work cancelled itself"))
+        if error := step.exception():
+            return self.explain(error)
+        return step.result()
+
+    def _disown(self, event: str) -> None:
+        if self._step:
+            self._step.cancel(event)
+            self._step = None
+        self._moved.set()
+
+    async def _undone(self, step: asyncio.Task[Signal], state: str) -> None:
+        """Waits until an interrupted step has undone itself, within its limit; cancelling this gives up at once."""
+        if self._step is step:
+            self._step = None
+        try:
+            await asyncio.wait([step], timeout=self.steps[state].undo)
+        finally:
+            if step.done():
+                self._hear(step)
+            else:
+                self._give_up(step, state)
+
+    def _give_up(self, step: asyncio.Task[Signal], state: str) -> None:
+        self.on_stray(Stuck(state, self.steps[state].undo))
+        self._given_up.add(step)
+        step.add_done_callback(self._given_up.discard)
+        step.add_done_callback(self._hear)
+
+    def _hear(self, step: asyncio.Task[Signal]) -> None:
+        if not step.cancelled() and (error := step.exception()):
+            self.on_stray(error)
+
+
+async def _coroutine(work: Work) -> Signal:
+    return await work()
+
+
+def _seconds(limit: float) -> float | None:
+    return None if limit == NO_LIMIT else limit
