@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Literal
 
 import attrs
+from attrs.validators import and_, deep_iterable, deep_mapping, ge, le, matches_re
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 Document = Mapping[str, Json]
@@ -59,6 +60,27 @@ def exception(reason: str, message: str) -> Resolution:
 
 
 # ---- what is to be run ----------------------------------------------------------------------------------
+# The validators are what a decoder holds a document against, and what the JSON Schema of a task says.
+
+_TEXT = r"[^\x00-\x1f\x7f]"
+"""A character that may be printed: names and paths end up in terminals, headers and logs."""
+
+ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+"""A task's id is the name of a folder, a part of URLs and of labels."""
+
+ENV_PATTERN = r"[A-Za-z_][A-Za-z0-9_]*"
+"""Names of environment variables by POSIX (XBD 8.1), in both cases."""
+
+_NAME_PATTERN = rf"(?!(?:.*/)?\.{{0,2}}(?:/|$)){_TEXT}{{1,1024}}"
+"""A key in a store: relative, with no empty part, `.` or `..`. 1024 bytes is the longest key of S3."""
+
+_INSIDE_PATTERN = rf"(?!/)(?!(?:.*/)?\.\.(?:/|$)){_TEXT}{{1,4095}}"
+"""A relative path that does not leave its folder. 4095 is PATH_MAX without its end."""
+
+_MOUNT_PATTERN = rf"(?!(?:.*/)?\.\.(?:/|$)){_TEXT}{{1,4095}}"
+
+MAX_RUN_TIME = 7 * 24 * 3600
+"""Seconds. What runs longer than a week is a service; GitHub ends a job of its own runners after 5 days."""
 
 
 @attrs.frozen
@@ -73,13 +95,21 @@ class Secret:
 class ArtifactSpec:
     """One thing to keep of what a run made."""
 
-    name: str
+    name: str = attrs.field(
+        validator=matches_re(_NAME_PATTERN), metadata={"hint": "write a relative name without `..`: public/report.xml"}
+    )
     """What it is called in the store: `public/report.xml`. For a folder or a pattern, the prefix of what is found."""
-    path: str
+    path: str = attrs.field(
+        validator=matches_re(_INSIDE_PATTERN), metadata={"hint": "write a path inside the run's folder, without `..`"}
+    )
     """Where it is, relative to the run's folder: a file, a folder, or a pattern (`build/**/*.whl`)."""
     optional: bool = False
     """Whether the run may succeed without it."""
-    content_type: str = ""
+    content_type: str = attrs.field(
+        default="",
+        validator=matches_re(r"(?:[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(?:;[ -~]*)?)?"),
+        metadata={"hint": "write a media type such as text/plain, or leave it out"},
+    )
     """Media type; guessed from the name when empty."""
 
 
@@ -87,19 +117,24 @@ class ArtifactSpec:
 class CacheSpec:
     """A folder that outlives the run."""
 
-    name: str
-    path: str
+    name: str = attrs.field(
+        validator=matches_re(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"),
+        metadata={"hint": "use up to 128 letters, digits, `.`, `_` and `-`, and begin with none of `.` and `-`"},
+    )
+    """Runs that name the same cache share it, one after the other."""
+    path: str = attrs.field(validator=matches_re(_MOUNT_PATTERN), metadata={"hint": "write a path without `..`"})
     """Where the run sees it, relative to its folder, or absolute in a container."""
     read_only: bool = False
+    """Whether the run may only read it; several runs can then use it at the same time."""
 
 
 @attrs.frozen
 class OnExitStatus:
     """What certain exit statuses mean besides success and failure."""
 
-    retry: tuple[int, ...] = ()
-    """Try again: the run is an exception, `intermittent-task`."""
-    purge_caches: tuple[int, ...] = ()
+    retry: tuple[int, ...] = attrs.field(default=(), validator=deep_iterable(and_(ge(1), le(255))))
+    """Try again: the run is an exception, `intermittent-task`. 0 is a success, which nothing tries again."""
+    purge_caches: tuple[int, ...] = attrs.field(default=(), validator=deep_iterable(and_(ge(0), le(255))))
     """Throw away the caches that this run used."""
 
 
@@ -107,23 +142,47 @@ class OnExitStatus:
 class Task:
     """What somebody wants run. Immutable; what the platform is told stands in a payload of the platform's own class."""
 
-    id: str
+    id: str = attrs.field(
+        validator=matches_re(ID_PATTERN),
+        metadata={"hint": "use up to 100 letters, digits, `.`, `_` and `-`, and begin with a letter or a digit"},
+    )
+    """Unique in its queue. Made up by whoever submits the task when it is absent."""
     platform: str
-    name: str = ""
-    env: Mapping[str, str] = attrs.field(factory=dict)
-    max_run_time: int = 3600
+    """What runs it: the name of a platform that the worker has."""
+    name: str = attrs.field(
+        default="",
+        validator=matches_re(rf"{_TEXT}{{0,200}}"),
+        metadata={"hint": "use up to 200 characters in one line"},
+    )
+    """What people call it; need not be unique."""
+    env: Mapping[str, str] = attrs.field(
+        factory=dict,
+        validator=deep_mapping(matches_re(ENV_PATTERN), matches_re(r"[^\x00]*")),
+        metadata={"hint": "a name has letters, digits and `_`, and begins with no digit; a value has no NUL"},
+    )
+    """Environment variables, on top of what the platform gives every run."""
+    max_run_time: int = attrs.field(default=3600, validator=[ge(1), le(MAX_RUN_TIME)])
     """Seconds from the begin of loading to the end of running; then the run is failed, `max-run-time`."""
-    retries: int = 5
-    """How often a run that was lost through no fault of its own is tried again."""
-    priority: int = 0
+    retries: int = attrs.field(default=5, validator=[ge(0), le(49)])
+    """How often a run that was lost through no fault of its own is tried again. 49 is Taskcluster's limit."""
+    priority: int = attrs.field(default=0, validator=[ge(-100), le(100)])
     """Higher goes first."""
     deadline: datetime | None = None
     """A time of day (UTC) after which nobody wants the result."""
+    not_before: datetime | None = None
+    """A time of day (UTC) before which the queue does not hand it out."""
     artifacts: tuple[ArtifactSpec, ...] = ()
+    """What to keep of what the run made."""
     caches: tuple[CacheSpec, ...] = ()
-    secrets: Mapping[str, Secret] = attrs.field(factory=dict)
+    """Folders that outlive the run."""
+    secrets: Mapping[str, Secret] = attrs.field(
+        factory=dict,
+        validator=deep_mapping(matches_re(ENV_PATTERN)),
+        metadata={"hint": "a name has letters, digits and `_`, and begins with no digit"},
+    )
     """Environment variable to secret; masked in the log."""
     on_exit_status: OnExitStatus = OnExitStatus()
+    """What certain exit statuses mean besides success and failure."""
     metadata: Mapping[str, Json] = attrs.field(factory=dict)
     """Whatever the author wants to find again; never looked at."""
 

@@ -1,0 +1,152 @@
+"""The limits that an attrs class declares by its validators, as complaints and as JSON Schema.
+
+One walk over the same validators for both, so that the decoder and the published schema cannot drift apart. Known are
+the validators that attrs ships (`ge`, `le`, `min_len`, `max_len`, `matches_re`, `in_`, `optional`, `deep_iterable`,
+`deep_mapping`, `and_`). A validator of one's own may raise ValueError; its text is shown, so it must not
+hold the value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from taskrunner.errors import Bug, Complaint
+
+Schema = dict[str, Any]
+
+_BOUNDS = {
+    ">=": ("minimum", "at least"),
+    ">": ("exclusiveMinimum", "more than"),
+    "<=": ("maximum", "at most"),
+    "<": ("exclusiveMaximum", "less than"),
+}
+
+
+def violations(field: attrs.Attribute[Any], value: Any) -> list[Complaint]:
+    """Everything that the validators of a field have against a value, with paths relative to the field."""
+    found = _violations(field.validator, field, value)
+    if hint := field.metadata.get("hint"):
+        return [
+            Complaint(c.path, "is not of the form it needs" if "match" in c.problem else c.problem, hint) for c in found
+        ]
+    return list(found)
+
+
+def _violations(validator: Any, field: attrs.Attribute[Any], value: Any, path: str = "") -> Iterator[Complaint]:
+    for part, where, inner in _parts(validator, value, path):
+        if part is not validator:
+            yield from _violations(part, field, inner, where)
+            continue
+        try:
+            part(None, field, value)
+        except (ValueError, TypeError) as error:
+            yield Complaint(path, in_words(validator) or str(error))
+
+
+def _parts(validator: Any, value: Any, path: str) -> Iterator[tuple[Any, str, Any]]:
+    """The validators that one is made of, each with what it judges and where that is; a simple one is its own part."""
+    if validator is None:
+        return
+    if hasattr(validator, "_validators"):
+        yield from ((part, path, value) for part in validator._validators)  # noqa: SLF001  attrs shows it by no other name
+    elif hasattr(validator, "member_validator"):
+        yield validator.iterable_validator, path, value
+        yield from ((validator.member_validator, f"{path}[{i}]", item) for i, item in enumerate(value))
+    elif hasattr(validator, "key_validator"):
+        yield validator.mapping_validator, path, value
+        for key, item in value.items():
+            yield validator.key_validator, at_key(path, key), key
+            yield validator.value_validator, at_key(path, key), item
+    elif type(validator).__name__ == "_OptionalValidator":
+        if value is not None:
+            yield validator.validator, path, value
+    else:
+        yield validator, path, value
+
+
+def in_words(validator: Any) -> str:
+    """What a simple validator of attrs asks for; empty for any other."""
+    name = type(validator).__name__
+    if hasattr(validator, "compare_op"):
+        return f"must be {_BOUNDS[validator.compare_op][1]} {validator.bound}"
+    if hasattr(validator, "pattern"):
+        return f"does not match {validator.pattern.pattern}"
+    if name == "_MinLengthValidator":
+        return "must not be empty" if validator.min_length == 1 else f"needs at least {validator.min_length}"
+    if name == "_MaxLengthValidator":
+        return f"is longer than {validator.max_length}"
+    if name == "_InValidator":
+        return f"must be one of {', '.join(map(str, validator.options))}"
+    return ""
+
+
+def schema_of(validator: Any, kind: str) -> Schema:
+    """The same limits as keywords of JSON Schema, for a value of the JSON type `kind`.
+
+    A pattern is anchored, since a decoder matches all of a text. A validator of one's own says nothing here.
+    """
+    name = type(validator).__name__
+    if validator is None:
+        return {}
+    if hasattr(validator, "_validators"):
+        return _merged(schema_of(part, kind) for part in validator._validators)  # noqa: SLF001  as above
+    if hasattr(validator, "member_validator"):
+        return {
+            "items": schema_of(validator.member_validator, "string"),
+            **schema_of(validator.iterable_validator, kind),
+        }
+    if hasattr(validator, "key_validator"):
+        return {
+            "propertyNames": schema_of(validator.key_validator, "string"),
+            "additionalProperties": schema_of(validator.value_validator, "string"),
+            **schema_of(validator.mapping_validator, kind),
+        }
+    if name == "_OptionalValidator":
+        return schema_of(validator.validator, kind)
+    return _simple(validator, name, kind)
+
+
+_LENGTHS = {"string": "Length", "array": "Items", "object": "Properties"}
+
+
+def _simple(validator: Any, name: str, kind: str) -> Schema:
+    if hasattr(validator, "compare_op"):
+        return {_BOUNDS[validator.compare_op][0]: validator.bound}
+    if hasattr(validator, "pattern"):
+        return {"pattern": f"^(?:{validator.pattern.pattern})$"}
+    if name == "_MinLengthValidator":
+        return {f"min{_LENGTHS[kind]}": validator.min_length}
+    if name == "_MaxLengthValidator":
+        return {f"max{_LENGTHS[kind]}": validator.max_length}
+    if name == "_InValidator":
+        return {"enum": list(validator.options)}
+    return {}
+
+
+def _merged(schemas: Iterator[Schema]) -> Schema:
+    merged: Schema = {}
+    for schema in schemas:
+        if twice := merged.keys() & schema.keys():
+            raise Bug(f"two validators of one field both set {', '.join(sorted(twice))}")
+        merged |= schema
+    return merged
+
+
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def at_key(path: str, key: str) -> str:
+    """The path of what stands under a key: `build.args`, or `registries["registry.example:5000"]`."""
+    if not _PLAIN_KEY.fullmatch(key):
+        quoted = key.encode("unicode_escape").decode("ascii").replace('"', '\\"')
+        return f'{path}["{quoted}"]'
+    return f"{path}.{key}" if path else key
+
+
+def below(path: str, rest: str) -> str:
+    """One path under another: `artifacts` and `[0].path`."""
+    return f"{path}.{rest}" if path and rest and not rest.startswith("[") else path + rest
