@@ -1,0 +1,95 @@
+"""Reading the log of a run: all of it, from an offset, live, or just its last line.
+
+A log is a file that only grows, so an offset in bytes names a place in it for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from inspect import isawaitable
+from pathlib import Path
+
+from taskrunner.interfaces.results import READ_SIZE
+
+POLL = 0.1
+"""Seconds between two looks at the size of a file that somebody follows: below what a reader of a log notices. Asking
+for the size costs a microsecond; being notified needs inotify or kqueue, threads, and more care than it saves."""
+
+WINDOW = 4096
+"""Bytes at the end of a log in which its last line is looked for."""
+
+LINE_LENGTH = 200
+"""Characters of a last line that are shown: more than a terminal is wide."""
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_].*?(?:\x07|\x1b\\|$)|[ -/]*[0-~])")
+"""ANSI: control sequences; strings such as a window's title, up to their end; the short escapes."""
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+"""What moves the cursor, breaks a line, or turns the direction of writing."""
+
+Ended = Callable[[], bool | Awaitable[bool]]
+
+
+async def follow(path: Path, offset: int = 0, *, ended: Ended) -> AsyncIterator[bytes]:
+    """The log from a byte offset, live: every byte once, in order. Waits for the file to appear, and stops when `ended`
+    says that nobody writes any more and all has been read.
+
+    Raises: OSError when the file is there and cannot be read.
+    """
+    while True:
+        last = await _holds(ended)  # before the reading: what was written by then is read below
+        async for piece in read(path, offset):
+            offset += len(piece)
+            yield piece
+        if last:
+            return
+        await asyncio.sleep(POLL)
+
+
+async def read(path: Path, offset: int = 0) -> AsyncIterator[bytes]:
+    """The log from a byte offset to its present end; nothing when there is none. Raises OSError."""
+    while _size(path) > offset and (piece := await asyncio.to_thread(_read, path, offset)):
+        offset += len(piece)
+        yield piece
+
+
+def last_line(path: Path) -> str:
+    """The newest line of a log with something to see, as short plain text; empty when there is none. Of a progress bar
+    that redraws its line, the newest state. Raises nothing.
+    """
+    try:
+        end = _read(path, max(0, _size(path) - WINDOW), WINDOW)
+    except OSError:
+        return ""
+    lines = map(_plain, reversed(re.split(r"[\r\n]", end.decode("utf-8", "replace"))))
+    return next(filter(None, lines), "")
+
+
+def _plain(line: str) -> str:
+    return _CONTROLS.sub(" ", _ESCAPES.sub("", line)).strip()[:LINE_LENGTH]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _read(path: Path, offset: int, size: int = READ_SIZE) -> bytes:
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return b""
+    try:
+        return os.pread(file, size, offset)
+    finally:
+        os.close(file)
+
+
+async def _holds(ended: Ended) -> bool:
+    answer = ended()
+    return await answer if isawaitable(answer) else answer

@@ -1,0 +1,163 @@
+"""Hides secrets in a stream of bytes, however the stream is cut.
+
+What is hidden are *forms*: the secret itself, its base64 at each of the three alignments that it can have inside a
+longer text (a token in `user:token`), its URL-encoded spellings, and each longer line of a secret of many lines, since
+such a one is printed line by line and with other line ends. Every occurrence is found, overlapping ones too; what they
+cover together becomes one `***`.
+
+What this cannot hide: a secret that the task itself encodes in another way, reverses, or prints a piece at a time.
+
+Speed: a text without a hit costs one `bytes.find` for each form that holds no other form, and no step per byte.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote, quote_plus
+
+MASK = b"***"
+
+MIN_SECRET = 4
+"""Bytes. A shorter value is refused: it would be hit in ordinary words and numbers all over a log, which shreds the log
+and tells by the gaps what the value is. The others draw the line at 4 (Woodpecker), 6 (Buildkite) and 8 (GitLab)."""
+
+MIN_LINE = 8
+"""Bytes. Shorter lines of a secret of many lines (`}`, `EOF`, `- true`) are ordinary text when they stand alone."""
+
+HEAD = 4
+"""Bytes at the start of a form by which its beginnings are looked for at the end of a text. No form is shorter."""
+
+
+class Masker:
+    """Masks one stream: `feed` it in order, `flush` it at the end. Not safe for several threads at once."""
+
+    def __init__(self) -> None:
+        self._forms: tuple[bytes, ...] = ()
+        self._anchors: tuple[bytes, ...] = ()
+        self._by_head: dict[bytes, list[bytes]] = {}
+        self._openings = frozenset[bytes]()
+        self._inner = frozenset[int]()
+        self._held = b""
+        self._covered = 0
+
+    def add(self, secret: str) -> bool:
+        """Hides this value from now on, also in what is held back. False: it is too short to be hidden (`MIN_SECRET`).
+        White space around it does not count, since it is often lost on the way; an empty value is ignored.
+        """
+        value = _encode(secret).strip()
+        if len(value) < MIN_SECRET:
+            return not value
+        self._index({*self._forms, *forms_of(value)})
+        return True
+
+    def feed(self, data: bytes) -> bytes:
+        """Takes the next bytes and gives back, masked, what is certain now. Held back is at most the longest end that
+        could still become a form, so less than the longest form.
+        """
+        return self._mask(self._held + data if self._held else data, last=False)
+
+    def flush(self) -> bytes:
+        """The rest, masked: no more bytes will complete a form."""
+        return self._mask(self._held, last=True)
+
+    def whole(self, text: bytes) -> bytes:
+        """Masks a text that stands on its own, beside the stream."""
+        return _replace(text, list(self._hits(text)), len(text), 0)[0]
+
+    def _mask(self, text: bytes, *, last: bool) -> bytes:
+        end = len(text) if last else self._undecided(text)
+        done, covered = _replace(text, list(self._hits(text)), end, self._covered)
+        self._held, self._covered = text[end:], covered
+        return done
+
+    def _hits(self, text: bytes) -> Iterator[tuple[int, int]]:
+        """Where the forms are: half-open ranges in order, merged where they overlap."""
+        if not any(anchor in text for anchor in self._anchors):
+            return
+        start, end = -1, -1
+        for begin, stop in sorted(range_ for form in self._forms for range_ in _find_all(form, text)):
+            if begin >= end:
+                if end > 0:
+                    yield start, end
+                start = begin
+            end = max(end, stop)
+        if end > 0:
+            yield start, end
+
+    def _undecided(self, text: bytes) -> int:
+        """Where the longest end of the text begins that is a proper beginning of a form."""
+        if not text or text[-1] not in self._inner:
+            return len(text)
+        window = max(0, len(text) - max(map(len, self._forms)) + 1)
+        starts = [at for head in self._by_head for at in self._begun(head, text, window)]
+        short = (len(text) - n for n in range(1, min(HEAD, len(text) + 1)) if text[-n:] in self._openings)
+        return min([*starts, *short, len(text)])
+
+    def _begun(self, head: bytes, text: bytes, window: int) -> Iterator[int]:
+        """The first place where this head stands and all that follows it is the beginning of a form."""
+        at = text.find(head, window)
+        while at >= 0:
+            rest = text[at:]
+            if any(len(form) > len(rest) and form.startswith(rest) for form in self._by_head[head]):
+                yield at
+                return
+            at = text.find(head, at + 1)
+
+    def _index(self, forms: set[bytes]) -> None:
+        self._forms = tuple(sorted(forms))
+        self._anchors = tuple(form for form in forms if not any(other in form for other in forms if other != form))
+        self._openings = frozenset(form[:n] for form in forms for n in range(1, HEAD))
+        self._inner = frozenset(byte for form in forms for byte in form[:-1])
+        self._by_head = {}
+        for form in self._forms:
+            self._by_head.setdefault(form[:HEAD], []).append(form)
+
+
+def forms_of(value: bytes) -> set[bytes]:
+    """All spellings of a secret that are hidden. `value` has at least `MIN_SECRET` bytes."""
+    lines = (line.strip() for line in value.splitlines()) if b"\n" in value else ()
+    texts = {value, *(line for line in lines if len(line) >= MIN_LINE)}
+    urls = {encode(value, safe).encode() for encode in (quote, quote_plus) for safe in ("", "/")}
+    return {*texts, *urls, *_base64_forms(value)}
+
+
+def _base64_forms(value: bytes) -> Iterator[bytes]:
+    """The base64 of a value that begins at any place in a longer text: only the characters that are the value's alone,
+    and the same with its end when the value is the last thing encoded.
+    """
+    for encode in (b64encode, urlsafe_b64encode):
+        for before, mixed in ((0, 0), (1, 2), (2, 3)):
+            full = encode(bytes(before) + value)[mixed:]
+            alone = (before + len(value)) * 8 // 6 - mixed
+            yield from (full[:alone], full.rstrip(b"="), full)
+
+
+def _find_all(form: bytes, text: bytes) -> Iterator[tuple[int, int]]:
+    at = text.find(form)
+    while at >= 0:
+        yield at, at + len(form)
+        at = text.find(form, at + 1)
+
+
+def _replace(text: bytes, hits: Iterable[tuple[int, int]], end: int, covered: int) -> tuple[bytes, int]:
+    """The text up to `end` with its hits masked. The first `covered` bytes belong to a hit that was masked before.
+    Returns also how many bytes after `end` a hit covers that began before it.
+    """
+    pieces, at = [], covered
+    for start, stop in hits:
+        if start >= end and start >= at:
+            break
+        if start >= at:
+            pieces += [text[at:start], MASK]
+        at = max(at, stop)
+    pieces.append(text[at:end])
+    return b"".join(pieces) if len(pieces) > 1 else pieces[0], max(0, at - end)
+
+
+def _encode(secret: str) -> bytes:
+    """As a task sees it in its environment; a value that no environment can hold is hidden all the same."""
+    try:
+        return secret.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return secret.encode("utf-8", "surrogatepass")
