@@ -1,0 +1,115 @@
+"""FakeCaches: cache folders below one folder, and who has leased them."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import tarfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from taskrunner.errors import Complaint, MalformedPayload
+from taskrunner.interfaces.caches import CacheFolder, Caches, Lease
+
+NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+class FakeCacheFolder(CacheFolder):
+    """A plain folder."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name, self.path = name, path
+
+    async def archive(self) -> AsyncIterator[bytes]:
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            tar.add(self.path, arcname=".")
+        yield archive.getvalue()
+
+    async def size(self) -> int:
+        return sum(path.lstat().st_size for path in self.path.rglob("*") if path.is_file())
+
+    async def delete(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class FakeLease(Lease):
+    """A lease that remembers how it ended."""
+
+    folder: FakeCacheFolder
+
+    def __init__(self, caches: FakeCaches, folder: FakeCacheFolder, *, shared: bool) -> None:
+        self.folder, self.shared, self.ended = folder, shared, ""
+        self._caches = caches
+
+    async def commit(self) -> None:
+        await self._end("committed")
+
+    async def discard(self) -> None:
+        await self._end("discarded")
+
+    async def _end(self, how: str) -> None:
+        if not self.ended:
+            self.ended = how
+            await self._caches.given_back(self)
+
+
+class FakeCaches(Caches):
+    """Caches in a folder of a test's. What was leased, and how each lease ended, stands in `leases`.
+
+    `leased` has the leases that nobody has ended yet: a test asserts that it is empty.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.leases: list[FakeLease] = []
+        self._copies: list[FakeCacheFolder] = []
+        self._doomed: set[FakeCacheFolder] = set()
+        self._made = 0
+
+    @property
+    def leased(self) -> list[FakeLease]:
+        return [lease for lease in self.leases if not lease.ended]
+
+    async def exclusive(self, name: str) -> FakeLease:
+        return self._lease(name, shared=False)
+
+    async def shared(self, name: str) -> FakeLease:
+        return self._lease(name, shared=True)
+
+    async def given_back(self, lease: FakeLease) -> None:
+        """Called by a lease that ended: the most recently used copy goes first, a discarded one goes away."""
+        folder = lease.folder
+        if lease.ended == "discarded":
+            self._doomed.add(folder)
+        if folder in self._copies:
+            self._copies.remove(folder)
+        if folder not in self._doomed:
+            self._copies.insert(0, folder)
+        elif not any(other.folder is folder for other in self.leased):
+            await folder.delete()
+
+    def _lease(self, name: str, *, shared: bool) -> FakeLease:
+        if not NAME.fullmatch(name) or name in {".", ".."}:
+            raise MalformedPayload(Complaint("caches", f"{name!r} is no name", f"it must match {NAME.pattern}"))
+        free = (copy for copy in self._copies if copy.name == name and self._is_free(copy, shared=shared))
+        lease = FakeLease(self, next(free, None) or self._make(name), shared=shared)
+        self.leases.append(lease)
+        return lease
+
+    def _is_free(self, folder: FakeCacheFolder, *, shared: bool) -> bool:
+        if folder in self._doomed:
+            return False
+        return all(shared and other.shared for other in self.leased if other.folder is folder)
+
+    def _make(self, name: str) -> FakeCacheFolder:
+        self._made += 1
+        path = self.folder / f"{name}.{self._made}"
+        path.mkdir(parents=True)
+        folder = FakeCacheFolder(name, path)
+        self._copies.append(folder)
+        return folder
+
+
+__all__ = ["FakeCacheFolder", "FakeCaches", "FakeLease"]
