@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import reduce
 from typing import Any
 
 import attrs
 
-from taskrunner.errors import Bug, Complaint
+from taskrunner.errors import Complaint
 
 Schema = dict[str, Any]
 
@@ -84,36 +85,45 @@ def in_words(validator: Any) -> str:
     return ""
 
 
-def schema_of(validator: Any, kind: str) -> Schema:
-    """The same limits as keywords of JSON Schema, for a value of the JSON type `kind`.
+def limited(schema: Schema, validator: Any) -> Schema:
+    """The schema of a value together with the limits that a validator sets to it.
 
     A pattern is anchored, since a decoder matches all of a text. A validator of one's own says nothing here.
     """
-    name = type(validator).__name__
     if validator is None:
-        return {}
+        return schema
     if hasattr(validator, "_validators"):
-        return _merged(schema_of(part, kind) for part in validator._validators)  # noqa: SLF001  as above
+        return reduce(limited, validator._validators, schema)  # noqa: SLF001  as above
+    if "anyOf" in schema:  # X or null
+        return schema | {"anyOf": [limited(schema["anyOf"][0], validator), *schema["anyOf"][1:]]}
+    if hasattr(validator, "member_validator") or hasattr(validator, "key_validator"):
+        return _limited_inside(schema, validator)
+    if type(validator).__name__ == "_OptionalValidator":
+        return limited(schema, validator.validator)
+    return _with_keywords(schema, _keywords(validator, schema.get("type", "string")))
+
+
+def _limited_inside(schema: Schema, validator: Any) -> Schema:
     if hasattr(validator, "member_validator"):
-        return {
-            "items": schema_of(validator.member_validator, "string"),
-            **schema_of(validator.iterable_validator, kind),
-        }
-    if hasattr(validator, "key_validator"):
-        return {
-            "propertyNames": schema_of(validator.key_validator, "string"),
-            "additionalProperties": schema_of(validator.value_validator, "string"),
-            **schema_of(validator.mapping_validator, kind),
-        }
-    if name == "_OptionalValidator":
-        return schema_of(validator.validator, kind)
-    return _simple(validator, name, kind)
+        items = limited(schema["items"], validator.member_validator)
+        return limited(schema | {"items": items}, validator.iterable_validator)
+    keys = limited({"type": "string"}, validator.key_validator)
+    values = limited(schema["additionalProperties"], validator.value_validator)
+    return limited(schema | {"propertyNames": keys, "additionalProperties": values}, validator.mapping_validator)
+
+
+def _with_keywords(schema: Schema, keywords: Schema) -> Schema:
+    """Both together; what the schema says already, such as another pattern, is not overwritten."""
+    if schema.keys() & keywords.keys():
+        return schema | {"allOf": [*schema.get("allOf", []), keywords]}
+    return schema | keywords
 
 
 _LENGTHS = {"string": "Length", "array": "Items", "object": "Properties"}
 
 
-def _simple(validator: Any, name: str, kind: str) -> Schema:
+def _keywords(validator: Any, kind: str) -> Schema:
+    name = type(validator).__name__
     if hasattr(validator, "compare_op"):
         return {_BOUNDS[validator.compare_op][0]: validator.bound}
     if hasattr(validator, "pattern"):
@@ -125,15 +135,6 @@ def _simple(validator: Any, name: str, kind: str) -> Schema:
     if name == "_InValidator":
         return {"enum": list(validator.options)}
     return {}
-
-
-def _merged(schemas: Iterator[Schema]) -> Schema:
-    merged: Schema = {}
-    for schema in schemas:
-        if twice := merged.keys() & schema.keys():
-            raise Bug(f"two validators of one field both set {', '.join(sorted(twice))}")
-        merged |= schema
-    return merged
 
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
