@@ -22,6 +22,7 @@ from pathlib import Path
 import attrs
 
 from taskrunner.errors import Complaint, MalformedPayload, TaskFailedInternally
+from taskrunner.liveness import WorkerLock, bury, dead_workers
 from taskrunner.model import Claim, Document, Json, Resolution, RunKey
 
 FINAL = "resolved"
@@ -88,19 +89,31 @@ class Step:
     """Seconds until the next state; None in the last."""
 
 
+@attrs.frozen
+class Unfinished:
+    """A run that a worker has begun and not brought to its end."""
+
+    folder: RunFolder
+    claim: Claim
+    """As it was granted, but without the document, which is not written down: it may hold secrets."""
+    platform: str
+    """As the document named it; may be none that there is."""
+    records: tuple[Record, ...] = attrs.field(repr=False)
+
+
 class Journal:
     """Writes the journal of one run. Used by the run's owner only; not for several threads at once.
 
-    When the disk does not take a record, the first call that hits this raises TaskFailedInternally; later ones are left
-    out with a warning, so that the run can be brought to its end.
+    Once it is made, nothing here raises: what the disk does not take is a warning. The run must still be brought to its
+    end, which does not need the journal; and whatever it has started carries the worker's id, by which it is found too.
     """
 
     def __init__(self, folder: RunFolder, file: int) -> None:
         self._folder, self._file = folder, file
-        self._whole, self._broken = True, False
+        self._whole = True
 
     @classmethod
-    def create(cls, folder: RunFolder, claim: Claim, platform: str) -> Journal:
+    def create(cls, folder: RunFolder, claim: Claim) -> Journal:
         """Makes the run's folder, and in it the journal with its first record. A folder that is there already, from a
         queue that counts from 0 again, is moved aside.
 
@@ -112,14 +125,8 @@ class Journal:
             journal = cls(folder, os.open(folder.journal, flags, 0o600))
         except OSError as error:
             raise TaskFailedInternally(f"cannot make the folder of run {folder.run}: {error}") from error
-        journal.note(
-            "claimed",
-            task_id=claim.task_id,
-            run_id=claim.run_id,
-            worker_id=claim.worker_id,
-            platform=platform,
-            token=claim.token,
-        )
+        platform = claim.document.get("platform")  # nobody has judged the document yet
+        journal.note("claimed", worker_id=claim.worker_id, platform=str(platform)[:100], token=claim.token)
         return journal
 
     @classmethod
@@ -129,7 +136,7 @@ class Journal:
             journal = cls(folder, os.open(folder.journal, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
         except OSError as error:
             raise TaskFailedInternally(f"cannot open the journal of run {folder.run}: {error}") from error
-        journal._whole = False  # it may have died in the middle of a line
+        journal._whole = False  # the worker may have died in the middle of a line
         return journal
 
     def moved(self, state: str, event: str, **data: Json) -> None:
@@ -154,24 +161,13 @@ class Journal:
         record: dict[str, Json] = {"at": _now(), "kind": kind, **step}
         if data:
             record["data"] = data
-        line = json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        line = json.dumps(record, separators=(",", ":"), default=str).encode() + b"\n"
         try:
-            self._whole = self._write(line if self._whole else b"\n" + line)
+            written = os.write(self._file, line if self._whole else b"\n" + line)
         except OSError as error:
-            self._refused(error.strerror or str(error))
+            log.warning("the journal of run %s lacks a record, %r: %s", self._folder.run, kind, error.strerror)
         else:
-            if not self._whole:
-                self._refused("the disk took a part of a record only")
-
-    def _write(self, line: bytes) -> bool:
-        return os.write(self._file, line) == len(line)
-
-    def _refused(self, why: str) -> None:
-        text = f"the journal of run {self._folder.run} cannot be written, {self._folder.journal}: {why}"
-        if not self._broken:
-            self._broken = True
-            raise TaskFailedInternally(text)
-        log.warning("%s", text)
+            self._whole = written >= len(line)
 
 
 def read_journal(path: Path) -> list[Record]:
@@ -197,24 +193,30 @@ def story(records: Sequence[Record]) -> tuple[Step, ...]:
     )
 
 
-def unfinished(home: Path, worker_id: str) -> list[tuple[RunFolder, list[Record]]]:
+def unfinished(home: Path, worker_id: str) -> list[Unfinished]:
     """The runs that this worker has begun and not brought to their end. Only meaningful when it is dead."""
-    return [(folder, records) for folder, records in _journals(home) if _left_by(worker_id, records)]
+    found = (_left(RunFolder(home, run), worker_id) for run in _runs(home))
+    return [run for run in found if run]
 
 
-def _left_by(worker_id: str, records: list[Record]) -> bool:
-    ours = bool(records) and records[0].data.get("worker_id") == worker_id
-    return ours and all(record.state != FINAL for record in records)
+def _left(folder: RunFolder, worker_id: str) -> Unfinished | None:
+    try:
+        records = read_journal(folder.journal)
+    except OSError as error:
+        log.warning("cannot read %s: %s", folder.journal, error.strerror)
+        return None
+    first = records[0].data if records else {}
+    if first.get("worker_id") != worker_id or any(record.state == FINAL for record in records):
+        return None
+    claim = Claim(folder.run.task_id, folder.run.run_id, {}, worker_id, str(first.get("token", "")))
+    return Unfinished(folder, claim, str(first.get("platform", "")), tuple(records))
 
 
-def _journals(home: Path) -> Iterator[tuple[RunFolder, list[Record]]]:
+def _runs(home: Path) -> Iterator[RunKey]:
     for path in sorted(home.glob("runs/*/*/journal.jsonl")):
         task_id, run_id = path.parts[-3:-1]
         if TASK_ID.fullmatch(task_id) and run_id.isdecimal():
-            try:
-                yield RunFolder(home, RunKey(task_id, int(run_id))), read_journal(path)
-            except OSError as error:
-                log.warning("cannot read %s: %s", path, error.strerror)
+            yield RunKey(task_id, int(run_id))
 
 
 def _make(folder: Path) -> None:
@@ -245,3 +247,19 @@ def _parse(line: bytes) -> Record | None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+__all__ = [
+    "FINAL",
+    "Journal",
+    "Record",
+    "RunFolder",
+    "Step",
+    "Unfinished",
+    "WorkerLock",
+    "bury",
+    "dead_workers",
+    "read_journal",
+    "story",
+    "unfinished",
+]

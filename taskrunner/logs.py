@@ -23,7 +23,7 @@ from taskrunner.errors import TaskFailedInternally
 from taskrunner.interfaces.log import Log
 from taskrunner.log_reading import follow, last_line, read
 from taskrunner.log_tail import LogTail
-from taskrunner.masking import MIN_SECRET, Masker
+from taskrunner.masking import MIN_SECRET, Masker, encode
 from taskrunner.model import Resolution
 
 HEAD = 48 << 20
@@ -111,6 +111,11 @@ class Spool(Log):
         if not hidden:
             self.say(f"a secret shorter than {MIN_SECRET} bytes cannot be hidden in this log; use a longer one")
 
+    def hide(self, text: str) -> str:
+        """A text that goes somewhere else, a resolution's message for instance, without this log's secrets."""
+        with self._lock:
+            return self._masker.whole(encode(text)).decode("utf-8", "replace")
+
     # ---- the end
 
     def finish(self, resolution: Resolution, took: float) -> None:
@@ -142,7 +147,7 @@ class Spool(Log):
             log.warning("nothing is reserved for the end of the log %s: %s", self.path, error.strerror)
 
     def _lines(self, text: str) -> bytes:
-        masked = self._masker.whole(text.encode("utf-8", "replace"))
+        masked = self._masker.whole(encode(text))
         lines = b"".join(PREFIX + line + b"\n" for line in masked.splitlines() or [b""])
         return lines if self._at_line_start else b"\n" + lines
 

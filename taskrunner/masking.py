@@ -45,7 +45,7 @@ class Masker:
         """Hides this value from now on, also in what is held back. False: it is too short to be hidden (`MIN_SECRET`).
         White space around it does not count, since it is often lost on the way; an empty value is ignored.
         """
-        value = _encode(secret).strip()
+        value = encode(secret).strip()
         if len(value) < MIN_SECRET:
             return not value
         self._index({*self._forms, *forms_of(value)})
@@ -114,11 +114,19 @@ class Masker:
             self._by_head.setdefault(form[:HEAD], []).append(form)
 
 
+def encode(text: str) -> bytes:
+    """A text as a task sees it in its environment; what no environment can hold is encoded all the same."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
 def forms_of(value: bytes) -> set[bytes]:
     """All spellings of a secret that are hidden. `value` has at least `MIN_SECRET` bytes."""
     lines = (line.strip() for line in value.splitlines()) if b"\n" in value else ()
     texts = {value, *(line for line in lines if len(line) >= MIN_LINE)}
-    urls = {encode(value, safe).encode() for encode in (quote, quote_plus) for safe in ("", "/")}
+    urls = {spell(value, safe).encode() for spell in (quote, quote_plus) for safe in ("", "/")}
     return {*texts, *urls, *_base64_forms(value)}
 
 
@@ -126,9 +134,9 @@ def _base64_forms(value: bytes) -> Iterator[bytes]:
     """The base64 of a value that begins at any place in a longer text: only the characters that are the value's alone,
     and the same with its end when the value is the last thing encoded.
     """
-    for encode in (b64encode, urlsafe_b64encode):
+    for spell in (b64encode, urlsafe_b64encode):
         for before, mixed in ((0, 0), (1, 2), (2, 3)):
-            full = encode(bytes(before) + value)[mixed:]
+            full = spell(bytes(before) + value)[mixed:]
             alone = (before + len(value)) * 8 // 6 - mixed
             yield from (full[:alone], full.rstrip(b"="), full)
 
@@ -153,11 +161,3 @@ def _replace(text: bytes, hits: Iterable[tuple[int, int]], end: int, covered: in
         at = max(at, stop)
     pieces.append(text[at:end])
     return b"".join(pieces) if len(pieces) > 1 else pieces[0], max(0, at - end)
-
-
-def _encode(secret: str) -> bytes:
-    """As a task sees it in its environment; a value that no environment can hold is hidden all the same."""
-    try:
-        return secret.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return secret.encode("utf-8", "surrogatepass")
