@@ -35,6 +35,8 @@ class Signal:
 
     event: StrEnum
     data: Mapping[str, Any] = attrs.field(factory=dict)
+    """By the names of the action's parameters; never `delay`, `state`, `event`, `source` or `target`, which
+    python-statemachine keeps for itself."""
 
 
 @attrs.frozen

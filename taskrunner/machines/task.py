@@ -78,9 +78,11 @@ class Attempt:
     keeps: bool = False
     """Whether what the run made is kept, though it did not come to its own end."""
 
-    def end(self, resolution: Resolution) -> None:
-        if self.resolution is None or (self.resolution.kind == "completed" and not self.reported):
-            self.resolution = resolution
+    def end(self, resolution: Resolution, *, keep: bool = False) -> None:
+        if self.lost or self.reported:
+            return
+        if self.resolution is None or self.resolution.kind == "completed":
+            self.resolution, self.keeps = resolution, keep
 
     def lose(self, resolution: Resolution) -> None:
         if not self.reported and not self.lost:
@@ -115,29 +117,27 @@ class Attempt:
         self.end(failed("max-run-time", message))
 
     def times_out_running(self, message: str) -> None:
-        self.keeps = True
-        self.times_out(message)
+        self.end(failed("max-run-time", message), keep=True)
 
     def passes_deadline(self, message: str) -> None:
         self.end(exception("deadline-exceeded", message))
 
     def passes_deadline_running(self, message: str) -> None:
-        self.keeps = True
-        self.passes_deadline(message)
+        self.end(exception("deadline-exceeded", message), keep=True)
 
     def is_malformed(self, message: str) -> None:
         self.end(exception("malformed-payload", message))
 
-    def is_rejected(self, delay: float, message: str) -> None:
+    def is_rejected(self, after: float, message: str) -> None:
+        if self.resolution is None:
+            self.hand_back = after
         self.end(exception("resource-unavailable", message))
-        self.hand_back = delay
 
     def breaks(self, message: str) -> None:
         self.end(exception("internal-error", message))
 
     def breaks_running(self, message: str) -> None:
-        self.keeps = True
-        self.breaks(message)
+        self.end(exception("internal-error", message), keep=True)
 
 
 class TaskMachine(Chart[Attempt]):

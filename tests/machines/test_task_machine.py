@@ -1,0 +1,186 @@
+"""The task machine alone: every state × every event × every resolution that can be held."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from taskrunner.errors import Bug
+from taskrunner.machines.chart import Refused, Signal
+from taskrunner.machines.table import read
+from taskrunner.machines.task import Attempt, TaskEvent, TaskMachine, TaskState
+from taskrunner.model import COMPLETED, Resolution, exception, failed
+
+TABLE = read(TaskMachine)
+ORDER = list(TaskState)
+LIVE = [state for state in ORDER if state != TaskState.RESOLVED]
+OUTSIDE = {"cancel", "reclaim_failed", "shutdown", "timeout", "deadline", "malformed", "reject", "fatal"}
+TAKES_THE_CLAIM = {"cancel", "reclaim_failed"}
+HELD: list[Resolution | None] = [
+    None,
+    COMPLETED,
+    failed("exit-code", "1"),
+    failed("max-run-time", "long"),
+    exception("worker-shutdown", "bye"),
+    exception("internal-error", "oops"),
+]
+DATA: dict[str, list[dict[str, Any]]] = {
+    "exited": [{"code": 0}, {"code": 1}, {"code": 75}, {"code": 2, "reason": "build-failed", "message": "step 2"}],
+    "failed": [
+        {"resolution": failed("clone-failed", "no such branch")},
+        {"resolution": exception("resource-unavailable", "x")},
+    ],
+    "cancel": [{}, {"message": "not needed"}],
+    "reclaim_failed": [{"why": "expired"}],
+    "shutdown": [{}, {"message": "spot"}],
+    "timeout": [{"message": "too long"}],
+    "deadline": [{"message": "too late"}],
+    "malformed": [{"message": "command: missing"}],
+    "reject": [{"after": 5.0, "message": "busy"}],
+    "fatal": [{"message": "broken"}],
+}
+CASES = [
+    pytest.param(state, event, data, held, lost, reported, id=f"{state}-{event}-{n}-{held}-{lost:d}{reported:d}")
+    for state, event, held, lost, reported in itertools.product(LIVE, TaskEvent, HELD, [False, True], [False, True])
+    for n, data in enumerate(DATA.get(event, [{}]))
+]
+
+
+def machine_in(state: str, **held: Any) -> TaskMachine:
+    return TaskMachine(Attempt(state=state, retry_on=frozenset({75}), **held))
+
+
+def test_the_enums_are_the_declaration() -> None:
+    assert list(TABLE.states) == list(TaskState)
+    assert list(TABLE.events) == list(TaskEvent)
+
+
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(LIVE, OUTSIDE)))
+def test_every_state_knows_every_event_from_outside(state: str, event: str) -> None:
+    assert TABLE.knows(state, event)
+
+
+@pytest.mark.parametrize(("state", "event", "data", "held", "lost", "reported"), CASES)
+def test_any_event_moves_forward_or_stays_or_is_refused(  # noqa: PLR0917  one parameter for each dimension
+    state: str, event: TaskEvent, data: dict[str, Any], held: Resolution | None, lost: bool, reported: bool
+) -> None:
+    machine = machine_in(state, resolution=held, lost=lost, reported=reported)
+    if not TABLE.knows(state, event):
+        with pytest.raises(Refused, match=f"task machine cannot take '{event}' while {state}"):
+            machine.take(Signal(event, data))
+        assert (machine.at, machine.model.resolution) == (state, held)
+        return
+
+    move = machine.take(Signal(event, data))
+    model = machine.model
+
+    assert (move.source, move.event, move.target) == (state, event, machine.at)
+    assert ORDER.index(TaskState(machine.at)) >= ORDER.index(TaskState(state))
+    if event == TaskEvent.FATAL:
+        assert move.moved
+    if reported or lost:
+        assert model.resolution == held, "what was reported, or is not ours, cannot change"
+    elif event in TAKES_THE_CLAIM:
+        assert model.lost
+        assert model.resolution is not None
+        assert model.resolution.kind == "exception"
+    elif held and held.kind != "completed":
+        assert model.resolution == held, "the first cause decides"
+    assert not model.lost or lost or event in TAKES_THE_CLAIM
+    assert not (model.keeps and model.lost)
+
+
+def test_only_the_result_of_another_states_work_is_refused() -> None:
+    refused = {(s, e) for s, e in itertools.product(LIVE, TABLE.events) if not TABLE.knows(s, e)}
+    assert {event for _, event in refused} == {
+        "begin", "loaded", "exited", "failed", "reported", "uploaded", "cleaned",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("state", LIVE)
+def test_every_run_ends_whatever_comes(state: str) -> None:
+    """A move never leads back, `fatal` always moves: after as many faults as there are states, it is over."""
+    machine = machine_in(state)
+    for _ in ORDER:
+        if not machine.ended:
+            machine.take(Signal(TaskEvent.FATAL, {"message": "broken"}))
+    assert machine.ended
+    assert machine.model.resolution == exception("internal-error", "broken")
+
+
+@pytest.mark.parametrize("state", LIVE)
+def test_every_row_of_the_declaration_is_forward(state: str) -> None:
+    for row in TABLE.rows:
+        if row.source == state:
+            assert ORDER.index(TaskState(row.target)) >= ORDER.index(TaskState(row.source))
+
+
+@pytest.mark.parametrize("state", [TaskState.CLAIMED, TaskState.LOADING, TaskState.RUNNING])
+@pytest.mark.parametrize("event", sorted(OUTSIDE - TAKES_THE_CLAIM))
+def test_what_ends_a_run_that_is_ours_goes_through_uploading(state: TaskState, event: str) -> None:
+    machine = machine_in(state)
+    machine.take(Signal(TaskEvent(event), DATA[event][0]))
+    stays = (state, event) == (TaskState.CLAIMED, "timeout")  # it has not begun
+    assert machine.at == (state if stays else TaskState.UPLOADING)
+
+
+@pytest.mark.parametrize("state", [TaskState.CLAIMED, TaskState.LOADING, TaskState.RUNNING, TaskState.UPLOADING])
+@pytest.mark.parametrize("event", sorted(TAKES_THE_CLAIM))
+@pytest.mark.parametrize("held", HELD)
+def test_a_lost_claim_beats_every_cause(state: TaskState, event: str, held: Resolution | None) -> None:
+    machine = machine_in(state, resolution=held, keeps=True)
+    machine.take(Signal(TaskEvent(event), DATA[event][0]))
+    assert machine.at == TaskState.CLEANUP
+    assert machine.model.lost
+    assert not machine.model.keeps
+    assert machine.model.resolution.reason == ("canceled" if event == "cancel" else "claim-expired")
+
+
+def test_what_was_reported_cannot_be_lost_any_more() -> None:
+    machine = machine_in("uploading", resolution=COMPLETED)
+    machine.take(Signal(TaskEvent.REPORTED))
+    machine.take(Signal(TaskEvent.RECLAIM_FAILED, {"why": "resolved"}))
+    assert (machine.model.lost, machine.model.resolution) == (False, COMPLETED)
+
+
+def test_completed_is_no_cause_until_it_is_reported() -> None:
+    missing = failed("artifact-missing", "report.xml")
+    machine = machine_in("running")
+    machine.take(Signal(TaskEvent.EXITED, {"code": 0}))
+    machine.take(Signal(TaskEvent.FAILED, {"resolution": missing}))
+    assert (machine.at, machine.model.resolution) == ("uploading", missing)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (0, COMPLETED),
+        (3, failed("exit-code", "the command ended with exit code 3")),
+        (75, exception("intermittent-task", "exit code 75 is one that this task asks to be retried on")),
+    ],
+)
+def test_an_exit_code_decides(code: int, expected: Resolution) -> None:
+    machine = machine_in("running")
+    machine.take(Signal(TaskEvent.EXITED, {"code": code}))
+    assert machine.model.resolution == expected
+
+
+@pytest.mark.parametrize("event", ["timeout", "deadline", "fatal"])
+def test_results_are_kept_when_a_running_task_is_stopped_for_its_time_or_a_fault(event: str) -> None:
+    machine = machine_in("running")
+    machine.take(Signal(TaskEvent(event), DATA[event][0]))
+    assert machine.model.keeps
+
+
+def test_after_the_end_nothing_is_known() -> None:
+    machine = TaskMachine(Attempt())
+    for event in ["begin", "loaded"]:
+        machine.take(Signal(TaskEvent(event)))
+    machine.take(Signal(TaskEvent.EXITED, {"code": 0}))
+    for event in ["reported", "uploaded", "cleaned"]:
+        machine.take(Signal(TaskEvent(event)))
+    assert machine.ended
+    with pytest.raises(Bug):
+        machine.take(Signal(TaskEvent.CANCEL))

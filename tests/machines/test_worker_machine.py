@@ -1,0 +1,99 @@
+"""The worker machine alone."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from taskrunner.machines.chart import Refused, Signal
+from taskrunner.machines.table import read
+from taskrunner.machines.worker import Load, WorkerEvent, WorkerMachine, WorkerState
+
+TABLE = read(WorkerMachine)
+LIVE = [state for state in WorkerState if state != WorkerState.STOPPED]
+WORK = {"booted": "booting", "polled": "claiming", "drained": "shutting_down"}
+DATA: dict[str, dict[str, Any]] = {
+    "paused": {"why": "disk full"},
+    "shutdown": {"why": "SIGTERM"},
+    "fatal": {"why": "broken"},
+}
+
+
+def tell(machine: WorkerMachine, *events: str) -> WorkerMachine:
+    for event in events:
+        machine.take(Signal(WorkerEvent(event), DATA.get(event, {})))
+    return machine
+
+
+def fresh(capacity: int = 1) -> WorkerMachine:
+    return WorkerMachine(Load(capacity))
+
+
+def test_the_enums_are_the_declaration() -> None:
+    assert list(TABLE.states) == list(WorkerState)
+    assert set(TABLE.events) == set(WorkerEvent)
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "busy", "pause"), list(itertools.product(LIVE, WorkerEvent, [0, 1, 2], ["", "sick"]))
+)
+def test_every_state_takes_every_event_or_refuses_the_work_of_another(
+    state: WorkerState, event: WorkerEvent, busy: int, pause: str
+) -> None:
+    machine = WorkerMachine(Load(2, state=state, busy=busy, pause=pause))
+    if WORK.get(event, state) != state:
+        with pytest.raises(Refused):
+            tell(machine, event)
+        assert machine.at == state
+        return
+    tell(machine, event)
+    order = [WorkerState.BOOTING, WorkerState.CLAIMING, WorkerState.SHUTTING_DOWN, WorkerState.STOPPED]
+    rank = {**{s: n for n, s in enumerate(order)}, WorkerState.RUNNING: 1}
+    assert rank[WorkerState(machine.at)] >= rank[state], "nothing leads back but between claiming and running"
+    if event == WorkerEvent.FATAL:
+        assert machine.at != state
+        assert machine.model.immediate
+    if machine.at == WorkerState.CLAIMING and state == WorkerState.RUNNING:
+        assert not machine.model.full
+        assert not machine.model.pause
+
+
+def test_a_full_worker_runs_and_claims_again_when_a_slot_is_free() -> None:
+    machine = tell(fresh(2), "booted", "took", "polled")
+    assert machine.at == "claiming"
+    assert tell(machine, "took", "polled").at == "running"
+    assert tell(machine, "ended").at == "claiming"
+
+
+def test_a_sick_worker_does_not_claim_whatever_ends() -> None:
+    machine = tell(fresh(2), "booted", "took", "paused")
+    assert machine.at == "running"
+    assert tell(machine, "ended").at == "running"
+    assert tell(machine, "resumed").at == "claiming"
+
+
+def test_a_full_worker_that_gets_well_stays_full() -> None:
+    machine = tell(fresh(1), "booted", "took", "paused", "resumed")
+    assert (machine.at, machine.model.pause) == ("running", "")
+
+
+def test_a_shutdown_becomes_more_urgent_and_never_less() -> None:
+    machine = tell(fresh(), "booted", "took")
+    for immediate, expected in [(False, False), (True, True), (False, True)]:
+        machine.take(Signal(WorkerEvent.SHUTDOWN, {"why": "x", "immediate": immediate}))
+        assert machine.model.immediate is expected
+    assert machine.at == "shutting_down"
+
+
+def test_a_claim_in_flight_at_shutdown_is_counted_and_waited_for() -> None:
+    machine = tell(fresh(), "booted", "shutdown", "took", "drained")
+    assert machine.at == "shutting_down"
+    assert tell(machine, "ended", "drained").at == "stopped"
+
+
+def test_the_first_reason_of_a_shutdown_is_kept() -> None:
+    machine = tell(fresh(), "booted", "shutdown", "fatal")
+    assert machine.model.why == "SIGTERM"
+    assert machine.model.broken
