@@ -27,6 +27,10 @@ _BOUNDS = {
 }
 
 
+_SENSITIVE = re.compile(r"token|passw|secret|credential|private|api_?key", re.IGNORECASE)
+"""Fields whose own validators are not quoted, in case they repeat the value."""
+
+
 def violations(field: attrs.Attribute[Any], value: Any) -> list[Complaint]:
     """Everything that the validators of a field have against a value, with paths relative to the field."""
     found = _violations(field.validator, field, value)
@@ -45,7 +49,8 @@ def _violations(validator: Any, field: attrs.Attribute[Any], value: Any, path: s
         try:
             part(None, field, value)
         except (ValueError, TypeError) as error:
-            yield Complaint(path, in_words(validator) or str(error))
+            sensitive = _SENSITIVE.search(field.name + path)
+            yield Complaint(path, in_words(validator) or ("is not taken here" if sensitive else str(error)))
 
 
 def _parts(validator: Any, value: Any, path: str) -> Iterator[tuple[Any, str, Any]]:

@@ -102,7 +102,7 @@ _SECRET: Schema = {
         {"type": "string", "minLength": 1},
         {
             "type": "object",
-            "properties": {"secret": {"type": "string", "pattern": f"^{SECRET_NAME.pattern}$"}},
+            "properties": {"secret": {"type": "string", "pattern": f"^{SECRET_NAME}$"}},
             "required": ["secret"],
             "additionalProperties": False,
         },

@@ -1,0 +1,79 @@
+"""The environment of the worker: its variables, a `.env` file beside it, and the folders that follow from them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from taskrunner.errors import ConfigError
+
+_LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*")
+
+_QUOTED = re.compile(r"'([^']*)'|\"([^\"\\$]*)\"")
+"""What every shell and every reader of `.env` files reads alike; escapes and `$NAME` differ, so they are refused."""
+
+
+def environment(folder: Path | None = None) -> Mapping[str, str]:
+    """The process's variables, and those of `.env` in the folder (the working one) that are not set.
+
+    The file's are never put into `os.environ`: every program that the worker starts would inherit them.
+
+    Raises: ConfigError that names the file and the line.
+    """
+    return read_dotenv((folder or Path()) / ".env") | os.environ
+
+
+def read_dotenv(path: Path) -> dict[str, str]:
+    """The variables of a file of `NAME=value` lines; none if there is no such file.
+
+    Raises: ConfigError that names the line, and never quotes it.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({type(error).__name__}): make it a readable text file") from None
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
+    return dict(_variable(line, f"{path}:{number}") for number, line in lines if line and not line.startswith("#"))
+
+
+def _variable(line: str, where: str) -> tuple[str, str]:
+    match = _LINE.fullmatch(line)
+    if not match:
+        raise ConfigError(f"{where}: is not NAME=value: write a name of letters, digits and `_`, `=`, and the value")
+    name, value = match.groups()
+    if value[:1] not in {"'", '"'}:
+        return name, value
+    quoted = _QUOTED.fullmatch(value)
+    if not quoted:
+        raise ConfigError(f"{where}: {name} is quoted in a way that readers disagree on: use '...' without ' inside")
+    return name, quoted[1] or quoted[2] or ""
+
+
+def home(variables: Mapping[str, str] | None = None) -> Path:
+    """The folder that holds everything a worker keeps, made if need be: TASKRUNNER_HOME, or the XDG data folder.
+
+    Only its owner may enter it: logs and spools lie there.
+
+    Raises: ConfigError.
+    """
+    variables = environment() if variables is None else variables
+    data = Path(variables.get("XDG_DATA_HOME") or Path.home() / ".local/share")
+    folder = Path(variables.get("TASKRUNNER_HOME") or data / "taskrunner").expanduser().absolute()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: cannot be made ({error.strerror}): set TASKRUNNER_HOME to a folder of yours"
+        ) from None
+    return folder
+
+
+def config_file(variables: Mapping[str, str]) -> Path | None:
+    """The configuration that applies when none is named: `./taskrunner.toml`, or the one in the XDG config folder."""
+    config = Path(variables.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    candidates = (Path("taskrunner.toml"), config / "taskrunner" / "taskrunner.toml")
+    return next((path for path in candidates if path.is_file()), None)

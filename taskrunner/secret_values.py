@@ -1,0 +1,111 @@
+"""Named secrets: where their values are, and the one place that gives them out.
+
+A value is read when it is asked for, so that it can be changed without restarting the worker, and lies in no memory
+longer than needed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+from attrs.validators import matches_re
+
+from taskrunner.errors import Complaint, ConfigError, MalformedPayload
+from taskrunner.model import ENV_PATTERN, Secret
+
+MAX_SECRET = 1 << 16
+"""Bytes. A chain of certificates with its key is far smaller; Linux takes 128 KiB in one environment variable."""
+
+
+@attrs.frozen
+class SecretSource:
+    """Where the value of a secret is: exactly one of these."""
+
+    env: str = attrs.field(
+        default="", validator=matches_re(f"(?:{ENV_PATTERN})?"), metadata={"hint": "write the name of a variable"}
+    )
+    """An environment variable of the worker, or one of its `.env` file."""
+    file: str = attrs.field(default="", validator=matches_re(r"(?:/[^\x00]+)?"), metadata={"hint": "write a full path"})
+    """A file that holds the value and nothing else; the line feed at its end does not count."""
+    literal: str = attrs.field(default="", repr=False)
+    """The value itself; written as a plain text."""
+
+    def __attrs_post_init__(self) -> None:
+        if sum(map(bool, (self.env, self.file, self.literal))) != 1:
+            raise ValueError('must be one of {env = "NAME"}, {file = "/path"} or a text that is not empty')
+
+
+class Secrets:
+    """The values of a configuration's secrets. Its repr, and every error, show names only."""
+
+    def __init__(self, sources: Mapping[str, SecretSource], variables: Mapping[str, str]) -> None:
+        """`variables` are the environment that `env` refers to, such as `environment()`."""
+        self._sources, self._variables = sources, variables
+
+    def __repr__(self) -> str:
+        return f"Secrets({', '.join(sorted(self._sources))})"
+
+    def reveal(self, secret: Secret) -> str:
+        """The value of a secret.
+
+        Raises: MalformedPayload (the configuration has none of that name), ConfigError (it has, but there is no value).
+        """
+        if not secret.name:
+            return secret.literal
+        source = self._sources.get(secret.name)
+        if source is None:
+            problem = f"this worker has no secret named {secret.name}"
+            raise MalformedPayload(Complaint("", problem, "have it added to [secrets] in the worker's configuration"))
+        return source.literal or self._checked(secret.name, source)
+
+    def check(self) -> None:
+        """Asks for every value once. Raises ConfigError with a line for each that is not there."""
+        problems = []
+        for name in self._sources:
+            try:
+                self.reveal(Secret(name))
+            except ConfigError as error:
+                problems.append(str(error))
+        if problems:
+            raise ConfigError("\n".join(problems))
+
+    def warnings(self) -> list[str]:
+        """A line for each file that everybody on this machine can read. Not an error: in a container whose secrets are
+        mounted, there is nobody else, and such mounts are open to all by default."""
+        files = [(name, Path(source.file)) for name, source in self._sources.items() if source.file]
+        return [
+            f"secrets.{name}: everybody on this machine can read {file} (chmod 600 {file})"
+            for name, file in files
+            if file.exists() and file.stat().st_mode & stat.S_IROTH
+        ]
+
+    def _checked(self, name: str, source: SecretSource) -> str:
+        if source.env:
+            value, origin = self._variables.get(source.env, ""), f"the variable {source.env}"
+        else:
+            value, origin = _file_value(name, source.file), source.file
+        if not value:
+            raise ConfigError(f"secrets.{name}: {origin} is not set or empty (give it the value)")
+        return value
+
+
+def _file_value(name: str, path: str) -> str:
+    """The contents of a regular file; a pipe could keep the worker waiting for ever."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:  # noqa: PTH123  a descriptor has no path
+            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            data = file.read(MAX_SECRET + 1) if regular else b""
+    except OSError as error:
+        raise ConfigError(f"secrets.{name}: {path} cannot be read ({error.strerror})") from None
+    if not regular or len(data) > MAX_SECRET:
+        raise ConfigError(f"secrets.{name}: {path} is not a file of at most {MAX_SECRET} bytes")
+    try:
+        return data.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        pass
+    raise ConfigError(f"secrets.{name}: {path} is not a text in UTF-8")
