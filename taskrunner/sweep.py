@@ -1,0 +1,80 @@
+"""Cleaning up after workers that died: what they left is removed, and what they held is handed back at once.
+
+A worker that is alive holds the lock on its file in the home's `workers` folder; the lock of one that was killed is
+free, whatever killed it. Whoever takes that lock cleans up; nobody else can meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from taskrunner.errors import TaskrunnerError, Unavailable
+from taskrunner.folders import remove_folder
+from taskrunner.journal import FINAL, Journal, RunFolder, Unfinished, unfinished
+from taskrunner.liveness import bury, dead_workers
+from taskrunner.logs import Spool
+from taskrunner.model import Resolution, exception
+from taskrunner.services import Services
+
+SWEEP_LIMIT = 120.0
+"""Seconds for what one dead worker left in one platform."""
+
+
+async def sweep(services: Services) -> list[str]:
+    """Cleans up after every dead worker of this home. Returns a line for each thing found or not removed.
+
+    The claims of its runs are handed back only when nothing of them is left, so that the task does not run twice on
+    this machine. Raises nothing that only concerns one dead worker.
+    """
+    said = []
+    for worker_id in await asyncio.to_thread(dead_workers, services.home):
+        with bury(services.home, worker_id) as mine:
+            if mine:
+                said += [line async for line in _bury(services, worker_id)]
+    return said
+
+
+async def _bury(services: Services, worker_id: str) -> AsyncIterator[str]:
+    runs = await asyncio.to_thread(unfinished, services.home, worker_id)
+    used = {run.platform for run in runs} & set(services.platforms.classes)
+    for line in await _clean_platforms(services, worker_id, sorted(used)):
+        yield line
+    for run in runs:
+        for line in await asyncio.to_thread(remove_folder, run.folder.work):
+            yield line
+        yield await _hand_back(services, run)
+
+
+async def _clean_platforms(services: Services, worker_id: str, names: list[str]) -> list[str]:
+    try:
+        async with asyncio.timeout(SWEEP_LIMIT):
+            return await services.platforms.clean_up_after(worker_id, names)
+    except (TaskrunnerError, TimeoutError) as error:
+        return [f"what worker {worker_id} left could not all be removed: {str(error) or 'it took too long'}"]
+
+
+async def _hand_back(services: Services, run: Unfinished) -> str:
+    what = f"run {run.claim.run} of worker {run.claim.worker_id}, which died,"
+    ending = exception("worker-shutdown", f"worker {run.claim.worker_id} died; another one takes the task over")
+    try:
+        await services.queue.resolve(run.claim, ending)
+    except Unavailable as error:
+        return f"{what} waits for its lease to end: {error}"
+    except TaskrunnerError:
+        outcome = "had been taken over already"
+    else:
+        outcome = "was handed back"
+    _close(run.folder, ending)
+    return f"{what} {outcome}"
+
+
+def _close(folder: RunFolder, ending: Resolution) -> None:
+    """Ends the dead run's log and journal, so that both say what became of it."""
+    with suppress(TaskrunnerError):
+        Spool.reopen(folder.log).finish(ending, 0.0)
+    with suppress(TaskrunnerError):
+        journal = Journal.reopen(folder)
+        journal.moved(FINAL, "worker_died")
+        journal.close()

@@ -1,0 +1,260 @@
+"""The worker: many runs, and the work of each state of the worker machine.
+
+booting         clean up after workers that died
+claiming        look whether the machine is fit, then ask the queue for as many runs as there are free slots
+running         wait for a slot, or for the machine to be fit again
+shutting_down   wait for the last run to end
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import attrs
+
+from taskrunner.claims import KeptClaim
+from taskrunner.driver import Driver, Step
+from taskrunner.errors import ClaimLost, TaskrunnerError, Unavailable
+from taskrunner.fitness import fitness
+from taskrunner.interfaces.host import Host
+from taskrunner.machines.chart import Move, Signal
+from taskrunner.machines.task import TaskEvent
+from taskrunner.machines.worker import Load, WorkerEvent, WorkerMachine, WorkerState
+from taskrunner.model import Claim, Health
+from taskrunner.run import TaskRun
+from taskrunner.services import Services
+from taskrunner.sweep import sweep
+
+CLAIM_WAIT = 20.0
+"""Seconds that one claim waits for a task: a queue's usual long poll."""
+
+HEALTH_CHECK = 5.0
+"""Seconds between two looks at a machine that is not fit to take work."""
+
+QUEUE_RETRY = 5.0
+"""Seconds until a queue that did not answer is asked again."""
+
+
+SHORT_WAIT = 0.5
+"""Seconds that a claim waits when the worker is to stop by itself once its runs have ended."""
+
+
+@attrs.frozen
+class Until:
+    """When a worker stops of its own accord; by default never."""
+
+    tasks: int | None = None
+    """After this many runs."""
+    idle: float | None = None
+    """After so many seconds without a run."""
+    over: Callable[[], Awaitable[str]] | None = None
+    """When this says why, asked while nothing runs: the queue is empty, or the one task is resolved."""
+
+
+@attrs.define(eq=False)
+class Worker:
+    """Owns the slots. Everything about one run is that run's own."""
+
+    services: Services
+    host: Host
+    capacity: int = 1
+    until: Until = Until()
+    min_free_disk: int = 0
+    """Bytes that must be free in the home for a run to be claimed."""
+    runs: dict[int, TaskRun] = attrs.field(factory=dict)
+    """By slot."""
+    taken: int = 0
+    machine: WorkerMachine = attrs.field(init=False)
+    driver: Driver = attrs.field(init=False)
+    _idle_since: float = attrs.field(init=False, default=0.0)
+    _changed: asyncio.Event = attrs.field(init=False, factory=asyncio.Event)
+    _group: asyncio.TaskGroup = attrs.field(init=False, factory=asyncio.TaskGroup)
+
+    def __attrs_post_init__(self) -> None:
+        self.machine = WorkerMachine(Load(self.capacity))
+        self.driver = Driver(
+            self.machine,
+            {
+                WorkerState.BOOTING: Step(self._boot),
+                WorkerState.CLAIMING: Step(self._claim),
+                WorkerState.RUNNING: Step(self._wait),
+                WorkerState.SHUTTING_DOWN: Step(self._drain),
+            },
+            explain=lambda error: Signal(WorkerEvent.FATAL, {"why": f"{type(error).__name__}: {error}"}),
+            on_move=self._moved,
+            on_stray=lambda error: self._warn(f"{type(error).__name__}: {error}"),
+        )
+
+    @property
+    def load(self) -> Load:
+        model: Load = self.machine.model
+        return model
+
+    async def run(self) -> Load:
+        """Runs until it is told to stop, or is done by its own `until`, or is broken; the load says which."""
+        self._idle_since = asyncio.get_running_loop().time()
+        async with asyncio.TaskGroup() as watchers:
+            listening = [watchers.create_task(self._listen_to_host()), watchers.create_task(self._listen_to_queue())]
+            async with self._group:
+                await self.driver.run()
+            for watcher in listening:
+                watcher.cancel()
+        return self.load
+
+    def shutdown(self, *, immediate: bool, why: str) -> None:
+        """Takes no more work, and finishes what runs; or hands it back now. May be called again to be more urgent."""
+        self._tell(WorkerEvent.SHUTDOWN, immediate=immediate, why=why)
+
+    def cancel(self, task_id: str, message: str = "") -> None:
+        """Ends the run of a task that nobody wants any more, if it is here."""
+        for run in self.runs.values():
+            if run.claim.task_id == task_id:
+                run.tell(TaskEvent.CANCEL, message=message)
+
+    # ---- the work of each state -------------------------------------------------------------------------
+
+    async def _boot(self) -> Signal:
+        await self._sweep()
+        return Signal(WorkerEvent.BOOTED)
+
+    async def _claim(self) -> Signal:
+        if self.host.should_shutdown_now():
+            return Signal(WorkerEvent.SHUTDOWN, {"why": "the host is about to go"})
+        health = await self._health()
+        if not health.fit:
+            return Signal(WorkerEvent.PAUSED, {"why": health.why})
+        for claim in await self._ask():
+            self._take(claim)
+        done = await self._done()
+        return Signal(WorkerEvent.SHUTDOWN, {"why": done}) if done else Signal(WorkerEvent.POLLED)
+
+    async def _wait(self) -> Signal:
+        while True:
+            await asyncio.sleep(HEALTH_CHECK)
+            if self.load.pause and (await self._health()).fit:
+                return Signal(WorkerEvent.RESUMED)
+
+    async def _drain(self) -> Signal:
+        while self.runs:
+            self._changed.clear()
+            await self._changed.wait()
+        return Signal(WorkerEvent.DRAINED)
+
+    # ---- claiming ---------------------------------------------------------------------------------------
+
+    async def _ask(self) -> Sequence[Claim]:
+        """Asks the queue for runs. Interrupted, it takes back the question, and still hears the answer."""
+        request = asyncio.ensure_future(
+            self.services.queue.claim(self._wanted(), lease=self.services.lease, wait=self._patience())
+        )
+        try:
+            return await asyncio.shield(request)
+        except Unavailable as unavailable:
+            self.services.observer.warn(f"the queue does not answer: {unavailable}")
+            await asyncio.sleep(unavailable.retry_after or QUEUE_RETRY)
+            return ()
+        except asyncio.CancelledError:
+            request.cancel()
+            await asyncio.wait([request])
+            if request.cancelled() or request.exception():
+                raise
+            return request.result()  # granted in the same tick: it is ours, and must not be forgotten
+
+    def _wanted(self) -> int:
+        wanted = min(self.load.free, self.services.queue.capabilities.max_claim)
+        return wanted if self.until.tasks is None else min(wanted, self.until.tasks - self.taken)
+
+    def _patience(self) -> float:
+        """Seconds that a claim waits for a task: a worker that is to stop on its own looks up in time."""
+        if self.until.over:
+            return SHORT_WAIT if self.runs else 0.0
+        if self.until.idle is not None:
+            return min(CLAIM_WAIT, SHORT_WAIT if self.runs else max(0.0, self.until.idle - self._idle_for))
+        return CLAIM_WAIT
+
+    async def _done(self) -> str:
+        """Why the worker is done by its own `until`; empty when it is not."""
+        if self.until.tasks is not None and self.taken >= self.until.tasks:
+            return f"{self.taken} tasks were taken, as was asked"
+        if self.runs:
+            return ""
+        if self.until.idle is not None and self._idle_for >= self.until.idle:
+            return f"nothing to do for {self.until.idle:g} s"
+        return await self.until.over() if self.until.over else ""
+
+    @property
+    def _idle_for(self) -> float:
+        return asyncio.get_running_loop().time() - self._idle_since
+
+    async def _health(self) -> Health:
+        return await fitness(self.services, self.min_free_disk)
+
+    # ---- runs -------------------------------------------------------------------------------------------
+
+    def _take(self, claim: Claim) -> None:
+        """Starts a run in a free slot. Must not await: a claim in hand is never between two owners."""
+        slot = min(set(range(self.capacity)) - set(self.runs), default=self.capacity)
+        try:
+            run = TaskRun(self.services, KeptClaim(self.services.queue, claim, self.services.lease, self._warn), slot)
+        except TaskrunnerError as error:
+            self._group.create_task(self._refuse(claim, error))
+            return
+        self.taken += 1
+        self.runs[slot] = run
+        self._tell(WorkerEvent.TOOK)
+        self.services.observer.started(run.sight)
+        if self.machine.at == WorkerState.SHUTTING_DOWN:
+            run.tell(TaskEvent.REJECT, after=0.0, message=f"the worker is stopping: {self.load.why}")
+        self._group.create_task(self._attend(run), name=f"run {claim.run}")
+
+    async def _attend(self, run: TaskRun) -> None:
+        if run.claim.run_id > 0:
+            await self._sweep()  # its last worker may have died on this machine, with the run still alive
+        resolution = await run.run()
+        del self.runs[run.slot]
+        self._idle_since = asyncio.get_running_loop().time()
+        self._tell(WorkerEvent.ENDED)
+        self._changed.set()
+        self.services.observer.ended(run.sight, resolution)
+        if run.broken:
+            self._tell(WorkerEvent.FATAL, why=str(run.broken))
+
+    async def _refuse(self, claim: Claim, error: TaskrunnerError) -> None:
+        """Hands back a run for which not even a journal could be begun."""
+        self._warn(f"{claim.run} cannot be begun: {error}")
+        self._tell(WorkerEvent.PAUSED, why=str(error))
+        with suppress(ClaimLost, Unavailable):
+            await self.services.queue.release(claim, delay=HEALTH_CHECK, reason="resource-unavailable")
+
+    async def _sweep(self) -> None:
+        for line in await sweep(self.services):
+            self._warn(line)
+
+    # ---- what comes from outside, and what is told to others --------------------------------------------
+
+    async def _listen_to_host(self) -> None:
+        while True:
+            leave = await self.host.shutting_down()
+            self.shutdown(immediate=leave.immediate, why=leave.why)
+
+    async def _listen_to_queue(self) -> None:
+        async for notice in self.services.queue.notices():
+            if notice.kind == "cancel":
+                self.cancel(notice.task_id, notice.message)
+            else:
+                self.shutdown(immediate=False, why=notice.message or "the queue asked for it")
+
+    def _tell(self, event: WorkerEvent, **data: Any) -> None:
+        self.driver.tell(Signal(event, data))
+
+    def _moved(self, move: Move) -> None:
+        self.services.observer.worker_moved(move, self.load.why or self.load.pause)
+        if move.target == WorkerState.SHUTTING_DOWN and self.load.immediate:
+            for run in self.runs.values():
+                run.tell(TaskEvent.SHUTDOWN, message=f"the worker is stopping: {self.load.why}")
+
+    def _warn(self, text: str) -> None:
+        self.services.observer.warn(text)
