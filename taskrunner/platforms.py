@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import attrs
 
@@ -28,7 +28,8 @@ class Platforms:
 
     @property
     def payloads(self) -> Mapping[str, type]:
-        return {name: platform.payload for name, platform in self.classes.items()}
+        """Their payload classes by name; a platform is loaded when its class is taken."""
+        return _Payloads(self.classes)
 
     async def get(self, name: str) -> Platform:
         """The open platform of that name. Two who ask at once get the same.
@@ -68,3 +69,20 @@ class Platforms:
         for platform in self.open_ones.values():
             await platform.dispose()
         self.open_ones.clear()
+
+
+@attrs.frozen
+class _Payloads(Mapping[str, type]):
+    classes: Mapping[str, type[Platform]]
+
+    def __getitem__(self, name: str) -> type:
+        return self.classes[name].payload
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.classes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.classes)
+
+    def __len__(self) -> int:
+        return len(self.classes)

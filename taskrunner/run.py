@@ -3,7 +3,7 @@
     claimed     read the task, find its platform
     loading     have the engine get what the run needs
     running     start it, wait for its end
-    uploading   collect artifacts, deliver, and report; an exception reports first, so that the run is handed back at once
+    uploading   collect artifacts, deliver, report; an exception reports first, so that the run is handed back at once
     cleanup     let go of everything
 
 The machine decides what happens next, the driver makes it so; here is only what there is to do.
@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Coroutine
-from datetime import UTC, datetime
+from collections.abc import Awaitable
 from typing import Any
 
 import attrs
@@ -35,6 +34,7 @@ from taskrunner.model import Claim, Document, Progress, Resolution, Secret, Task
 from taskrunner.observer import Sight
 from taskrunner.payload import decode_task
 from taskrunner.services import Services
+from taskrunner.watchers import Watchers, after, at
 
 UPLOAD_LIMIT = 3600.0
 """Seconds for artifacts, delivery and report together: an image of 10 GB at 3 MB/s."""
@@ -44,9 +44,6 @@ CLEANUP_LIMIT = 600.0
 
 REJECT_DELAY = 10.0
 """Seconds until a run is offered again that a platform could not take: long enough for the health check to notice."""
-
-DEADLINE_CHECK = 60.0
-"""Seconds between two looks at the clock on the wall, which may be set while a run waits for its deadline."""
 
 
 @attrs.define(eq=False)
@@ -67,7 +64,7 @@ class TaskRun:
     payload: object = None
     _held: Holdings = attrs.field(init=False, factory=Holdings)
     _platform: Platform = attrs.field(init=False)
-    _watchers: dict[str, asyncio.Task[None]] = attrs.field(init=False, factory=dict)
+    _watchers: Watchers = attrs.field(init=False, factory=Watchers)
     _began: float = attrs.field(init=False)
     _exit_code: int | None = None
     _result: Document = attrs.field(init=False, factory=dict)
@@ -121,11 +118,11 @@ class TaskRun:
 
     async def run(self) -> Resolution:
         """Runs it to its end and says how it ended. Raises only CancelledError."""
-        self._watch("claim", self._keep_claim())
+        self._watchers.start("claim", self._keep_claim())
         try:
             await self.driver.run()
         finally:
-            await self._unwatch(*self._watchers)
+            await self._watchers.stop()
             self._close_log()
             self.journal.close()
         return self.resolution
@@ -137,13 +134,13 @@ class TaskRun:
         self.task, self.payload = decode_task(self.claim.document, self.services.platforms.payloads)
         self.attempt.retry_on = frozenset(self.task.on_exit_status.retry)
         if self.task.deadline:
-            self._watch("deadline", self._wait_for_deadline(self.task.deadline))
+            self._watchers.start("deadline", at(self.task.deadline, self._pass_deadline))
         self._platform = await self.services.platforms.get(self.task.platform)
         self._platform.check(self.payload)
         return Signal(TaskEvent.BEGIN)
 
     async def _load(self) -> Signal:
-        self._watch("run time", self._wait_for_run_time())
+        self._watchers.start("run time", after(self.task.max_run_time, self._run_too_long))
         self.folder.work.mkdir(parents=True, mode=0o700)
         context = self._context()
         try:
@@ -176,7 +173,7 @@ class TaskRun:
         )
 
     async def _upload(self) -> Signal:
-        await self._unwatch("run time", "deadline")
+        await self._watchers.stop("run time", "deadline")
         if self.resolution.kind != "exception":
             await self._collect(best_effort=False)
             await self._deliver()
@@ -192,10 +189,10 @@ class TaskRun:
         return Signal(TaskEvent.UPLOADED)
 
     async def _clean_up(self) -> Signal:
-        await self._unwatch("run time", "deadline")
+        await self._watchers.stop("run time", "deadline")
         if self._must_answer():
             await self._report()
-        await self._unwatch("claim")
+        await self._watchers.stop("claim")
         for leak in [*await self._held.let_go(commit_caches=self._ended_cleanly()), *await self._remove_folder()]:
             self.journal.note("leak", text=leak)
             self.services.observer.warn(f"{self.claim.run} has left something behind: {leak}")
@@ -259,7 +256,7 @@ class TaskRun:
 
     async def _report(self) -> None:
         """Says how it ended, or hands it back. A claim that is lost by now is an event like any other."""
-        await self._unwatch("claim")
+        await self._watchers.stop("claim")
         self.journal.resolution(self.resolution)
         try:
             if self.attempt.hand_back is not None:
@@ -303,25 +300,12 @@ class TaskRun:
         else:
             self.tell(TaskEvent.RECLAIM_FAILED, why=lost.why)
 
-    async def _wait_for_run_time(self) -> None:
+    def _run_too_long(self) -> None:
         limit = self.task.max_run_time
-        await asyncio.sleep(limit)
         self.tell(TaskEvent.TIMEOUT, message=f"it took longer than its max_run_time of {limit} s and was stopped")
 
-    async def _wait_for_deadline(self, deadline: datetime) -> None:
-        while (left := (deadline - datetime.now(UTC)).total_seconds()) > 0:
-            await asyncio.sleep(min(left, DEADLINE_CHECK))
-        self.tell(TaskEvent.DEADLINE, message=f"its deadline, {deadline:%Y-%m-%d %H:%M:%S} UTC, has passed")
-
-    def _watch(self, name: str, watcher: Coroutine[Any, Any, None]) -> None:
-        self._watchers[name] = asyncio.create_task(watcher, name=f"{name} of {self.claim.run}")
-
-    async def _unwatch(self, *names: str) -> None:
-        for name in names:
-            watcher = self._watchers.pop(name, None)
-            if watcher and watcher is not asyncio.current_task():
-                watcher.cancel()
-                await asyncio.wait([watcher])
+    def _pass_deadline(self) -> None:
+        self.tell(TaskEvent.DEADLINE, message=f"its deadline, {self.task.deadline:%Y-%m-%d %H:%M:%S} UTC, has passed")
 
     # ---- what is told to others -------------------------------------------------------------------------
 

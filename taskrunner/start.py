@@ -1,0 +1,104 @@
+"""Starting a worker: everything put together from a configuration, run, and taken apart again.
+
+This is what `taskrunner run` does, and what a program does that has a worker of its own::
+
+    load = await run_worker(Config(capacity=2), host=StandaloneHost(), home=home())
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from taskrunner.caches import FolderCaches
+from taskrunner.config import Config
+from taskrunner.environment import environment
+from taskrunner.interfaces.host import Host
+from taskrunner.interfaces.platform import Platform, PlatformContext
+from taskrunner.interfaces.queue import Queue
+from taskrunner.liveness import WorkerLock
+from taskrunner.machines.worker import Load
+from taskrunner.observer import Observer
+from taskrunner.platforms import Platforms
+from taskrunner.registry import open_queue, platforms
+from taskrunner.secret_values import Secrets
+from taskrunner.services import Services
+from taskrunner.stores.folder import FolderStore
+from taskrunner.worker import Until, Worker
+
+
+def new_worker_id() -> str:
+    """Unique among all workers that ever lived, and it says where and which process."""
+    host = "".join(letter if letter.isalnum() else "-" for letter in socket.gethostname())[:40]
+    return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def queue_url(config: Config, home: Path) -> str:
+    """Where runs come from: what the configuration says, else a SQLite file under the home."""
+    return config.queue or f"sqlite://{home / 'queue.db'}"
+
+
+@asynccontextmanager
+async def services(
+    config: Config,
+    home: Path,
+    *,
+    observer: Observer | None = None,
+    queue: Queue | None = None,
+    plugins: Mapping[str, type[Platform]] | None = None,
+) -> AsyncIterator[Services]:
+    """Everything that a worker's runs share, for as long as the block lasts. `queue` and `plugins` (platform classes by
+    name) are for whoever does not want those that the configuration and the installed packages name.
+
+    Raises: ConfigError, Unavailable.
+    """
+    worker_id = new_worker_id()
+    known = Secrets(config.secrets, environment())
+    context = PlatformContext(worker_id=worker_id, home=home, reveal=known.reveal)
+    available = Platforms(platforms() if plugins is None else plugins, context, config.options)
+    given = queue or open_queue(queue_url(config, home), worker_id)
+    try:
+        yield Services(
+            worker_id=worker_id,
+            home=home,
+            queue=given,
+            store=FolderStore(home / "artifacts"),
+            platforms=available,
+            caches=lambda name: FolderCaches(home / "caches" / name, available.open_ones[name].new_cache_folder),
+            reveal=known.reveal,
+            observer=observer or Observer(),
+            lease=config.lease,
+        )
+    finally:
+        await available.dispose()
+        if queue is None:
+            await given.close()
+
+
+async def run_worker(
+    config: Config,
+    host: Host,
+    home: Path,
+    *,
+    until: Until | None = None,
+    observer: Observer | None = None,
+    queue: Queue | None = None,
+    plugins: Mapping[str, type[Platform]] | None = None,
+) -> Load:
+    """Runs a worker to its end. Returns how it was then: `why` it stopped, and whether it is `broken`.
+
+    Raises: ConfigError, Unavailable.
+    """
+    async with services(config, home, observer=observer, queue=queue, plugins=plugins) as shared:
+        lock = WorkerLock(home, shared.worker_id)
+        try:
+            worker = Worker(shared, host, config.capacity, until or Until(), config.min_free_disk)
+            load = await worker.run()
+        finally:
+            lock.release()
+    await host.shut_down()
+    return load
