@@ -1,0 +1,6 @@
+"""Building an image through the Docker API: the daemon's BuildKit, and a session that serves it the context from here."""
+
+from taskrunner_docker.buildkit.build import build
+from taskrunner_docker.buildkit.request import BuildOutcome, BuildRequest
+
+__all__ = ["BuildOutcome", "BuildRequest", "build"]

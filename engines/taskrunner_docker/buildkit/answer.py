@@ -1,0 +1,87 @@
+"""The daemon's answer to `POST /build`: lines of JSON, each with a message of BuildKit's or a word of the API's own."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator
+from http.client import HTTPResponse
+
+import attrs
+
+from taskrunner.errors import TaskFailedInternally
+from taskrunner_docker.buildkit.trace import Trace, read_trace
+from taskrunner_docker.buildkit.wire import WireError
+
+MAX_LINE = 1 << 24  # bytes; the daemon cuts output into pieces of 32 kB, but a step's name can be a long script
+READ_SIZE = 1 << 16
+
+
+@attrs.frozen
+class ImageWritten:
+    """The build has made this image."""
+
+    image_id: str
+
+
+@attrs.frozen
+class Failed:
+    """The build failed; the text is the daemon's."""
+
+    text: str
+
+
+@attrs.frozen
+class Said:
+    """A line for people."""
+
+    text: str
+
+
+Message = Trace | ImageWritten | Failed | Said
+
+
+def messages(answer: HTTPResponse) -> Iterator[Message]:
+    """Everything that the daemon tells, as it comes. Raises TaskFailedInternally for what makes no sense."""
+    try:
+        for line in _lines(answer):
+            if message := _read(json.loads(line)):
+                yield message
+    except (WireError, ValueError, binascii.Error, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise TaskFailedInternally(f"what the Docker daemon tells of the build is no sense: {type(error).__name__}") from error
+
+
+def _lines(answer: HTTPResponse) -> Iterator[bytes]:
+    rest = bytearray()
+    while data := answer.read1(READ_SIZE):
+        *lines, last = data.split(b"\n")
+        for line in lines:
+            rest += line
+            if rest.strip():
+                yield bytes(rest)
+            rest.clear()
+        rest += last
+        if len(rest) > MAX_LINE:
+            raise WireError("a line that does not end")
+    if rest.strip():
+        yield bytes(rest)
+
+
+def _read(document: dict[str, object]) -> Message | None:
+    aux = document.get("aux")
+    match document.get("id"), aux:
+        case "moby.buildkit.trace", str():
+            return read_trace(base64.b64decode(aux, validate=True))
+        case "moby.image.id", {"ID": str(image_id)}:
+            return ImageWritten(image_id)
+    if "error" in document or "errorDetail" in document:
+        return _failure(document)
+    return Said(str(document["stream"]).strip()) if document.get("stream") else None
+
+
+def _failure(document: dict[str, object]) -> Failed:
+    match document.get("errorDetail"):
+        case {"message": str(text)}:
+            return Failed(text)
+    return Failed(str(document.get("error") or "the daemon gives no reason"))

@@ -1,0 +1,68 @@
+"""Why a build failed, in words: the daemon gives texts only, and wraps them several times over."""
+
+from __future__ import annotations
+
+import re
+
+from taskrunner.errors import Unavailable
+from taskrunner_docker.buildkit.request import BuildOutcome
+from taskrunner_docker.buildkit.steps import CANCELED, Step
+
+_WRAPPING = re.compile(
+    r"failed to solve( with frontend [\w.]+)?: |failed to create LLB definition: |rpc error: code = \w+ desc = |failed to compute cache key: "
+)
+_EXIT_CODE = re.compile(r"exit code: (\d+)$")
+_NOT_THERE = re.compile(r'"(/[^"]*)"(?:: not found| not found: not found)$|lstat \S*/merged(/.*): no such file or directory$')
+_NO_DOCKERFILE = re.compile(r"failed to read dockerfile: open (?:\S*/)?buildkit-mount\d+/(.+): no such file or directory$")
+_METADATA_OF = re.compile(r"load metadata for (\S+)$")
+_KILLED = re.compile(r"signal: killed")
+_OUR_TROUBLE = (
+    (re.compile(r"no active session|transport is closing|session .*not found"), "lost the build's session"),
+    (re.compile(r"no space left on device"), "has no space left on its disk"),
+)
+KILLED_EXIT_CODE = 137  # 128 + SIGKILL
+_CONTEXT = "the build context: it does not exist, or .dockerignore excludes it"
+_ELSEWHERE = "the stage or image that it is to be copied from"
+_KILLED_HINT = "killed: it was out of memory, or somebody stopped it"
+
+
+def diagnose(error: str, step: Step | None, sent_bytes: int) -> BuildOutcome:
+    """The outcome of a build that ended with this error of the daemon's, and failed in this step if it is known.
+
+    Raises: Unavailable, when the daemon had a trouble that is not the build's.
+    """
+    text = _unwrapped(error)
+    code = int(found[1]) if (found := _EXIT_CODE.search(text)) and step else None
+    if code is None:
+        _check_daemon(text)
+    name = step.name if step else ""
+    return BuildOutcome(failed_step=name, error=_reason(text, name, code), exit_code=code, sent_bytes=sent_bytes)
+
+
+def _unwrapped(error: str) -> str:
+    text = error.strip()
+    while found := _WRAPPING.match(text):
+        text = text[found.end() :]
+    return text
+
+
+def _check_daemon(text: str) -> None:
+    for pattern, trouble in _OUR_TROUBLE:
+        if pattern.search(text):
+            raise Unavailable(f"the Docker daemon {trouble}: {text}")
+    if text.endswith(CANCELED):
+        raise Unavailable("the Docker daemon gave the build up")
+
+
+def _reason(text: str, step: str, code: int | None) -> str:
+    if code == KILLED_EXIT_CODE or _KILLED.search(text):
+        return f"exit code: {KILLED_EXIT_CODE} ({_KILLED_HINT})"
+    if code is not None:
+        return f"exit code: {code}"
+    if found := _NO_DOCKERFILE.search(text):
+        return f"there is no file {found[1]} in the build context to build from"
+    if found := _NOT_THERE.search(text):
+        return f"{found[1] or found[2]} is not in {_ELSEWHERE if '--from' in step else _CONTEXT}"
+    if found := _METADATA_OF.search(step):
+        return f"the base image {found[1]} cannot be pulled: {text}"
+    return text

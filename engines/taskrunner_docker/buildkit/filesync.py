@@ -1,0 +1,164 @@
+"""The context, as BuildKit asks for it: `moby.filesync.v1.FileSync/DiffCopy`.
+
+We send the list of files; the daemon compares size and time with what it kept, and asks for those that differ. Packets:
+https://github.com/tonistiigi/fsutil/blob/master/types/wire.proto and stat.proto.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from urllib.parse import unquote_plus
+
+from taskrunner.errors import TaskFailedInternally
+from taskrunner_docker.buildkit.grpc import NOT_FOUND, GrpcError, Headers, frame
+from taskrunner_docker.buildkit.wire import WireError, as_int, encode_field, encode_varint, read_message
+from taskrunner_docker.context import ContextSource, FileEntry
+from taskrunner_docker.source.ignore import chosen
+
+DIFF_COPY = "/moby.filesync.v1.FileSync/DiffCopy"
+NAMES = frozenset({"context", "dockerfile"})
+"""What the Dockerfile frontend calls the two folders that it reads; here both are the root of the context."""
+STAT, REQUEST, DATA, FINISH, ERROR = range(5)
+MAX_DATA = 1 << 18  # bytes in a packet: far below the 4 MiB that gRPC takes, and few enough packets
+BATCH = 1 << 18  # bytes that are made at once: many packets for one call of the network
+GO_DIR, GO_LINK, GO_SETUID, GO_SETGID, GO_STICKY = 1 << 31, 1 << 27, 1 << 23, 1 << 22, 1 << 20
+"""Go's `os.FileMode` bits: https://pkg.go.dev/io/fs#FileMode."""
+_PACKET = {1: ("type", as_int), 3: ("id", as_int)}
+_END_OF_LIST_MARK = frame(b"")
+"""A STAT packet without anything in it."""
+
+
+class Files:
+    """Serves a context. Its list of files is made once, and kept: a build asks for parts of it three times."""
+
+    def __init__(self, source: ContextSource) -> None:
+        self._source = source
+        self._entries: list[FileEntry] | None = None
+        self.sent_bytes = 0
+        """Contents that were asked for and sent."""
+
+    def open(self, headers: Headers) -> Transfer:
+        """Begins a transfer. Raises GrpcError for another folder than the context."""
+        names = read_option(headers, "dir-name")
+        if not names or names[-1] not in NAMES:
+            raise GrpcError(NOT_FOUND, "there is no such folder in this build")
+        exclude, follow = read_option(headers, "exclude-patterns"), read_option(headers, "followpaths")
+        try:
+            return Transfer(self, chosen(self.entries(), exclude, follow))
+        except ValueError as error:
+            raise GrpcError(NOT_FOUND, f".dockerignore: {error}") from error
+
+    def entries(self) -> list[FileEntry]:
+        """Raises TaskFailedInternally."""
+        if self._entries is None:
+            with _blaming_the_source():
+                self._entries = list(self._source.entries())
+        return self._entries
+
+    def read(self, path: str) -> Iterator[bytes]:
+        """Raises TaskFailedInternally."""
+        with _blaming_the_source():
+            for piece in self._source.read(path):
+                self.sent_bytes += len(piece)
+                yield piece
+
+
+@contextmanager
+def _blaming_the_source() -> Iterator[None]:
+    """An OSError of the source is no trouble of the connection."""
+    try:
+        yield
+    except OSError as error:
+        raise TaskFailedInternally(f"the build context cannot be read: {error}") from error
+
+
+class Transfer:
+    """One call: first the list, then whatever is asked for, until the daemon says that it has everything."""
+
+    def __init__(self, files: Files, entries: Iterable[FileEntry]) -> None:
+        self._files = files
+        self._paths: list[str | None] = []
+        """By number in the list; None for what has no contents."""
+        self._requests: deque[int] = deque()
+        self._packets = self._send(entries)
+        self.finished = False
+
+    def receive(self, message: memoryview) -> None:
+        packet = read_message(message, _PACKET)
+        kind = packet.get("type", [STAT])[-1]
+        if kind == REQUEST:
+            self._request(packet.get("id", [0])[-1])
+        elif kind == FINISH:
+            self._packets = iter([frame(encode_field(1, FINISH))])
+            self.finished = True
+        elif kind == ERROR:
+            self.close()
+
+    def close(self) -> None:
+        self._packets, self.finished = iter(()), True
+
+    def pull(self) -> bytearray:
+        batch = bytearray()
+        for packet in self._packets:
+            batch += packet
+            if not packet or len(batch) >= BATCH:
+                break
+        return batch
+
+    def _request(self, number: int) -> None:
+        """Notes that the daemon wants a file. It asks for each at most once, so what waits is bounded by the list."""
+        if not 0 <= number < len(self._paths) or self._paths[number] is None or len(self._requests) >= len(self._paths):
+            raise WireError("the daemon asks for a file that is not in the context")
+        self._requests.append(number)
+
+    def _send(self, entries: Iterable[FileEntry]) -> Iterator[bytes]:
+        """All packets; an empty one where nothing is asked for at the moment."""
+        for entry in entries:
+            self._paths.append(entry.path if stat.S_ISREG(entry.mode) else None)
+            yield stat_packet(entry)
+        yield _END_OF_LIST_MARK
+        while True:
+            if self._requests:
+                yield from self._contents(self._requests.popleft())
+            else:
+                yield b""
+
+    def _contents(self, number: int) -> Iterator[bytes]:
+        head = encode_field(1, DATA) + (encode_field(3, number) if number else b"")
+        for piece in self._files.read(self._paths[number] or ""):
+            for at in range(0, len(piece), MAX_DATA):
+                yield frame(head + encode_field(4, piece[at : at + MAX_DATA]))
+        yield frame(head)
+
+
+def stat_packet(entry: FileEntry) -> bytes:
+    """One line of the list. Owner and group are left out: they are root's, as the docker CLI has it."""
+    path = entry.path.encode("utf-8", "surrogateescape")
+    parts = [b"\x0a", encode_varint(len(path)), path, _mode_field(entry.mode)]
+    if entry.size and stat.S_ISREG(entry.mode):
+        parts += (b"\x28", encode_varint(entry.size))
+    parts += (b"\x30", encode_varint(entry.mtime_ns))
+    if entry.link:
+        parts.append(encode_field(7, entry.link))
+    return frame(encode_field(2, b"".join(parts)))
+
+
+@lru_cache(maxsize=256)
+def _mode_field(mode: int) -> bytes:
+    bits = mode & 0o777
+    bits |= GO_DIR if stat.S_ISDIR(mode) else GO_LINK if stat.S_ISLNK(mode) else 0
+    bits |= GO_SETUID if mode & stat.S_ISUID else 0
+    bits |= GO_SETGID if mode & stat.S_ISGID else 0
+    bits |= GO_STICKY if mode & stat.S_ISVTX else 0
+    return encode_field(2, bits)
+
+
+def read_option(headers: Headers, name: str) -> list[str]:
+    """All values of a header, unquoted where the daemon says that it has quoted them."""
+    values = [value.decode("utf-8", "surrogateescape") for key, value in headers if key == name.encode()]
+    quoted = (f"{name}-encoded".encode(), b"1") in headers
+    return [unquote_plus(value) for value in values] if quoted else values

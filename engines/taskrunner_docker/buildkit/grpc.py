@@ -1,0 +1,244 @@
+"""A gRPC server on one connection: HTTP/2 by h2, and the framing of messages on top of it.
+
+BuildKit turns the roles around: the daemon is the client on the connection that we have opened. Framing:
+https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
+from urllib.parse import quote
+
+import attrs
+import h2.config
+import h2.connection
+import h2.events
+import h2.exceptions
+import h2.settings
+
+NOT_FOUND, UNIMPLEMENTED = 5, 12
+MAX_MESSAGE = 1 << 22  # bytes that a peer's message may have: gRPC's own default
+MAX_HEADERS = 1 << 20  # bytes of a call's headers: a long `.dockerignore` comes in them
+READ_SIZE = 1 << 18
+ROUND = 1 << 20  # bytes that one call sends before the others, and the peer's own messages, have their turn
+WINDOW = 1 << 24  # bytes that a peer may send unasked: its requests for 20,000 files need no pause
+SILENCE = 180.0  # seconds; a daemon that is alive asks for our health every 30 at the latest
+_PREFIX = struct.Struct(">BI")
+_HEADERS = [(":status", "200"), ("content-type", "application/grpc")]
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class GrpcError(Exception):
+    """A call fails, in a way that the peer is told. The text must hold no secret."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+class Call(Protocol):
+    """One call while it lasts. An exception other than GrpcError ends the whole connection."""
+
+    def receive(self, message: memoryview) -> None:
+        """One message of the peer's, whole; the memory is valid during the call only."""
+
+    def close(self) -> None:
+        """The peer sends nothing more."""
+
+    def pull(self) -> bytes | bytearray:
+        """The next bytes to send, framed; empty when there are none for now."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether there will be nothing more to pull."""
+
+
+def frame(message: bytes) -> bytes:
+    """A message as it goes over the wire."""
+    return _PREFIX.pack(0, len(message)) + message
+
+
+@attrs.define
+class Unary:
+    """A call with one question and one answer."""
+
+    _answer: Callable[[bytes], bytes]
+    _question: bytes = b""
+    _reply: bytes = b""
+    finished: bool = False
+
+    def receive(self, message: memoryview) -> None:
+        self._question = bytes(message)
+
+    def close(self) -> None:
+        self._reply = frame(self._answer(self._question))
+
+    def pull(self) -> bytes:
+        reply, self._reply = self._reply, b""
+        self.finished = self.finished or bool(reply)
+        return reply
+
+
+Method = Callable[[Headers], Call]
+
+
+@attrs.define
+class _Stream:
+    call: Call
+    received: bytearray = attrs.field(factory=bytearray)
+    pending: bytes | bytearray = b""
+    at: int = 0
+    """How much of `pending` is sent."""
+
+    def take(self, data: bytes) -> None:
+        self.received += data
+        view, at = memoryview(self.received), 0
+        while len(view) - at >= _PREFIX.size:
+            compressed, size = _PREFIX.unpack_from(view, at)
+            if compressed or size > MAX_MESSAGE:
+                raise ConnectionError("the peer sent a message that is compressed or too large")
+            if len(view) - at - _PREFIX.size < size:
+                break
+            self.call.receive(view[at + _PREFIX.size : at + _PREFIX.size + size])
+            at += _PREFIX.size + size
+        view.release()
+        del self.received[:at]
+
+    def refill(self) -> bool:
+        """Whether there is something to send."""
+        if self.at == len(self.pending):
+            self.pending, self.at = self.call.pull(), 0
+        return self.at < len(self.pending)
+
+
+class GrpcServer:
+    """Serves one connection until it ends. Used from one thread."""
+
+    def __init__(self, connection: socket.socket, methods: Mapping[str, Method]) -> None:
+        self._socket, self._methods = connection, methods
+        self._streams: dict[int, _Stream] = {}
+        self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
+        self._h2.local_settings = h2.settings.Settings(
+            client=False,
+            initial_values={
+                h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: WINDOW,
+                h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADERS,
+                h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 100,
+            },
+        )
+        self._h2.decoder.max_header_list_size = MAX_HEADERS
+
+    def serve(self) -> None:
+        """Answers calls until the peer closes the connection.
+
+        Raises: OSError (the connection broke, or the peer does not speak HTTP/2), and what a call raises.
+        """
+        self._h2.initiate_connection()
+        self._h2.increment_flow_control_window(WINDOW)
+        try:
+            while self._turn():
+                pass
+        except h2.exceptions.H2Error as error:
+            raise ConnectionError(f"the daemon breaks the rules of HTTP/2: {type(error).__name__}") from error
+
+    def _turn(self) -> bool:
+        """Sends what may be sent, then takes what has come; waits only when there is nothing to send."""
+        more = False
+        for number in tuple(self._streams):
+            with self._unless_reset(number):
+                more |= self._pump(number)
+        self._flush()
+        if more and not select.select([self._socket], [], [], 0)[0]:
+            return True
+        if not select.select([self._socket], [], [], SILENCE)[0]:
+            raise TimeoutError(f"the daemon was silent for {SILENCE:.0f} seconds")
+        data = self._socket.recv(READ_SIZE)
+        if data:
+            self._handle(self._h2.receive_data(data))
+        return bool(data)
+
+    def _handle(self, events: Sequence[h2.events.Event]) -> None:
+        consumed: dict[int, int] = {}
+        for event in events:
+            match event:
+                case h2.events.DataReceived(stream_id=int(number), flow_controlled_length=int(size), data=bytes(data)):
+                    consumed[number] = consumed.get(number, 0) + size
+                    self._guarded(number, lambda stream, data=data: stream.take(data))
+                case h2.events.RequestReceived(stream_id=int(number)):
+                    self._begin(number, event.headers)
+                case h2.events.StreamEnded(stream_id=int(number)):
+                    self._guarded(number, lambda stream: stream.call.close())
+                case h2.events.StreamReset(stream_id=int(number)):
+                    self._streams.pop(number, None)
+                case h2.events.ConnectionTerminated():
+                    raise ConnectionAbortedError("the daemon ended the session")
+        for number, size in consumed.items():
+            self._h2.acknowledge_received_data(size, number)
+
+    def _begin(self, number: int, headers: Headers) -> None:
+        path = dict(headers).get(b":path", b"").decode("ascii", "replace")
+        with self._unless_reset(number):
+            try:
+                self._streams[number] = _Stream(self._method(path)(headers))
+                self._h2.send_headers(number, _HEADERS)
+            except GrpcError as error:
+                self._h2.send_headers(number, [*_HEADERS, *_trailers(error.code, error.message)], end_stream=True)
+
+    def _method(self, path: str) -> Method:
+        if path not in self._methods:
+            raise GrpcError(UNIMPLEMENTED, "unknown method")
+        return self._methods[path]
+
+    @contextlib.contextmanager
+    def _unless_reset(self, number: int) -> Iterator[None]:
+        """A call that the peer has given up is forgotten; the library knows before we have looked at the event."""
+        try:
+            yield
+        except h2.exceptions.StreamClosedError:
+            self._streams.pop(number, None)
+
+    def _guarded(self, number: int, act: Callable[[_Stream], None]) -> None:
+        """Lets a call act; if it fails, the peer is told."""
+        if stream := self._streams.get(number):
+            try:
+                act(stream)
+            except GrpcError as error:
+                self._end(number, error.code, error.message)
+
+    def _pump(self, number: int) -> bool:
+        """Sends for one call as much as the peer's window and this round allow. Whether there is more that may go."""
+        stream, left = self._streams[number], ROUND
+        while left > 0 and stream.refill():
+            size = min(len(stream.pending) - stream.at, self._h2.local_flow_control_window(number), self._frame_size)
+            if size <= 0:
+                return False
+            self._h2.send_data(number, memoryview(stream.pending)[stream.at : stream.at + size])
+            stream.at += size
+            left -= size
+        if left > 0 and stream.call.finished:
+            self._end(number, 0)
+        return left <= 0
+
+    @property
+    def _frame_size(self) -> int:
+        return self._h2.max_outbound_frame_size
+
+    def _end(self, number: int, code: int, message: str = "") -> None:
+        with self._unless_reset(number):
+            del self._streams[number]
+            self._h2.send_headers(number, _trailers(code, message), end_stream=True)
+
+    def _flush(self) -> None:
+        if data := self._h2.data_to_send():
+            self._socket.sendall(data)
+
+
+def _trailers(code: int, message: str = "") -> list[tuple[str, str]]:
+    trailers = [("grpc-status", str(code))]
+    return [*trailers, ("grpc-message", quote(message, safe=" "))] if message else trailers

@@ -1,0 +1,155 @@
+"""A build's log: what the daemon tells, as lines that people read.
+
+::
+
+    #5 [base 2/2] RUN make
+    #5 0.067 cc -c hello.c
+    #5 DONE 0.1s
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from taskrunner_docker.buildkit.steps import Step, Steps
+from taskrunner_docker.buildkit.trace import Output, Status, Trace, Warned
+
+MAX_LINE = 1 << 16  # bytes; a longer line is broken, so that one that never ends does not fill our memory
+_ERRORS = 2  # the stream that a program writes its errors to
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+@attrs.define
+class _Shown:
+    """What the log has said of a step."""
+
+    named: bool = False
+    ending: str = ""
+    parts: set[str] = attrs.field(factory=set)
+    """Parts (layers, files) that were said to be complete."""
+    open_lines: dict[bool, bytearray] = attrs.field(factory=dict)
+    """For output and for errors: the begin of a line whose end has not come, with the time at which it began."""
+
+    def add(self, errors: bool, piece: bytes, stamp: bytes) -> bytearray:
+        line = self.open_lines.setdefault(errors, bytearray(stamp))
+        line += piece
+        return line
+
+    def take(self, errors: bool) -> bytes:
+        return bytes(self.open_lines.pop(errors))
+
+
+class BuildLog:
+    """Writes the log of one build, with one write for each message of the daemon's. Used from one thread."""
+
+    def __init__(self, steps: Steps, write: Callable[[bytes], None]) -> None:
+        self._steps, self._write = steps, write
+        self._shown: dict[int, _Shown] = {}
+        self._lines: list[bytes] = []
+        self._current = 0
+        """Number of the step that the last line was about."""
+
+    def feed(self, trace: Trace) -> None:
+        """Takes one message; `write` may raise, and the message is lost then."""
+        updated = [step for vertex in trace.vertexes if (step := self._steps.update(vertex))]
+        for step in updated:
+            if step.started is not None or step.error:
+                self._name(step)
+        for status in trace.statuses:
+            self._part(status)
+        for output in trace.outputs:
+            self._output(output)
+        for warning in trace.warnings:
+            self._warning(warning)
+        for step in updated:
+            self._ending(step)
+        self._flush()
+
+    def say(self, text: str) -> None:
+        """A line about no step."""
+        self._lines.append(text.encode("utf-8", "replace") + b"\n")
+        self._flush()
+
+    def finish(self) -> None:
+        """Writes the lines that have not ended."""
+        for step in self._steps:
+            self._unfinished(step, self._of(step.number))
+        self._flush()
+
+    def _name(self, step: Step) -> None:
+        shown = self._of(step.number)
+        if not shown.named:
+            shown.named = True
+            self._line(step, step.name.encode())
+
+    def _part(self, status: Status) -> None:
+        step = self._steps.find(status.vertex)
+        if step is None or status.completed is None or status.id in self._of(step.number).parts:
+            return
+        self._of(step.number).parts.add(status.id)
+        size = f" {_human(status.current)}" if status.current > 0 else ""
+        self._line(step, f"{_printable(status.id)}{size} done".encode())
+
+    def _output(self, output: Output) -> None:
+        step = self._steps.find(output.vertex)
+        if step is None:
+            return
+        shown, errors = self._of(step.number), output.stream == _ERRORS
+        stamp = f"{max(0.0, output.time - (step.started or output.time)):.3f} ".encode()
+        *ended, rest = output.data.split(b"\n")
+        for piece in ended:
+            shown.add(errors, piece, stamp)
+            self._line(step, shown.take(errors))
+        if rest and len(shown.add(errors, rest, stamp)) >= MAX_LINE:
+            self._line(step, shown.take(errors))
+
+    def _warning(self, warning: Warned) -> None:
+        url = f" ({warning.url})" if warning.url else ""
+        if step := self._steps.find(warning.vertex):
+            self._line(step, f"WARNING: {_printable(warning.text + url)}".encode())
+
+    def _ending(self, step: Step) -> None:
+        shown = self._of(step.number)
+        if step.ending and (not shown.ending or (step.error and step.ending != shown.ending)):
+            shown.ending = step.ending
+            self._unfinished(step, shown)
+            self._line(step, _printable(step.ending).encode())
+
+    def _unfinished(self, step: Step, shown: _Shown) -> None:
+        for errors in tuple(shown.open_lines):
+            self._line(step, shown.take(errors))
+
+    def _of(self, number: int) -> _Shown:
+        return self._shown.setdefault(number, _Shown())
+
+    def _line(self, step: Step, text: bytes) -> None:
+        """One line about a step; when the log was at another one, it says first where it is now."""
+        mark = b"#%d " % step.number
+        if self._current not in {0, step.number}:
+            self._lines.append(b"\n")
+        if self._current != step.number and text != step.name.encode():
+            self._lines.append(mark + step.name.encode() + b"\n")
+        self._current = step.number
+        self._lines.append(mark + text + b"\n")
+
+    def _flush(self) -> None:
+        if self._lines:
+            data = b"".join(self._lines)
+            self._lines.clear()
+            self._write(data)
+
+
+def _printable(text: str) -> str:
+    """On one line."""
+    return " ".join(text.split())
+
+
+def _human(size: float) -> str:
+    """Bytes as people say them: `62.1 MB`."""
+    for unit in _UNITS:
+        if size < 1000 or unit == _UNITS[-1]:  # noqa: PLR2004  SI units, as docker shows them
+            break
+        size /= 1000
+    return f"{size:.1f} {unit}" if unit != "B" else f"{size:.0f} B"

@@ -1,0 +1,56 @@
+"""What is to be built, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+
+from taskrunner_docker.context import ContextSource
+
+SecretValue = bytes | Callable[[], bytes]
+Credentials = Callable[[str], tuple[str, str] | None]
+"""Registry host (`registry.example:5000`; `docker.io` for Docker Hub) to user and password, or None for none. Called from a
+thread of the build, and must answer within seconds: the daemon gives a session that is silent for ten seconds up."""
+
+
+def _anonymous(_host: str) -> None:
+    return None
+
+
+@attrs.frozen
+class BuildRequest:
+    """One image to build."""
+
+    context: ContextSource
+    dockerfile: str = "Dockerfile"
+    """Relative to the root of the context, with `/`. A `.dockerignore` beside it, named after it, goes before the context's."""
+    tags: Sequence[str] = ()
+    """Names for the image; without any, it stays without a name and its id is all there is."""
+    build_args: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    labels: Mapping[str, str] = attrs.field(factory=dict)
+    target: str = ""
+    """The stage to build; empty: the last one."""
+    secrets: Mapping[str, SecretValue] = attrs.field(factory=dict, repr=False)
+    """For `RUN --mount=type=secret,id=…`; a callable is asked when the build wants the value."""
+    credentials: Credentials = attrs.field(default=_anonymous, repr=False)
+    """For base images that are private."""
+    shared_key: str = "taskrunner"
+    """Builds with the same key share what the daemon keeps of their context, so that only changes are sent. One key for each
+    repository; builds at the same time do not disturb each other."""
+
+
+@attrs.frozen
+class BuildOutcome:
+    """How a build ended. It succeeded exactly when there is an `image_id`."""
+
+    image_id: str | None = None
+    """`sha256:…`."""
+    failed_step: str = ""
+    """The step as the Dockerfile has it, `[base 2/5] RUN make`; empty when none had begun."""
+    error: str = ""
+    """Why, in one or a few lines; empty after a success."""
+    exit_code: int | None = None
+    """Of the command that failed, if one did."""
+    sent_bytes: int = 0
+    """Contents of the context that went to the daemon; what it still had is not sent again."""
