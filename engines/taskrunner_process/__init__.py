@@ -1,1 +1,6 @@
-"""The engine package; see its platform module."""
+"""Tasks as processes of this machine: the `process` platform."""
+
+from taskrunner_process.payload import ProcessOptions, ProcessPayload
+from taskrunner_process.platform import ProcessPlatform
+
+__all__ = ["ProcessOptions", "ProcessPayload", "ProcessPlatform"]

@@ -1,0 +1,64 @@
+"""The user account that runs belong to, when it is not the worker's own."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from taskrunner.errors import ConfigError
+
+
+@attrs.frozen
+class Account:
+    """A user, with all groups that it is in."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+
+    @property
+    def popen(self) -> dict[str, Any]:
+        """What makes `subprocess.Popen` run something as this user."""
+        return {"user": self.uid, "group": self.gid, "extra_groups": list(self.groups)}
+
+    def own(self, *paths: Path) -> None:
+        """Gives it these files or folders, not what is in them. Raises OSError."""
+        for path in paths:
+            os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
+    def can_reach(self, folder: Path) -> Path | None:
+        """The first folder on the way that it may not pass, if there is one."""
+        ways = [path for path in (*reversed(folder.parents), folder) if path.exists()]
+        return next((path for path in ways if not self._may_pass(path.stat())), None)
+
+    def _may_pass(self, status: os.stat_result) -> bool:
+        if status.st_uid == self.uid:
+            return bool(status.st_mode & stat.S_IXUSR)
+        if status.st_gid in (self.gid, *self.groups):
+            return bool(status.st_mode & stat.S_IXGRP)
+        return bool(status.st_mode & stat.S_IXOTH)
+
+
+def account_of(user: str, home: Path) -> Account:
+    """The account `[process] user` names, once it is sure that it can be used. Raises ConfigError."""
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        raise ConfigError(f"[process] user: this machine has no user {user!r}; create it, or name another") from None
+    if os.geteuid() != 0 and entry.pw_uid != os.geteuid():
+        raise ConfigError(
+            f"[process] user: only root can run tasks as {user!r}; start the worker as root, or leave it empty"
+        )
+    account = Account(user, entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(user, entry.pw_gid)))
+    if barrier := account.can_reach(home.absolute()):
+        raise ConfigError(
+            f"[process] user: {user!r} may not pass {barrier} on the way to its runs in {home}; "
+            f"`chmod o+x {barrier}`, or keep the worker's home elsewhere"
+        )
+    return account

@@ -1,0 +1,171 @@
+"""Linux control groups: the kernel keeps the list of a run's processes; a child is born into its parent's group.
+
+Version 2 has a file that kills a whole group at once (Linux 5.14). In version 1 the `pids` controller first forbids the
+group to fork, then each process is killed. A run that is root can leave its group; give it a `user`.
+
+A worker's groups lie below the one that it is in itself: `taskrunner.<worker>/<run>`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from taskrunner.errors import TaskFailedInternally
+from taskrunner_process.portable import sweep_after
+from taskrunner_process.sweep import FIRST_PAUSE, LONGEST_PAUSE, send
+from taskrunner_process.tree import KILL_TIME, Forest, ProcessTree, undying
+
+LONGEST_NAME = 200
+"""Characters of a group's name, of which the kernel allows 255."""
+
+
+class CgroupForest(Forest):
+    """One hierarchy of control groups that this worker may write to."""
+
+    def __init__(self, root: Path, own: Path, worker_id: str, *, version: int) -> None:
+        self.name = f"cgroup-v{version}"
+        self._root, self._version = root, version
+        self._folder = own / group_of(worker_id)
+        self._folder.mkdir(exist_ok=True)
+
+    def plant(self, run: str) -> ProcessTree:
+        folder = self._folder / label(run)
+        folder.mkdir(exist_ok=True)
+        return self._tree(folder)
+
+    def _tree(self, folder: Path) -> CgroupTree:
+        return KillableTree(folder) if self._version == 2 else CgroupTree(folder)  # noqa: PLR2004  the version's name
+
+    def clean_up_after(self, worker_id: str) -> list[str]:
+        """That worker may have lived in another group than ours, so the whole hierarchy is searched for its own."""
+        lines: list[str] = []
+        for folder in list(self._root.rglob(group_of(worker_id))):
+            lines += [line for child in subgroups(folder) for line in self._end_abandoned(child)]
+            remove_group(folder)
+        return lines + sweep_after(worker_id)
+
+    def _end_abandoned(self, folder: Path) -> list[str]:
+        tree = self._tree(folder)
+        lines = [f"process {pid}" for pid in tree.pids()]
+        try:
+            tree.end()
+        except (OSError, TaskFailedInternally) as error:
+            return [*lines, f"control group {folder} could not be removed: {error}"]
+        tree.close()
+        return lines
+
+    def close(self) -> None:
+        remove_group(self._folder)
+
+
+class CgroupTree(ProcessTree):
+    """A group of the version 1 `pids` hierarchy."""
+
+    held = True
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def admit(self, pid: int) -> None:
+        (self._folder / "cgroup.procs").write_text(str(pid))
+
+    def pids(self) -> set[int]:
+        try:
+            return {int(line) for line in (self._folder / "cgroup.procs").read_text().split()}
+        except (FileNotFoundError, ProcessLookupError):
+            return set()
+
+    def settled(self) -> bool:
+        return not self.pids()
+
+    def end(self, limit: float = KILL_TIME) -> None:
+        give_up = time.monotonic() + limit
+        pause = FIRST_PAUSE
+        while alive := self.pids():
+            self._strike(alive)
+            if time.monotonic() > give_up:
+                raise undying(alive, limit)
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _strike(self, alive: set[int]) -> None:
+        """From here on nothing in the group can fork, so the list only gets shorter."""
+        (self._folder / "pids.max").write_text("0")
+        send(alive, signal.SIGKILL)
+
+    def close(self) -> None:
+        remove_group(self._folder)
+
+
+class KillableTree(CgroupTree):
+    """A group of version 2."""
+
+    def _strike(self, alive: set[int]) -> None:  # noqa: ARG002  the kernel knows them
+        (self._folder / "cgroup.kill").write_text("1")
+
+
+def open_cgroups(worker_id: str) -> Iterator[Forest]:
+    """Each hierarchy that lets us make a group, and has what it takes to end one."""
+    for version, wanted in ((2, "cgroup.kill"), (1, "pids.max")):
+        with contextlib.suppress(OSError, LookupError):
+            root, own = hierarchy(version)
+            if works(own / group_of(f"probe of {worker_id} by {os.getpid()}"), wanted):
+                yield CgroupForest(root, own, worker_id, version=version)
+
+
+def works(probe: Path, wanted: str) -> bool:
+    probe.mkdir()
+    try:
+        return os.access(probe / wanted, os.W_OK)
+    finally:
+        probe.rmdir()
+
+
+def hierarchy(version: int) -> tuple[Path, Path]:
+    """Where a hierarchy is mounted, and our own group in it. Raises LookupError."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        mount, _, filesystem = line.partition(" - ")
+        kind, _, options = filesystem.split(" ", 2)
+        if kind == ("cgroup2" if version == 2 else "cgroup") and (version == 2 or "pids" in options.split(",")):  # noqa: PLR2004  the version's name
+            _, _, _, base, point = mount.split(" ")[:5]
+            inside = os.path.relpath(own_group(version), base)
+            return Path(point), Path(point) if inside.startswith("..") else Path(point, inside)
+    raise LookupError(f"no control groups of version {version}")
+
+
+def own_group(version: int) -> str:
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if (version == 2 and not controllers) or (version == 1 and "pids" in controllers.split(",")):  # noqa: PLR2004  the version's name
+            return path
+    raise LookupError(f"this process is in no control group of version {version}")
+
+
+def subgroups(folder: Path) -> list[Path]:
+    try:
+        return [child for child in folder.iterdir() if child.is_dir()]
+    except FileNotFoundError:
+        return []
+
+
+def remove_group(folder: Path) -> None:
+    """Removes an empty group. What stays is empty, and goes with the next clean-up."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def group_of(worker_id: str) -> str:
+    return f"taskrunner.{label(worker_id)}"
+
+
+def label(text: str) -> str:
+    """A name that the kernel takes for a group: no slash, not too long, and different for different texts."""
+    name = "r" + quote(text, safe="")
+    return name if len(name) <= LONGEST_NAME else "h" + hashlib.sha256(text.encode()).hexdigest()

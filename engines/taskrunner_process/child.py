@@ -1,0 +1,130 @@
+"""Child: one process that the worker started, from its first step to its exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import attrs
+
+from taskrunner.errors import TaskFailed, TaskFailedInternally
+from taskrunner_process.account import Account
+from taskrunner_process.tree import ProcessTree
+
+GATE = "kill -STOP $$;"
+"""Stops before anything else happens, so that the tree can take the process in before it could have children."""
+TERMINAL = 'exec <>"$1" >&0 2>&0; shift;'
+"""Opens a terminal, which becomes the controlling one of a session that has none."""
+RUN = 'exec "$@"'
+
+UMASK = 0o022
+"""Files of a run are readable by others, whatever the worker's own mask is."""
+
+
+@attrs.frozen
+class Start:
+    """How a process is started. The shell in front replaces itself by the command, and costs half a millisecond."""
+
+    command: Sequence[str]
+    env: Mapping[str, str] = attrs.field(repr=False)
+    folder: Path
+    account: Account | None
+    stdin: int
+    stdout: int
+    stderr: int
+    terminal: str = ""
+    """The terminal's path; it then takes the place of the three descriptors."""
+
+
+class Child:
+    """A running process, the first of its tree. Made by `spawn`; used from the event loop."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self.pid = process.pid
+        self._exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._watch()
+
+    async def wait(self) -> int:
+        """Its exit status; minus the signal's number when a signal ended it. Cancelling it ends the wait only.
+
+        Raises: TaskFailedInternally when it cannot be killed.
+        """
+        return await asyncio.shield(self._exited)
+
+    def lose(self, error: Exception) -> None:
+        """It cannot be killed: whoever waits gets this error, unless it has exited after all."""
+        if not self._exited.done():
+            self._exited.set_exception(error)
+            self._exited.exception()  # somebody knows
+
+    def _watch(self) -> None:
+        """A file descriptor for the process costs a few µs; where there is none, a thread of its own waits for it."""
+        loop = asyncio.get_running_loop()
+        if hasattr(os, "pidfd_open"):
+            descriptor = os.pidfd_open(self.pid)
+            loop.add_reader(descriptor, self._collect, descriptor)
+        else:
+            threading.Thread(target=self._wait_blocking, args=(loop,), daemon=True).start()
+
+    def _collect(self, descriptor: int) -> None:
+        asyncio.get_running_loop().remove_reader(descriptor)
+        os.close(descriptor)
+        self._finish(self._process.wait())
+
+    def _wait_blocking(self, loop: asyncio.AbstractEventLoop) -> None:
+        status = self._process.wait()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(self._finish, status)
+
+    def _finish(self, status: int) -> None:
+        if not self._exited.done():
+            self._exited.set_result(status)
+
+
+def spawn(start: Start, tree: ProcessTree) -> subprocess.Popen[bytes]:
+    """Starts a process as the first of a tree, in a session of its own. Blocks until it runs.
+
+    Raises: TaskFailed (`command-too-long`), TaskFailedInternally (no processes or memory left, the folder is gone).
+    """
+    script = (GATE if tree.held else "") + (TERMINAL if start.terminal else "") + RUN
+    arguments = [start.terminal, *start.command] if start.terminal else start.command
+    try:
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", script, "sh", *arguments],
+            cwd=start.folder,
+            env=start.env,
+            stdin=start.stdin,
+            stdout=start.stdout,
+            stderr=start.stderr,
+            start_new_session=True,
+            umask=UMASK,
+            **(start.account.popen if start.account else {}),
+        )
+    except OSError as error:
+        if error.errno == errno.E2BIG:
+            raise TaskFailed("command-too-long", "the command and its environment are too long; use a file") from None
+        raise TaskFailedInternally(f"no process could be started: {error.strerror}") from None
+    try:
+        _admit(process, tree)
+    except OSError as error:
+        process.kill()
+        process.wait()
+        raise TaskFailedInternally(f"the new process could not be taken in: {error}") from None
+    return process
+
+
+def _admit(process: subprocess.Popen[bytes], tree: ProcessTree) -> None:
+    if not tree.held:
+        tree.admit(process.pid)
+        return
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    tree.admit(process.pid)
+    os.kill(process.pid, signal.SIGCONT)

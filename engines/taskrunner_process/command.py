@@ -1,0 +1,92 @@
+"""What exactly is started: the command, found and judged beforehand, and its environment."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from taskrunner.errors import Complaint, MalformedPayload, TaskFailed
+from taskrunner.model import RunKey
+from taskrunner_process.account import Account
+from taskrunner_process.payload import unfit
+from taskrunner_process.tree import MARKER
+
+INHERITED = ("PATH", "LANG", "LC_ALL", "TZ")
+"""All that a run sees of the worker's own environment. Everything else stays with the worker, whose environment may
+hold its credentials (`AWS_*`, tokens) and settings that would steer programs (`PYTHONPATH`, `LD_*`, proxies)."""
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Debian's for root, when the worker has none."""
+
+TEMPORARY = ".tmp"
+"""The folder for temporary files, in the run's folder, so that they go with it."""
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""Names of environment variables: POSIX shells drop others silently, so they are refused aloud."""
+
+INTERPRETER_LINE = 256
+"""Bytes of a script's first line that the kernel reads (BINPRM_BUF_SIZE)."""
+
+
+def environment(
+    run: RunKey, worker_id: str, folder: Path, account: Account | None, given: Mapping[str, str]
+) -> dict[str, str]:
+    """The complete environment of a run; what is given goes over the base. Raises MalformedPayload."""
+    complaints = [c for name, value in given.items() for c in _judge(name, value)]
+    if complaints:
+        raise MalformedPayload(*complaints)
+    base = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    base |= {"HOME": str(folder), "TMPDIR": str(folder / TEMPORARY), "SHELL": "/bin/sh"}
+    if account:
+        base |= {"USER": account.name, "LOGNAME": account.name}
+    return {"PATH": DEFAULT_PATH, "LANG": "C.UTF-8"} | base | dict(given) | {MARKER: f"{run}@{worker_id}"}
+
+
+def _judge(name: str, value: str) -> list[Complaint]:
+    if not NAME.fullmatch(name):
+        return [Complaint(f"env[{name!r}]", "no name of an environment variable", "use letters, digits and _")]
+    if problem := unfit(value):  # which does not show the value, for it may be a secret
+        return [Complaint(f"env.{name}", problem, "encode it, for instance as base64")]
+    return []
+
+
+def find_command(command: Sequence[str], folder: Path, path: str) -> list[str]:
+    """The command with its program looked up, as the system would on starting it in that folder.
+
+    Raises: TaskFailed (`command-not-found`, `not-executable`).
+    """
+    name, *arguments = command
+    program = name if "/" in name else shutil.which(name, path=path)
+    if program is None:
+        raise TaskFailed(
+            "command-not-found", f"there is no command {name!r} in {path} (PATH); install it, or give its path"
+        )
+    file = folder / program
+    if not file.exists():
+        raise TaskFailed("command-not-found", f"there is no file {name!r}, seen from the run's folder")
+    if not file.is_file() or not os.access(file, os.X_OK):
+        raise TaskFailed(
+            "not-executable", f"{name!r} cannot be executed; `chmod +x` it, or name the program that runs it"
+        )
+    _check_interpreter(name, file)
+    return [program if program.startswith(("/", ".")) else f"./{program}", *arguments]
+
+
+def _check_interpreter(name: str, file: Path) -> None:
+    """The system calls a script whose interpreter is missing "not found", which sends people looking for the script."""
+    try:
+        with file.open("rb") as script:
+            first = script.read(INTERPRETER_LINE).partition(b"\n")[0]
+    except PermissionError:  # executable and not readable: no script then
+        return
+    if not first.startswith(b"#!") or not (words := first[2:].split(maxsplit=1)):
+        return
+    interpreter = os.fsdecode(words[0])
+    if not (file.parent / interpreter).exists():
+        hint = "; its lines end in CR LF, as on Windows" if interpreter.endswith("\r") else ""
+        raise TaskFailed(
+            "command-not-found", f"{name!r} asks for the interpreter {interpreter!r}, which does not exist{hint}"
+        )

@@ -1,0 +1,139 @@
+"""ProcessEngine: a run's folder, made ready, and the start of its command."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from taskrunner.errors import Bug, Complaint, MalformedPayload, NotSupported, TaskFailedInternally
+from taskrunner.interfaces.caches import CacheFolder
+from taskrunner.interfaces.engine import Engine
+from taskrunner_process.child import Start
+from taskrunner_process.command import TEMPORARY, environment
+from taskrunner_process.execution import ProcessExecution
+from taskrunner_process.folders import empty
+from taskrunner_process.launcher import Launcher
+from taskrunner_process.payload import ProcessPayload
+from taskrunner_process.results import REMOVE_TIME
+
+INPUT_TIME = 60.0
+"""Seconds to write the payload's text to disk, which has a few megabytes at most."""
+
+
+class ProcessEngine(Engine):
+    """Everything that it makes lies in the run's folder."""
+
+    def __init__(self, launcher: Launcher, worker_id: str) -> None:
+        self._launcher, self._worker_id = launcher, worker_id
+        self._context, self._account = launcher.context, launcher.account
+        self._payload: ProcessPayload | None = None
+        self._links: list[str] = []
+
+    async def load(self, payload: object) -> None:
+        """Makes the folder ready; there is nothing to fetch."""
+        if not isinstance(payload, ProcessPayload):
+            raise Bug(f"the process platform cannot run a {type(payload).__name__}")
+        self._payload = payload
+        try:
+            self._make_folder(self._context.folder / TEMPORARY)
+            if self._account:
+                self._account.own(self._context.folder)
+        except OSError as error:
+            raise TaskFailedInternally(f"the run's folder could not be made ready: {error}") from None
+
+    def _make_folder(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        if self._account:
+            self._account.own(folder)
+
+    async def attach_cache(self, folder: CacheFolder, target: str, *, read_only: bool = False) -> None:
+        """A symbolic link at `target` leads to the cache. It keeps nobody from writing, so `read_only` is refused.
+
+        Raises: MalformedPayload, NotSupported (`read_only`), TaskFailedInternally.
+        """
+        if read_only:
+            raise NotSupported("read-only caches: a process could write to it all the same; use the docker platform")
+        place = self._place(target)
+        try:
+            for parent in reversed(place.relative_to(self._context.folder).parents[:-1]):
+                self._make_folder(self._context.folder / parent)
+            place.symlink_to(folder.path.absolute(), target_is_directory=True)
+            if self._account:
+                self._account.own(folder.path, place)
+        except OSError as error:
+            raise TaskFailedInternally(f"the cache {folder.name} could not be attached: {error}") from None
+        self._links.append(target)
+
+    def _place(self, target: str) -> Path:
+        """Where the link goes. Raises MalformedPayload."""
+        path = Path(target)
+        place = self._context.folder / path
+        if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in target:
+            raise self._complain(target, "does not lie in the run's folder", "give a relative path without `..`")
+        if path.parts[0] == TEMPORARY:
+            raise self._complain(target, f"{TEMPORARY} is the folder for temporary files", "take another one")
+        if os.path.lexists(place):
+            raise self._complain(target, "something is there already", "give each cache a path of its own")
+        if any((self._context.folder / parent).is_symlink() for parent in path.parents):
+            raise self._complain(target, "lies inside another cache", "give each cache a path of its own")
+        return place
+
+    def _complain(self, target: str, problem: str, fix: str) -> MalformedPayload:
+        paths = [cache.path for cache in self._context.task.caches]
+        same = [index for index, path in enumerate(paths) if path == target]
+        # Caches are attached in their order, so of two with the same path the second is the one that is refused.
+        index = same[min(self._links.count(target), len(same) - 1)] if same else len(self._links)
+        return MalformedPayload(Complaint(f"caches[{index}].path", f"{target!r}: {problem}", fix))
+
+    async def start(self, env: Mapping[str, str], *, stdin: bool = False) -> ProcessExecution:
+        """Raises: MalformedPayload, TaskFailed (`command-not-found`, `not-executable`), TaskFailedInternally."""
+        if self._payload is None:
+            raise Bug("a run is loaded before it is started")
+        folder = self._context.folder
+        complete = environment(self._context.run, self._worker_id, folder, self._account, env)
+        launcher = attrs.evolve(self._launcher, env=complete)
+        command = launcher.find(self._payload.command)
+        if stdin:
+            theirs, ours = os.pipe()
+            return await self._launch(launcher, command, theirs, ours)
+        return await self._launch(launcher, command, await self._input(self._payload.stdin), None)
+
+    async def _input(self, text: str) -> int:
+        """The standard input as a file without a name: nobody has to feed it while the run runs."""
+        if not text:
+            return os.open(os.devnull, os.O_RDONLY)
+        return await self._launcher.block(
+            self._keep, text.encode(), limit=INPUT_TIME, doing="keeping the standard input"
+        )
+
+    def _keep(self, text: bytes) -> int:
+        with tempfile.TemporaryFile(dir=self._context.folder) as file:
+            file.write(text)
+            file.seek(0)
+            if self._account:
+                os.fchown(file.fileno(), self._account.uid, self._account.gid)
+            return os.dup(file.fileno())
+
+    async def _launch(self, launcher: Launcher, command: list[str], stdin: int, feed: int | None) -> ProcessExecution:
+        reading, writing = os.pipe()
+        start = Start(command, launcher.env, launcher.context.folder, self._account, stdin, writing, writing)
+        try:
+            child, tree = await launcher.launch(start, "")
+        except BaseException:
+            for number in (reading, *([] if feed is None else [feed])):
+                os.close(number)
+            raise
+        finally:
+            os.close(stdin)
+            os.close(writing)
+        return ProcessExecution(launcher, tree, child, reading, feed)
+
+    async def discard(self) -> None:
+        folder = self._context.folder
+        problems = await self._launcher.block(empty, folder, limit=REMOVE_TIME, doing="removing the run's folder")
+        if problems:
+            raise TaskFailedInternally("\n".join(problems))

@@ -1,0 +1,125 @@
+"""ProcessExec: one more command beside the main one, with pipes or a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import pty
+import struct
+import termios
+from collections.abc import AsyncIterator, Sequence
+
+import attrs
+
+from taskrunner.errors import NotSupported
+from taskrunner.interfaces.execution import Exec, Input
+from taskrunner_process.child import Child, Start
+from taskrunner_process.launcher import Launcher
+from taskrunner_process.pipes import PipeInput, PipeOutput, TerminalInput
+from taskrunner_process.tree import ProcessTree
+
+TERM = "xterm-256color"
+"""What people have; for a command with a terminal, when the run's environment names none."""
+
+
+@attrs.frozen
+class Ends:
+    """The descriptors of a command: ours, to keep, and its, to close once it runs."""
+
+    stdin: int
+    stdout: int
+    stderr: int | None
+    theirs: tuple[int, int, int]
+    terminal: str = ""
+
+    def close(self) -> None:
+        for number in (self.stdin, self.stdout, self.stderr):
+            if number is not None:
+                os.close(number)
+
+
+class ProcessExec(Exec):
+    """It has a tree of its own: `abort` ends all of it and nothing else. The execution ends it with the rest."""
+
+    def __init__(self, launcher: Launcher, child: Child, tree: ProcessTree, ends: Ends) -> None:
+        self._launcher, self._child, self.tree = launcher, child, tree
+        self._terminal = bool(ends.terminal)
+        self._stdin = TerminalInput(ends.stdin) if self._terminal else PipeInput(ends.stdin)
+        self._stdout = PipeOutput(ends.stdout)
+        self._stderr = None if ends.stderr is None else PipeOutput(ends.stderr)
+
+    @classmethod
+    async def start(cls, launcher: Launcher, command: Sequence[str], number: int, *, tty: bool) -> ProcessExec:
+        """Starts it. Raises TaskFailed, TaskFailedInternally."""
+        program = launcher.find(command)
+        ends = open_terminal(launcher) if tty else open_pipes()
+        env = {"TERM": TERM} | dict(launcher.env) if tty else launcher.env
+        start = Start(program, env, launcher.context.folder, launcher.account, *ends.theirs, ends.terminal)
+        try:
+            child, tree = await launcher.launch(start, f"+{number}")
+        except BaseException:
+            ends.close()
+            raise
+        finally:
+            for theirs in set(ends.theirs):
+                os.close(theirs)
+        return cls(launcher, child, tree, ends)
+
+    @property
+    def stdin(self) -> Input:
+        return self._stdin
+
+    @property
+    def stdout(self) -> AsyncIterator[bytes]:
+        return aiter(self._stdout)
+
+    @property
+    def stderr(self) -> AsyncIterator[bytes]:
+        return aiter(self._stderr) if self._stderr else _nothing()
+
+    async def resize(self, rows: int, columns: int) -> None:
+        if not self._terminal:
+            raise NotSupported("this command has no terminal")
+        if self._stdout.descriptor.open:
+            set_size(self._stdout.descriptor.number, rows, columns)
+
+    async def wait(self) -> int:
+        return await self._child.wait()
+
+    async def abort(self) -> None:
+        await self._launcher.end(self.tree)
+        await self._child.wait()
+        self.close()
+
+    def close(self) -> None:
+        """Closes our ends; output that nobody has read is lost. May be called again."""
+        for end in (self._stdin, self._stdout, self._stderr):
+            if end:
+                end.descriptor.close()
+
+
+def open_pipes() -> Ends:
+    their_in, our_in = os.pipe()
+    our_out, their_out = os.pipe()
+    our_error, their_error = os.pipe()
+    return Ends(our_in, our_out, our_error, (their_in, their_out, their_error))
+
+
+def open_terminal(launcher: Launcher) -> Ends:
+    """A pseudo-terminal of 24 rows and 80 columns. It belongs to the run's user, who opens it by its name."""
+    ours, theirs = pty.openpty()
+    set_size(ours, 24, 80)
+    if launcher.account:
+        os.fchown(theirs, launcher.account.uid, launcher.account.gid)
+    return Ends(os.dup(ours), ours, None, (theirs, theirs, theirs), os.ttyname(theirs))
+
+
+def set_size(terminal: int, rows: int, columns: int) -> None:
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    await asyncio.sleep(0)
+    return
+    yield b""

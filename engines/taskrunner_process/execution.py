@@ -1,0 +1,119 @@
+"""ProcessExecution: a command that runs, and the end of everything that it has started."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from taskrunner.errors import Bug, NotSupported, TaskFailed, TaskFailedInternally
+from taskrunner.interfaces.execution import Exec, Execution, Input
+from taskrunner.interfaces.results import Results
+from taskrunner_process.child import Child
+from taskrunner_process.exec import ProcessExec
+from taskrunner_process.launcher import Launcher
+from taskrunner_process.pipes import LoggedOutput, PipeInput
+from taskrunner_process.results import ProcessResults
+from taskrunner_process.tree import ProcessTree
+
+
+class ProcessExecution(Execution):
+    """The run is over when its command exits: what that has left running is killed, and what is left in the pipe is
+    logged. So neither a forgotten daemon nor one that holds the output open keeps a run from ending.
+    """
+
+    def __init__(self, launcher: Launcher, tree: ProcessTree, child: Child, output: int, stdin: int | None) -> None:
+        self._launcher, self._tree, self._child = launcher, tree, child
+        self._stdin = None if stdin is None else PipeInput(stdin)
+        self._output = LoggedOutput(output, launcher.context.log, self._log_failed)
+        self._log_error: Exception | None = None
+        self._execs: list[ProcessExec] = []
+        self._starting: set[asyncio.Task[ProcessExec]] = set()
+        self._over = False
+        self._aborted = False
+        self._kill: asyncio.Task[None] | None = None
+        self._end = asyncio.create_task(self._run_to_end())
+        self._end.add_done_callback(_seen)
+
+    @property
+    def stdin(self) -> Input:
+        if self._stdin is None:
+            raise NotSupported("this run was started without a standard input")
+        return self._stdin
+
+    async def new_exec(self, command: Sequence[str], *, tty: bool = False) -> Exec:
+        if self._over:
+            raise TaskFailed("run-ended", "the run has ended: no more commands can be started in it")
+        starting = asyncio.create_task(ProcessExec.start(self._launcher, command, len(self._execs), tty=tty))
+        self._starting.add(starting)
+        starting.add_done_callback(self._started)
+        return await asyncio.shield(starting)
+
+    def _started(self, starting: asyncio.Task[ProcessExec]) -> None:
+        self._starting.discard(starting)
+        if not starting.cancelled() and not starting.exception():
+            self._execs.append(starting.result())
+
+    async def wait(self) -> Results:
+        results = await asyncio.shield(self._end)
+        if self._aborted:
+            raise Bug("this execution was aborted: there are no results")
+        return results
+
+    async def kill(self) -> Results:
+        await self._kill_all()
+        return await self.wait()
+
+    async def abort(self) -> None:
+        self._aborted = True
+        await self._kill_all()
+        results = await asyncio.shield(self._end)
+        await results.dispose()
+
+    async def _kill_all(self) -> None:
+        """Ends every process; the exit of the first one then ends the run. One attempt serves all who ask."""
+        if self._end.done():
+            return
+        if self._kill is None:
+            self._kill = asyncio.create_task(self._kill_trees())
+            self._kill.add_done_callback(_seen)
+        await asyncio.shield(self._kill)
+
+    async def _kill_trees(self) -> None:
+        self._over = True
+        if self._starting:
+            await asyncio.wait(self._starting)
+        try:
+            await self._launcher.end(self._tree, *(each.tree for each in self._execs))
+        except TaskFailedInternally as error:
+            self._child.lose(error)
+            raise
+
+    async def _run_to_end(self) -> ProcessResults:
+        try:
+            status = await self._child.wait()
+            await self._kill_trees()
+        finally:
+            self._output.drain()
+            self._let_go()
+        if self._log_error:
+            raise self._log_error
+        return ProcessResults(self._launcher, status, self._execs)
+
+    def _let_go(self) -> None:
+        if self._stdin:
+            self._stdin.descriptor.close()
+        for tree in (self._tree, *(each.tree for each in self._execs)):
+            tree.close()
+
+    def _log_failed(self, error: Exception) -> None:
+        """A run whose log is lost is not worth going on: it ends now, and `wait` raises this."""
+        self._log_error = error
+        if self._kill is None:
+            self._kill = asyncio.create_task(self._kill_trees())
+            self._kill.add_done_callback(_seen)
+
+
+def _seen(task: asyncio.Task[object]) -> None:
+    """Its error goes to whoever awaits it; nobody may."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,63 @@
+"""ProcessPlatform: tasks as processes of this machine.
+
+For tasks that are trusted as much as the worker's own user is, or as much as the account named by `[process] user`:
+a process sees the machine. What is promised is that nothing of a run is left when it is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ClassVar, Self
+
+from taskrunner.errors import Bug
+from taskrunner.interfaces.caches import CacheFolder
+from taskrunner.interfaces.platform import Platform, PlatformContext, RunContext
+from taskrunner_process.account import Account, account_of
+from taskrunner_process.cache import PlainFolder
+from taskrunner_process.engine import ProcessEngine
+from taskrunner_process.launcher import Launcher
+from taskrunner_process.payload import ProcessOptions, ProcessPayload, check_payload
+from taskrunner_process.tree import Forest, forests
+
+THREADS = 64
+"""Most calls that may block at the same time. Each lasts a millisecond as a rule; one that hangs takes one of them away
+until it gives up. They are made when they are needed."""
+
+
+class ProcessPlatform(Platform):
+    """Runs the command of a task as a process."""
+
+    name: ClassVar[str] = "process"
+    payload: ClassVar[type] = ProcessPayload
+    options: ClassVar[type] = ProcessOptions
+
+    def __init__(self, context: PlatformContext, forest: Forest, account: Account | None) -> None:
+        self._context, self._forest, self._account = context, forest, account
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="process")
+
+    @classmethod
+    async def open(cls, options: object, context: PlatformContext) -> Self:
+        """Raises: ConfigError (the user is unknown, may not be used, or cannot reach the worker's home)."""
+        if not isinstance(options, ProcessOptions):
+            raise Bug(f"the process platform has no options {type(options).__name__}")
+        account = account_of(options.user, context.home) if options.user else None
+        return cls(context, next(forests(context.worker_id)), account)
+
+    def check(self, payload: object) -> None:
+        if isinstance(payload, ProcessPayload):
+            check_payload(payload)
+
+    async def new_engine(self, context: RunContext) -> ProcessEngine:
+        return ProcessEngine(Launcher(context, self._forest, self._account, self._threads), self._context.worker_id)
+
+    def new_cache_folder(self, name: str, path: Path) -> CacheFolder:
+        return PlainFolder(name, path)
+
+    async def clean_up_after(self, worker_id: str) -> list[str]:
+        return await asyncio.to_thread(self._forest.clean_up_after, worker_id)
+
+    async def dispose(self) -> None:
+        self._threads.shutdown(wait=False)
+        self._forest.close()

@@ -1,0 +1,91 @@
+"""ProcessTree: everything that one command has started, however it hides, and how to end all of it.
+
+This is the seam to the operating system. Three ways, the best that works here is taken::
+
+    cgroup      Linux, a writable control group: the kernel keeps the list; nothing escapes, killing is atomic
+    subreaper   Linux: orphans come back to the worker, /proc tells who is whose
+    portable    anywhere psutil runs: parents, sessions, process groups, and a marker in the environment
+
+A forest makes trees, one for each command. Its methods block for well under a millisecond, `ProcessTree.end` and
+`Forest.clean_up_after` excepted, which belong in a thread.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+
+from taskrunner.errors import TaskFailedInternally
+
+MARKER = "TASKRUNNER_RUN"
+"""The environment variable that says to which run, of which worker, a process belongs: `<task>/<run>@<worker>`."""
+
+KILL_TIME = 15.0
+"""Seconds that killed processes get to vanish. What is still there then waits in the kernel for a device or a network
+file system and obeys no signal; ordinary exits take milliseconds, and dumping a large core a few seconds."""
+
+
+class ProcessTree(ABC):
+    """The processes of one command. Used by one thread at a time."""
+
+    held: bool = False
+    """Whether the first process must be stopped before it does anything, until `admit` has taken it in."""
+
+    @abstractmethod
+    def admit(self, pid: int) -> None:
+        """Takes in the first process, which leads a session of its own. Raises OSError."""
+
+    def settled(self) -> bool:
+        """Whether it is plain, without a search, that nothing of it is alive any more."""
+        return False
+
+    @abstractmethod
+    def end(self, limit: float = KILL_TIME) -> None:
+        """Kills whatever is alive, and returns when nothing is. Blocks; may be called again.
+
+        Raises: TaskFailedInternally after `limit` seconds, naming the processes that do not die.
+        """
+
+    def close(self) -> None:  # noqa: B027  most have nothing to let go of
+        """Lets go of what the tree itself took from the system, when it has ended. May be called again."""
+
+
+class Forest(ABC):
+    """Makes the trees of one worker."""
+
+    name: str
+
+    @abstractmethod
+    def plant(self, run: str) -> ProcessTree:
+        """An empty tree. `run` is unique within this worker. Raises OSError."""
+
+    @abstractmethod
+    def clean_up_after(self, worker_id: str) -> list[str]:
+        """Ends what another worker, which is dead, has left: a line for each process. Blocks."""
+
+    def close(self) -> None:  # noqa: B027  most have nothing to let go of
+        """Lets go of everything; no tree is alive."""
+
+
+def undying(pids: Iterable[int], limit: float) -> TaskFailedInternally:
+    """The error for processes that outlive SIGKILL."""
+    names = ", ".join(map(str, sorted(pids)))
+    return TaskFailedInternally(
+        f"killed, but still there after {limit:g} s: process {names}. It waits in the kernel for a device or a network "
+        "file system; look at /proc/<pid>/stack, and restart the machine if it stays"
+    )
+
+
+def forests(worker_id: str) -> Iterator[Forest]:
+    """Every way that works here, the best first; each is opened when it is asked for, and the caller closes it."""
+    import sys
+
+    from taskrunner_process.portable import PortableForest
+
+    if sys.platform == "linux":
+        from taskrunner_process.cgroup import open_cgroups
+        from taskrunner_process.linux import SubreaperForest
+
+        yield from open_cgroups(worker_id)
+        yield SubreaperForest(worker_id)
+    yield PortableForest(worker_id)
