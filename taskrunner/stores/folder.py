@@ -1,0 +1,110 @@
+"""A store in a folder of this machine.
+
+::
+
+    <root>/<task_id>/<run_id>/log                     the log
+                             /data/<random>-<name>    what was put, by the last part of its name
+                             /index/<hash>.json       one entry for each artifact: its name, where its data is, ...
+
+The entry is what counts: it is renamed into its place after the data is whole, so that a reader sees the old artifact
+or the new one. Names live in the entries only, so that `a` and `a/b`, or `A` and `a` on a disk that does not tell them
+apart, never meet. A file in `data` is locked while it is written; one that no entry names and nobody has locked is what
+a dead writer left, and is removed by the next `put` or `list`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from taskrunner.errors import TaskFailedInternally, Unavailable
+from taskrunner.interfaces.artifacts import LOG_NAME, ArtifactStore
+from taskrunner.model import Artifact, RunKey
+from taskrunner.queues.submission import is_task_id
+from taskrunner.stores.folder_files import RunFolder
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CHUNK = 1 << 20
+"""Bytes that `get` reads at once."""
+
+CALL_LIMIT = 60.0
+"""Seconds for one call to the disk: a sync of gigabytes may take a while; longer, and the disk hangs."""
+
+LONGEST_NAME = 1024
+"""Characters of an artifact's name: that of S3, so that what fits here fits there."""
+
+
+class FolderStore(ArtifactStore):
+    """Keeps everything under `root`, which is made when the first thing is put."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+
+    async def put(self, run: RunKey, name: str, body: AsyncIterator[bytes], *, content_type: str = "") -> Artifact:
+        check_name(name)
+        if name == LOG_NAME:
+            raise ValueError(f"{LOG_NAME!r} is kept for the log of the run: give the artifact another name")
+        folder = self._folder(run)
+        upload = await _on_disk(folder.begin, name)
+        try:
+            async for chunk in body:
+                await _on_disk(upload.write, chunk)
+            return await _on_disk(folder.commit, upload, content_type or guess_type(name))
+        finally:
+            await asyncio.shield(_on_disk(upload.close))
+
+    async def put_log(self, run: RunKey, spool: Path) -> None:
+        await _on_disk(self._folder(run).keep_log, spool)
+
+    async def get(self, run: RunKey, name: str, *, offset: int = 0) -> AsyncIterator[bytes]:
+        check_name(name)
+        if offset < 0:
+            raise ValueError(f"offset is {offset}: it counts from the begin of the file")
+        folder = self._folder(run)
+        file = await _on_disk(folder.open_log if name == LOG_NAME else folder.open, name)
+        try:
+            await _on_disk(file.seek, offset)
+            while chunk := await _on_disk(file.read, CHUNK):
+                yield chunk
+        finally:
+            await asyncio.shield(_on_disk(file.close))
+
+    async def list(self, run: RunKey) -> list[Artifact]:
+        return await _on_disk(self._folder(run).artifacts)
+
+    def _folder(self, run: RunKey) -> RunFolder:
+        if not is_task_id(run.task_id) or run.run_id < 0:
+            raise ValueError(f"{str(run)!r} names no run")
+        return RunFolder(self._root / run.task_id / str(run.run_id))
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError for what is no `/`-separated relative path."""
+    if any(part in {"", ".", ".."} for part in name.split("/")):
+        raise ValueError(f"{name!r} names no artifact: it has an empty part, `.` or `..`")
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        raise ValueError(f"{name[:100]!r} names no artifact: it is too long, or has characters that cannot be printed")
+
+
+def guess_type(name: str) -> str:
+    """The media type that a name suggests."""
+    kind, encoding = mimetypes.guess_type(name)
+    return kind if kind and not encoding else "application/octet-stream"
+
+
+async def _on_disk(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Raises: Unavailable, TaskFailedInternally, and FileNotFoundError of the artifact itself."""
+    try:
+        async with asyncio.timeout(CALL_LIMIT):
+            return await asyncio.to_thread(work, *args, **kwargs)
+    except TimeoutError:
+        raise Unavailable(f"the disk of the artifact store did not answer for {CALL_LIMIT:.0f} seconds") from None
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise TaskFailedInternally(f"the artifact store refused: {error.strerror}") from error

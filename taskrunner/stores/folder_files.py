@@ -1,0 +1,187 @@
+"""The files of one run in a folder store. Everything here blocks, and is called in threads."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import Any, BinaryIO
+
+import attrs
+
+from taskrunner.model import Artifact
+
+UNFINISHED = ".part"
+"""Ends the name of a data file while it is written."""
+
+LONGEST_HINT = 80
+"""Characters of a name that its data file repeats, for people who look into the folder."""
+
+
+class Upload:
+    """A data file while it is written: locked, so that nobody takes it for what a dead writer left."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name = name
+        self.path = folder / f"{secrets.token_hex(8)}-{_hint(name)}{UNFINISHED}"
+        self.busy = Lock()
+        self.kept = False
+        self._file = self.path.open("xb")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        if not self.path.exists():  # somebody who swept was quicker with the lock
+            self._file.close()
+            raise InterruptedError("the data file was swept away before it was locked: put it again")
+        self._hash = hashlib.sha256()
+
+    def write(self, chunk: bytes) -> None:
+        self._file.write(chunk)
+        self._hash.update(chunk)
+
+    def finish(self) -> Artifact:
+        """All of it is on the disk then, under its lasting name, and still locked."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.path = self.path.rename(self.path.with_suffix(""))
+        return Artifact(self.name, self._file.tell(), self._hash.hexdigest())
+
+    def close(self) -> None:
+        """Removes the file, unless it was kept. A second call does nothing."""
+        with self.busy:
+            if not (self.kept or self._file.closed):
+                self.path.unlink(missing_ok=True)
+            with suppress(OSError):  # what a full disk did not take was reported when it was written
+                self._file.close()
+
+
+class RunFolder:
+    """The folder of a run: `data`, `index` and `log`."""
+
+    def __init__(self, path: Path) -> None:
+        self._data, self._index, self._log = path / "data", path / "index", path / "log"
+
+    def begin(self, name: str) -> Upload:
+        for folder in (self._data, self._index):
+            folder.mkdir(parents=True, exist_ok=True)
+        for path in self._data.glob(f"*{UNFINISHED}"):
+            self._remove_abandoned(path)
+        return Upload(self._data, name)
+
+    def commit(self, upload: Upload, content_type: str) -> Artifact:
+        """Lists what was uploaded, and removes what it replaces."""
+        with upload.busy:
+            artifact = attrs.evolve(upload.finish(), content_type=content_type)
+            entry = self._entry(artifact.name)
+            replaced = _read_entry(entry)
+            _sync(self._data)
+            _replace(entry, json.dumps(attrs.asdict(artifact) | {"data": upload.path.name}).encode())
+            upload.kept = True
+        if replaced:
+            (self._data / replaced["data"]).unlink(missing_ok=True)
+        return artifact
+
+    def keep_log(self, spool: Path) -> None:
+        """A second name for the same file, or a copy where the disk has no such thing."""
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary(self._log)
+        try:
+            _link_or_copy(spool, temporary)
+            _sync(temporary)
+            temporary.replace(self._log)
+            _sync(self._log.parent)
+        finally:
+            temporary.unlink(missing_ok=True)  # renaming one of two names of the same file leaves both
+
+    def open(self, name: str) -> BinaryIO:
+        """Raises: FileNotFoundError."""
+        entry = self._entry(name)
+        while found := _read_entry(entry):
+            data: Path = self._data / found["data"]
+            try:
+                return data.open("rb")
+            except FileNotFoundError:
+                if _read_entry(entry) == found:  # else it was replaced just now, and the new one is there
+                    raise
+        raise FileNotFoundError(f"the run has no artifact {name!r}")
+
+    def open_log(self, _: str) -> BinaryIO:
+        """Raises: FileNotFoundError."""
+        return self._log.open("rb")
+
+    def artifacts(self) -> list[Artifact]:
+        """By name. Also removes what dead writers left."""
+        data = set(self._data.glob("*"))
+        entries = list(self._entries())
+        for path in data - {self._data / entry["data"] for entry in entries}:
+            self._remove_abandoned(path)
+        return sorted(map(_artifact, entries), key=lambda artifact: artifact.name)
+
+    def _entry(self, name: str) -> Path:
+        return self._index / f"{hashlib.sha256(name.encode()).hexdigest()}.json"
+
+    def _entries(self) -> Iterator[dict[str, Any]]:
+        return (entry for path in self._index.glob("*.json") if (entry := _read_entry(path)))
+
+    def _remove_abandoned(self, path: Path) -> None:
+        """Whoever has the lock knows: the writer has died, or it is done and its entry can be seen."""
+        with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if all(entry["data"] != path.name for entry in self._entries()):
+                path.unlink(missing_ok=True)
+
+
+def _artifact(entry: dict[str, Any]) -> Artifact:
+    return Artifact(entry["name"], entry["size"], entry["sha256"], entry["content_type"])
+
+
+def _read_entry(path: Path) -> dict[str, Any] | None:
+    try:
+        entry: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    return entry
+
+
+def _replace(path: Path, text: bytes) -> None:
+    """Writes a whole file in place of another, so that neither a reader nor a power cut ever meets half of it."""
+    temporary = _temporary(path)
+    try:
+        temporary.write_bytes(text)
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except FileNotFoundError:
+        raise
+    except OSError:  # another disk, or one that knows no links
+        shutil.copyfile(source, target)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+
+
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _hint(name: str) -> str:
+    """The last part of a name, in characters that every disk takes."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name.rpartition("/")[2])[-LONGEST_HINT:]
