@@ -1,6 +1,6 @@
 """FakeExec: a tiny shell beside a scripted run.
 
-It knows `echo WORDS`, `env NAME`, `cat` (its input, until that ends), `sleep SECONDS` and `exit CODE`.
+It knows `echo WORDS`, `env NAME`, `cat` (its input, until that ends), `sleep SECONDS`, `false` and `exit CODE`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from taskrunner.errors import NotSupported, TaskFailed
 from taskrunner.interfaces.execution import Exec
 from taskrunner.testing.fake_run import FakeInput, FakeRun
 
-KNOWN = ("echo", "env", "cat", "sleep", "exit")
+KNOWN = ("echo", "env", "cat", "sleep", "false", "exit")
 
 SIGKILL = 9
 
@@ -60,8 +60,8 @@ class FakeExec(Exec):
         self._output.chunks.put_nowait(b"")
 
     async def _work(self, verb: str, *words: str) -> int:
-        if verb == "exit":
-            return int(words[0])
+        if verb in {"exit", "false"}:
+            return int(words[0]) if words else 1
         if verb == "sleep":
             await asyncio.sleep(float(words[0]))
         elif verb == "echo":

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import mimetypes
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import quote
 
 from taskrunner.interfaces.artifacts import LOG_NAME, ArtifactStore
 from taskrunner.interfaces.log import Log
 from taskrunner.interfaces.results import READ_SIZE
+from taskrunner.masking import Masker
 from taskrunner.model import Artifact, RunKey
-
-MASKED = b"[masked]"
-
-SHORTEST = 4
-"""Fewer characters from the middle of a base64 text say nothing, and are found everywhere."""
 
 
 class MemoryLog(Log):
@@ -28,17 +22,21 @@ class MemoryLog(Log):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._raw = bytearray()
-        self._secrets: set[bytes] = set()
+        self._masker = Masker()
         self._ended = False
+        self._readers: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     def write(self, data: bytes) -> None:
         with self._lock:
             if not self._ended:
                 self._raw += data
+            readers, self._readers = self._readers, []
+        for loop, more in readers:
+            loop.call_soon_threadsafe(more.set)
 
     def mask(self, secret: str) -> None:
         with self._lock:
-            self._secrets |= _forms(secret.encode())
+            self._masker.add(secret)
 
     def end(self) -> None:
         """The run is over: writes go nowhere from now on."""
@@ -48,30 +46,22 @@ class MemoryLog(Log):
     def data(self) -> bytes:
         """Everything so far, without the secrets."""
         with self._lock:
-            text = bytes(self._raw)
-            for form in sorted(self._secrets, key=len, reverse=True):
-                text = text.replace(form, MASKED)
-            return text
+            return self._masker.whole(bytes(self._raw))
 
     @property
     def text(self) -> str:
         """The same for people; what is no UTF-8 shows as `�`."""
         return self.data.decode(errors="replace")
 
-
-def _forms(secret: bytes) -> set[bytes]:
-    """What a secret looks like: as it is, in a URL, and in base64, which depends on where in the text it begins."""
-    if not secret:
-        return set()
-    forms = {secret, quote(secret, safe="").encode()}
-    for encode in (base64.b64encode, base64.urlsafe_b64encode):
-        forms.add(encode(secret))
-        for before in range(3):
-            begin = (before * 8 + 5) // 6  # the first character that holds bits of nothing but the secret
-            end = (before + len(secret)) * 8 // 6
-            if end - begin >= SHORTEST:
-                forms.add(encode(bytes(before) + secret)[begin:end])
-    return forms
+    async def until(self, text: str) -> None:
+        """Waits until the log has this text."""
+        while True:
+            more = asyncio.Event()
+            with self._lock:
+                self._readers.append((asyncio.get_running_loop(), more))
+            if text in self.text:
+                return
+            await more.wait()
 
 
 class MemoryStore(ArtifactStore):
@@ -117,4 +107,4 @@ def _checked(name: str) -> str:
     return name
 
 
-__all__ = ["MASKED", "MemoryLog", "MemoryStore"]
+__all__ = ["MemoryLog", "MemoryStore"]

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from taskrunner.interfaces.platform import Platform, PlatformContext
+from taskrunner.testing import clock
+from taskrunner.testing.bench import Option
+from taskrunner.testing.fake_payload import FakePayload
+from taskrunner.testing.fake_platform import FakePlatform
+from taskrunner.testing.platform import PlatformConformance
+from taskrunner.testing.script import FOREVER, Script
+
+
+class TestFakePlatform(PlatformConformance):
+    supports = frozenset[Option]({"archive", "caches", "exec", "proxies", "recover", "services", "stdin"})
+
+    def setup_method(self) -> None:
+        self.platform = FakePlatform()
+
+    def run(self, scenario: Coroutine[Any, Any, None]) -> None:
+        clock.run(scenario)
+
+    async def open(self, context: PlatformContext) -> Platform:
+        return await self.platform.plug().open(None, context)
+
+    def payload(self, script: Script) -> FakePayload:
+        return FakePayload(
+            log=script.prints,
+            print_env=script.print_env,
+            print_file=script.print_file,
+            print_stdin=script.print_stdin,
+            files={**script.leaves, **{path: "\0" * size for path, size in script.zeros.items()}},
+            links=script.links,
+            run_for=FOREVER if script.sleeps else 0,
+            exit_code=script.exit_code,
+        )
+
+    async def alive(self) -> list[str]:
+        return [line for line in self.platform.alive if not line.endswith("results")]

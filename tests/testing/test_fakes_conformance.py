@@ -1,0 +1,44 @@
+"""The fakes keep the contracts, and so does the log of the library itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from taskrunner.interfaces.caches import CacheFolder, Caches
+from taskrunner.interfaces.host import Host
+from taskrunner.interfaces.log import Log
+from taskrunner.testing.caches import CacheFolderConformance, CachesConformance
+from taskrunner.testing.fake_caches import FakeCacheFolder, FakeCaches
+from taskrunner.testing.fake_host import FakeHost
+from taskrunner.testing.host import HostConformance
+from taskrunner.testing.log import LogConformance
+from taskrunner.testing.memory import MemoryLog
+
+
+class TestFakeCacheFolder(CacheFolderConformance):
+    def cache_folder(self, name: str, path: Path) -> CacheFolder:
+        return FakeCacheFolder(name, path)
+
+
+class TestFakeCaches(CachesConformance):
+    def caches(self, home: Path) -> Caches:
+        return FakeCaches(home)
+
+
+class TestFakeHost(HostConformance):
+    def host(self) -> Host:
+        return FakeHost()
+
+    def notify(self, host: Host) -> None:
+        assert isinstance(host, FakeHost)
+        host.leave()
+
+
+class TestMemoryLog(LogConformance):
+    def log(self, folder: Path) -> Log:
+        return MemoryLog()
+
+    def contents(self, log: Log) -> bytes:
+        assert isinstance(log, MemoryLog)
+        log.end()
+        return log.data
