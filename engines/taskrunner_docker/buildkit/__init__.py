@@ -1,4 +1,4 @@
-"""Building an image through the Docker API: the daemon's BuildKit, and a session that serves it the context from here."""
+"""Building an image through the Docker API: BuildKit, and a session that serves it the context."""
 
 from taskrunner_docker.buildkit.build import build
 from taskrunner_docker.buildkit.request import BuildOutcome, BuildRequest

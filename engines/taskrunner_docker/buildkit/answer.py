@@ -49,7 +49,9 @@ def messages(answer: HTTPResponse) -> Iterator[Message]:
             if message := _read(json.loads(line)):
                 yield message
     except (WireError, ValueError, binascii.Error, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise TaskFailedInternally(f"what the Docker daemon tells of the build is no sense: {type(error).__name__}") from error
+        raise TaskFailedInternally(
+            f"what the Docker daemon tells of the build is no sense: {type(error).__name__}"
+        ) from error
 
 
 def _lines(answer: HTTPResponse) -> Iterator[bytes]:

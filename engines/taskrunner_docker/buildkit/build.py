@@ -7,7 +7,7 @@ import contextlib
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPException
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import attrs
@@ -24,7 +24,9 @@ from taskrunner_docker.buildkit.session import Session
 from taskrunner_docker.buildkit.steps import Steps
 from taskrunner_docker.buildkit.trace import Trace
 
-END_TIMEOUT = 60.0  # seconds that a build which was given up has for ending its threads, before they are left to themselves
+END_TIMEOUT = (
+    60.0  # seconds that a build which was given up has for ending its threads, before they are left to themselves
+)
 
 
 async def build(
@@ -36,13 +38,13 @@ async def build(
 ) -> BuildOutcome:
     """Builds an image on the daemon at `base_url` (as DOCKER_HOST has it; empty: the usual socket).
 
-    `write` takes the log, `progress` the steps that are done; both are called from a thread of the build. A build that failed
-    is an outcome, not an exception. Cancelling ends the build at once, with the command that runs in it; an image that was
-    finished just then and has no name is removed, one with a name is the caller's to remove.
+    `write` takes the log, `progress` the steps that are done; both are called from a thread of the build. A build that
+    failed is an outcome, not an exception. Cancelling ends the build at once, with the command that runs in it; an
+    image that was finished just then and has no name is removed, one with a name is the caller's to remove.
 
-    Raises: ConfigError (the address), NotSupported (TLS, or a daemon from before 18.09), Unavailable (the daemon went away),
-    TaskFailedInternally (the context cannot be read, or the daemon does not take the request), and what `write`,
-    the secrets and the credentials raise of these kinds.
+    Raises: ConfigError (the address), NotSupported (TLS, or a daemon from before 18.09), Unavailable (the daemon went
+    away), TaskFailedInternally (the context cannot be read, or the daemon does not take the request), and whatever the
+    context, `write`, the secrets and the credentials raise of the project's own errors.
     """
     work = _Build(Daemon.parse(base_url), request, write, progress)
     loop = asyncio.get_running_loop()
@@ -59,7 +61,7 @@ async def build(
         thread.shutdown(wait=False)
 
 
-async def _settled(*futures: asyncio.Future[object]) -> None:
+async def _settled(*futures: asyncio.Future[Any]) -> None:
     """Waits for the end of what cannot be interrupted, even when cancelled again; looks at no result."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + END_TIMEOUT

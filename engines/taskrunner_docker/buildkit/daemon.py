@@ -36,19 +36,21 @@ class Daemon:
 
     @classmethod
     def parse(cls, base_url: str) -> Self:
-        """Reads what DOCKER_HOST may hold: `unix:///var/run/docker.sock`, `tcp://127.0.0.1:2375`; empty: the usual socket.
+        """Reads what DOCKER_HOST may hold: `unix:///run/docker.sock`, `tcp://127.0.0.1:2375`; empty: the usual socket.
 
         Raises: ConfigError, NotSupported (TLS, ssh).
         """
         try:
-            url = urlsplit(parse_host(base_url))
+            url = urlsplit(str(parse_host(base_url)))
         except DockerException as error:
             raise ConfigError(f"the address of the Docker daemon cannot be read: {error}") from error
         if url.scheme == "http+unix":
             return cls(unix_path=url.path)
         if url.scheme == "http":
             return cls(host=url.hostname or "", port=url.port or 0)
-        raise NotSupported(f"image builds reach the Docker daemon by unix:// or tcp://, not by {url.scheme}: use its socket")
+        raise NotSupported(
+            f"image builds reach the daemon by unix:// or plain tcp://, not by {url.scheme}: name its socket"
+        )
 
     def connect(self, lifeline: Lifeline) -> socket.socket:
         """A connection that the lifeline holds. Raises Unavailable."""
@@ -92,13 +94,15 @@ class Api:
         with _exchange(daemon, lifeline, "GET", "/version") as answer:
             newest = _newest(answer)
         if newest < OLDEST_API:
-            raise NotSupported(f"the Docker daemon at {daemon} is too old to build with BuildKit: it needs API 1.39, Docker 18.09")
-        return cls(daemon, "{}.{}".format(*min(newest, NEWEST_API)))
+            raise NotSupported(
+                f"the Docker daemon at {daemon} is too old to build with BuildKit: it needs API 1.39, Docker 18.09"
+            )
+        return cls(daemon, ".".join(map(str, min(newest, NEWEST_API))))
 
     def request(
         self, lifeline: Lifeline, method: str, path: str, *, silent: bool = False
     ) -> contextlib.AbstractContextManager[HTTPResponse]:
-        """Sends a request without a body; its answer is to be read within the context, and may be `silent` for any time.
+        """Sends a request without a body; the answer is to be read within the context. With `silent`, it takes any time.
 
         Raises: Unavailable (also when the connection ends while it is read), TaskFailedInternally (the daemon refuses).
         """
@@ -114,20 +118,20 @@ class Api:
         connection = self.daemon.connect(lifeline)
         try:
             connection.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
-            status = _read_head(connection).split(b"\r\n")[0]
-            if b" 101 " not in status:
-                raise Unavailable(f"the Docker daemon does not open {path}: {status.decode('ascii', 'replace')}")
+            status = _read_head(connection).split(b"\r\n")[0].decode("ascii", "replace")
         except OSError as error:
             connection.close()
             raise Unavailable(f"the Docker daemon at {self.daemon} went away: {error}") from error
-        except Unavailable:
+        if " 101 " not in status:
             connection.close()
-            raise
+            raise Unavailable(f"the Docker daemon does not open {path}: {status}")
         return connection
 
 
 @contextlib.contextmanager
-def _exchange(daemon: Daemon, lifeline: Lifeline, method: str, path: str, *, silent: bool = False) -> Iterator[HTTPResponse]:
+def _exchange(
+    daemon: Daemon, lifeline: Lifeline, method: str, path: str, *, silent: bool = False
+) -> Iterator[HTTPResponse]:
     connection = _Connection(daemon.connect(lifeline))
     if silent:
         connection.sock.settimeout(None)
@@ -147,7 +151,9 @@ def _check(answer: HTTPResponse) -> None:
     if answer.status < HTTPStatus.BAD_REQUEST:
         return
     text = _message(answer.read(MAX_ERROR)) or answer.reason
-    if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR or "invalid reference format" in text:  # it says 500 for a bad tag
+    if (
+        answer.status < HTTPStatus.INTERNAL_SERVER_ERROR or "invalid reference format" in text
+    ):  # it says 500 for a bad tag
         raise TaskFailedInternally(f"the Docker daemon refuses: {text}")
     raise Unavailable(f"the Docker daemon has failed: {text}")
 

@@ -9,11 +9,16 @@ from taskrunner_docker.buildkit.request import BuildOutcome
 from taskrunner_docker.buildkit.steps import CANCELED, Step
 
 _WRAPPING = re.compile(
-    r"failed to solve( with frontend [\w.]+)?: |failed to create LLB definition: |rpc error: code = \w+ desc = |failed to compute cache key: "
+    r"failed to solve( with frontend [\w.]+)?: |failed to create LLB definition: "
+    r"|rpc error: code = \w+ desc = |failed to compute cache key: "
 )
 _EXIT_CODE = re.compile(r"exit code: (\d+)$")
-_NOT_THERE = re.compile(r'"(/[^"]*)"(?:: not found| not found: not found)$|lstat \S*/merged(/.*): no such file or directory$')
-_NO_DOCKERFILE = re.compile(r"failed to read dockerfile: open (?:\S*/)?buildkit-mount\d+/(.+): no such file or directory$")
+_NOT_THERE = re.compile(
+    r'"(/[^"]*)"(?:: not found| not found: not found)$|lstat \S*/merged(/.*): no such file or directory$'
+)
+_NO_DOCKERFILE = re.compile(
+    r"failed to read dockerfile: open (?:\S*/)?buildkit-mount\d+/(.+): no such file or directory$"
+)
 _METADATA_OF = re.compile(r"load metadata for (\S+)$")
 _KILLED = re.compile(r"signal: killed")
 _OUR_TROUBLE = (

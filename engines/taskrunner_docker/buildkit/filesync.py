@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import stat
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import PurePosixPath
 from urllib.parse import unquote_plus
 
 from taskrunner.errors import TaskFailedInternally
-from taskrunner_docker.buildkit.grpc import NOT_FOUND, GrpcError, Headers, frame
+from taskrunner_docker.buildkit.grpc import NOT_FOUND, GrpcError, Headers, frame, frame_head
 from taskrunner_docker.buildkit.wire import WireError, as_int, encode_field, encode_varint, read_message
 from taskrunner_docker.context import ContextSource, FileEntry
 from taskrunner_docker.source.ignore import chosen
@@ -25,8 +26,10 @@ NAMES = frozenset({"context", "dockerfile"})
 STAT, REQUEST, DATA, FINISH, ERROR = range(5)
 MAX_DATA = 1 << 18  # bytes in a packet: far below the 4 MiB that gRPC takes, and few enough packets
 BATCH = 1 << 18  # bytes that are made at once: many packets for one call of the network
+_SPECIAL = frozenset("*?[\\")
 GO_DIR, GO_LINK, GO_SETUID, GO_SETGID, GO_STICKY = 1 << 31, 1 << 27, 1 << 23, 1 << 22, 1 << 20
 """Go's `os.FileMode` bits: https://pkg.go.dev/io/fs#FileMode."""
+_DATA_FIELD = encode_field(1, DATA)
 _PACKET = {1: ("type", as_int), 3: ("id", as_int)}
 _END_OF_LIST_MARK = frame(b"")
 """A STAT packet without anything in it."""
@@ -38,6 +41,8 @@ class Files:
     def __init__(self, source: ContextSource) -> None:
         self._source = source
         self._entries: list[FileEntry] | None = None
+        self._places: dict[str, int] = {}
+        """Path to its place among the entries."""
         self.sent_bytes = 0
         """Contents that were asked for and sent."""
 
@@ -48,7 +53,8 @@ class Files:
             raise GrpcError(NOT_FOUND, "there is no such folder in this build")
         exclude, follow = read_option(headers, "exclude-patterns"), read_option(headers, "followpaths")
         try:
-            return Transfer(self, chosen(self.entries(), exclude, follow))
+            exact = None if exclude else self._exactly(follow)
+            return Transfer(self, chosen(self.entries(), exclude, follow) if exact is None else exact)
         except ValueError as error:
             raise GrpcError(NOT_FOUND, f".dockerignore: {error}") from error
 
@@ -57,7 +63,21 @@ class Files:
         if self._entries is None:
             with _blaming_the_source():
                 self._entries = list(self._source.entries())
+            self._places = {entry.path: place for place, entry in enumerate(self._entries)}
         return self._entries
+
+    def _exactly(self, follow: Sequence[str]) -> list[FileEntry] | None:
+        """The entries for a few plain files, without a look at all others: how a Dockerfile is asked for.
+        None where that is not enough: no paths, wildcards, links and folders."""
+        entries, wanted = self.entries(), set[int]()
+        for path in follow:
+            parts = PurePosixPath(path.lstrip("/"))
+            found = [self._places[str(part)] for part in (parts, *parts.parents) if str(part) in self._places]
+            plain = not _SPECIAL.intersection(path) and not any(stat.S_ISLNK(entries[place].mode) for place in found)
+            if not plain or (str(parts) in self._places and not stat.S_ISREG(entries[found[0]].mode)):
+                return None
+            wanted.update(found)
+        return [entries[place] for place in sorted(wanted)] if follow else None
 
     def read(self, path: str) -> Iterator[bytes]:
         """Raises TaskFailedInternally."""
@@ -128,10 +148,12 @@ class Transfer:
                 yield b""
 
     def _contents(self, number: int) -> Iterator[bytes]:
-        head = encode_field(1, DATA) + (encode_field(3, number) if number else b"")
+        head = _DATA_FIELD + (encode_field(3, number) if number else b"")
         for piece in self._files.read(self._paths[number] or ""):
             for at in range(0, len(piece), MAX_DATA):
-                yield frame(head + encode_field(4, piece[at : at + MAX_DATA]))
+                part = piece[at : at + MAX_DATA]
+                start = b"%b\x22%b" % (head, encode_varint(len(part)))
+                yield b"%b%b%b" % (frame_head(len(start) + len(part)), start, part)
         yield frame(head)
 
 

@@ -11,6 +11,7 @@ import select
 import socket
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 from urllib.parse import quote
 
@@ -61,7 +62,12 @@ class Call(Protocol):
 
 def frame(message: bytes) -> bytes:
     """A message as it goes over the wire."""
-    return _PREFIX.pack(0, len(message)) + message
+    return frame_head(len(message)) + message
+
+
+def frame_head(size: int) -> bytes:
+    """What goes before a message of that many bytes."""
+    return _PREFIX.pack(0, size)
 
 
 @attrs.define
@@ -110,6 +116,9 @@ class _Stream:
         view.release()
         del self.received[:at]
 
+    def close(self) -> None:
+        self.call.close()
+
     def refill(self) -> bool:
         """Whether there is something to send."""
         if self.at == len(self.pending):
@@ -122,6 +131,9 @@ class GrpcServer:
 
     def __init__(self, connection: socket.socket, methods: Mapping[str, Method]) -> None:
         self._socket, self._methods = connection, methods
+        self._socket.settimeout(SILENCE)
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
         self._streams: dict[int, _Stream] = {}
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
         self._h2.local_settings = h2.settings.Settings(
@@ -154,9 +166,9 @@ class GrpcServer:
             with self._unless_reset(number):
                 more |= self._pump(number)
         self._flush()
-        if more and not select.select([self._socket], [], [], 0)[0]:
+        if more and not self._poll.poll(0):
             return True
-        if not select.select([self._socket], [], [], SILENCE)[0]:
+        if not self._poll.poll(SILENCE * 1000):
             raise TimeoutError(f"the daemon was silent for {SILENCE:.0f} seconds")
         data = self._socket.recv(READ_SIZE)
         if data:
@@ -169,11 +181,11 @@ class GrpcServer:
             match event:
                 case h2.events.DataReceived(stream_id=int(number), flow_controlled_length=int(size), data=bytes(data)):
                     consumed[number] = consumed.get(number, 0) + size
-                    self._guarded(number, lambda stream, data=data: stream.take(data))
+                    self._guarded(number, partial(_Stream.take, data=data))
                 case h2.events.RequestReceived(stream_id=int(number)):
                     self._begin(number, event.headers)
                 case h2.events.StreamEnded(stream_id=int(number)):
-                    self._guarded(number, lambda stream: stream.call.close())
+                    self._guarded(number, _Stream.close)
                 case h2.events.StreamReset(stream_id=int(number)):
                     self._streams.pop(number, None)
                 case h2.events.ConnectionTerminated():

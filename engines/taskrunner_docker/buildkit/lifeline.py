@@ -8,7 +8,7 @@ import threading
 
 
 class Lifeline:
-    """Holds the sockets of one build. Cutting it wakes every thread that waits on one of them; the owners close them."""
+    """Holds the sockets of one build. Cutting it wakes whoever waits on one of them; the owners close them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

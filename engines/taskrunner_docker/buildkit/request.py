@@ -10,8 +10,9 @@ from taskrunner_docker.context import ContextSource
 
 SecretValue = bytes | Callable[[], bytes]
 Credentials = Callable[[str], tuple[str, str] | None]
-"""Registry host (`registry.example:5000`; `docker.io` for Docker Hub) to user and password, or None for none. Called from a
-thread of the build, and must answer within seconds: the daemon gives a session that is silent for ten seconds up."""
+"""Registry host (`registry.example:5000`) to user and password, or None for none. Docker Hub is asked for by each of
+its names: `docker.io`, `index.docker.io`, `https://index.docker.io/v1/`. Called from a thread of the build, and must answer
+within seconds: the daemon gives up a session that does not answer for ten."""
 
 
 def _anonymous(_host: str) -> None:
@@ -24,7 +25,7 @@ class BuildRequest:
 
     context: ContextSource
     dockerfile: str = "Dockerfile"
-    """Relative to the root of the context, with `/`. A `.dockerignore` beside it, named after it, goes before the context's."""
+    """Relative to the root of the context, with `/`. `<dockerfile>.dockerignore` goes before the context's own."""
     tags: Sequence[str] = ()
     """Names for the image; without any, it stays without a name and its id is all there is."""
     build_args: Mapping[str, str] = attrs.field(factory=dict, repr=False)
@@ -36,8 +37,8 @@ class BuildRequest:
     credentials: Credentials = attrs.field(default=_anonymous, repr=False)
     """For base images that are private."""
     shared_key: str = "taskrunner"
-    """Builds with the same key share what the daemon keeps of their context, so that only changes are sent. One key for each
-    repository; builds at the same time do not disturb each other."""
+    """Builds with the same key share what the daemon keeps of their context, so that only changes are sent. One key
+    for each repository; builds at the same time do not disturb each other."""
 
 
 @attrs.frozen

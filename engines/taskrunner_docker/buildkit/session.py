@@ -49,7 +49,9 @@ class Session:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._lifeline.cut()
         self._thread.join(JOIN_TIMEOUT)
         self._socket.close()

@@ -1,6 +1,6 @@
 """The wire format of protobuf, as far as BuildKit's messages need it.
 
-A message is a sequence of (field number, value): an int for the varint and fixed kinds, bytes for the length-delimited kind.
+A message is a sequence of (field number, value): an int for the varint and fixed kinds, bytes for the length-delimited.
 Source: https://protobuf.dev/programming-guides/encoding/.
 """
 
@@ -15,6 +15,7 @@ Table = Mapping[int, tuple[str, Callable[[Value], Any]]]
 
 VARINT_BITS = 70  # ten bytes of seven bits hold any 64 bit number; more is an attack or a bug
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+_SMALL = tuple(bytes([number]) for number in range(0x80))
 _FIXED_SIZE = {FIXED64: 8, FIXED32: 4}
 
 
@@ -24,9 +25,11 @@ class WireError(ValueError):
 
 def encode_varint(number: int) -> bytes:
     """A number from -2**63 to 2**64 - 1; a negative one as its two's complement."""
+    if 0 <= number <= 0x7F:  # noqa: PLR2004  seven bits a byte; most numbers are small, and there are five for each file
+        return _SMALL[number]
     number &= (1 << 64) - 1
     out = bytearray()
-    while number > 0x7F:  # noqa: PLR2004  seven bits a byte
+    while number > 0x7F:  # noqa: PLR2004  the same
         out.append(number & 0x7F | 0x80)
         number >>= 7
     out.append(number)
