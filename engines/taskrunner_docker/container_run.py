@@ -1,0 +1,148 @@
+"""A container that runs, and what it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from taskrunner.errors import Bug, NotSupported, TaskFailedInternally, Unavailable
+from taskrunner.interfaces.execution import Exec, Execution, Input
+from taskrunner.interfaces.platform import RunContext
+from taskrunner.interfaces.results import Entry, Results
+from taskrunner_docker.archive import ContainerFiles
+from taskrunner_docker.container_exec import ContainerExec
+from taskrunner_docker.daemon import Daemon
+from taskrunner_docker.pipes import StreamInput
+from taskrunner_docker.removal import remove_container
+from taskrunner_docker.stream import BUFFER, Demultiplexer, DockerError, Stream
+
+_LINGER = 30.0
+"""Seconds for the rest of the output, after the end of the container, which closes it."""
+_PATIENCE = 60.0
+"""Seconds for a killed container to end: the kernel may be writing out its files."""
+_GONE = frozenset({404, 409})
+"""Docker's answers about a container that does not run, or is not there."""
+
+
+class ContainerExecution(Execution):
+    """One started container. Two tasks watch it: one moves its output to the log, one waits for its end."""
+
+    def __init__(
+        self,
+        daemon: Daemon,
+        context: RunContext,
+        container: str,
+        working_dir: str,
+        *,
+        output: Stream,
+        ending: Stream,
+        stdin: bool,
+    ) -> None:
+        self._daemon, self._context, self._container = daemon, context, container
+        self._files = ContainerFiles(daemon, container, working_dir, context.log)
+        self._output, self._ending = output, ending
+        self._input = StreamInput(output) if stdin else None
+        self._watching = asyncio.create_task(self._watch())
+
+    @property
+    def stdin(self) -> Input:
+        if self._input is None:
+            raise NotSupported("this container was started without a standard input")
+        return self._input
+
+    async def new_exec(self, command: Sequence[str], *, tty: bool = False) -> Exec:
+        return await ContainerExec.begin(self._daemon, self._container, command, tty=tty)
+
+    async def wait(self) -> Results:
+        await asyncio.wait({self._watching})
+        if self._watching.cancelled():
+            raise Bug("nobody may wait for a container that was aborted")
+        return self._watching.result()
+
+    async def kill(self) -> Results:
+        try:
+            await self._kill()
+            async with asyncio.timeout(_PATIENCE):
+                return await self.wait()
+        except Unavailable as error:
+            raise TaskFailedInternally(str(error)) from error
+        except TimeoutError:
+            raise TaskFailedInternally(
+                f"the container {self._container[:12]} was killed and does not end within {_PATIENCE:.0f} s"
+            ) from None
+
+    async def abort(self) -> None:
+        self._watching.cancel()
+        await asyncio.wait({self._watching})
+        await remove_container(self._daemon, self._container)
+
+    async def _kill(self) -> None:
+        try:
+            await self._daemon.call(self._daemon.api.kill, self._container)
+        except DockerError as error:
+            if error.status not in _GONE:
+                raise TaskFailedInternally(f"the container cannot be killed: {error}") from None
+
+    # ---- watching ---------------------------------------------------------------------------------------
+
+    async def _watch(self) -> Results:
+        drain, end = asyncio.create_task(self._drain()), asyncio.create_task(self._wait_for_exit())
+        try:
+            await asyncio.wait({drain, end}, return_when=asyncio.FIRST_EXCEPTION)
+            for task in (drain, end):
+                if task.done():
+                    task.result()
+            return ContainerResults(self._daemon, self._container, self._files, end.result(), await self._memory_note())
+        finally:
+            self._output.close()
+            self._ending.close()
+            for task in (drain, end):
+                task.cancel()
+            await asyncio.gather(drain, end, return_exceptions=True)
+
+    async def _drain(self) -> None:
+        """Moves the output to the log. In a thread: a disk may be slow, and many runs share the event loop."""
+        demultiplexer = Demultiplexer()
+        while data := await self._output.reader.read(BUFFER):
+            output = b"".join(piece for _, piece in demultiplexer.feed(data))
+            if output:
+                await self._daemon.thread(self._context.log.write, output)
+        self._output.close()
+
+    async def _wait_for_exit(self) -> int:
+        answer = await self._ending.reader.read()
+        try:
+            status = int(json.loads(answer)["StatusCode"])
+        except (ValueError, KeyError):
+            raise Unavailable(f"lost sight of the container {self._container[:12]}: did Docker restart?") from None
+        asyncio.get_running_loop().call_later(_LINGER, self._output.close)
+        return status
+
+    async def _memory_note(self) -> str:
+        try:
+            state: dict[str, Any] = await self._daemon.call(self._daemon.api.inspect_container, self._container)
+        except DockerError:
+            return ""  # removed by somebody else: what it printed and returned is still worth reporting
+        if not state["State"].get("OOMKilled"):
+            return ""
+        return "the container ran out of memory, and the kernel killed a process in it: it needs more, or must use less"
+
+
+class ContainerResults(Results):
+    """An ended container, whose files are still there."""
+
+    def __init__(self, daemon: Daemon, container: str, files: ContainerFiles, exit_code: int, message: str) -> None:
+        self._daemon, self._container, self._files = daemon, container, files
+        self.exit_code, self.message = exit_code, message
+        self.reason = "out-of-memory" if message and exit_code else ""
+
+    async def archive_file(self, path: str) -> Entry:
+        return await self._files.file(path)
+
+    def archive_folder(self, path: str) -> AsyncIterator[Entry]:
+        return self._files.folder(path)
+
+    async def dispose(self) -> None:
+        await remove_container(self._daemon, self._container)

@@ -1,0 +1,39 @@
+"""The engine of one run, which is a container's or a build's as soon as the payload says which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import cast
+
+from taskrunner.errors import Bug
+from taskrunner.interfaces.caches import CacheFolder
+from taskrunner.interfaces.engine import Engine
+from taskrunner.interfaces.execution import Execution
+from taskrunner_docker.payload import DockerPayload
+
+
+class DockerEngine(Engine):
+    """Hands everything on to the engine that `load` has chosen."""
+
+    def __init__(self, container: Callable[[], Engine], build: Callable[[], Engine]) -> None:
+        self._container, self._build = container, build
+        self._chosen: Engine | None = None
+
+    async def load(self, payload: object) -> None:
+        self._chosen = self._build() if cast("DockerPayload", payload).build else self._container()
+        await self._chosen.load(payload)
+
+    async def attach_cache(self, folder: CacheFolder, target: str, *, read_only: bool = False) -> None:
+        await self._loaded().attach_cache(folder, target, read_only=read_only)
+
+    async def start(self, env: Mapping[str, str], *, stdin: bool = False) -> Execution:
+        return await self._loaded().start(env, stdin=stdin)
+
+    async def discard(self) -> None:
+        if self._chosen is not None:
+            await self._chosen.discard()
+
+    def _loaded(self) -> Engine:
+        if self._chosen is None:
+            raise Bug("an engine is loaded before anything else")
+        return self._chosen

@@ -1,0 +1,54 @@
+"""The `[docker]` section of the worker's configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from taskrunner.errors import ConfigError
+from taskrunner.model import Secret
+
+
+@attrs.frozen
+class EcrOptions:
+    """A registry of Amazon's: the password comes from AWS, by the usual chain of credentials."""
+
+    region: str = attrs.field(metadata={"doc": "The registry's AWS region: eu-west-1."})
+    endpoint: str = attrs.field(default="", metadata={"doc": "URL of another ECR API than Amazon's own."})
+
+
+@attrs.frozen
+class RegistryOptions:
+    """How to log in to one registry: `username` and `password`, or `ecr`."""
+
+    username: str = attrs.field(default="", metadata={"doc": "The name to log in with."})
+    password: Secret | None = attrs.field(default=None, metadata={"doc": "The password, or {secret = its name}."})
+    ecr: EcrOptions | None = attrs.field(default=None, metadata={"doc": "Ask Amazon for the password."})
+
+
+@attrs.frozen
+class DockerOptions:
+    """Where Docker is, and how to log in to registries."""
+
+    host: str = attrs.field(
+        default="",
+        metadata={
+            "doc": "Docker's socket, as in DOCKER_HOST: unix:///var/run/docker.sock. By default found by itself."
+        },
+    )
+    registries: Mapping[str, RegistryOptions] = attrs.field(
+        factory=dict, metadata={"doc": "By host and port, as it stands in front of an image name."}
+    )
+
+
+def check(options: DockerOptions) -> None:
+    """Judges what types cannot say. Raises ConfigError naming the key."""
+    for host, registry in options.registries.items():
+        key = f'docker.registries."{host}"'
+        if "/" in host:
+            raise ConfigError(f"{key}: give host and port only, as in front of an image name, without https://")
+        if registry.ecr and (registry.username or registry.password):
+            raise ConfigError(f"{key}: has both `ecr` and a username or password: remove one of them")
+        if not registry.ecr and not (registry.username and registry.password):
+            raise ConfigError(f"{key}: needs `username` and `password`, or `ecr = {{region = …}}`")

@@ -1,0 +1,102 @@
+"""The Docker platform: runs images, and builds them from git repositories."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self, cast
+
+from taskrunner.errors import Unavailable
+from taskrunner.interfaces.engine import Engine
+from taskrunner.interfaces.platform import HEALTHY, Platform, PlatformContext, RunContext
+from taskrunner.model import Health
+from taskrunner_docker import options as configuration
+from taskrunner_docker import payload as tasks
+from taskrunner_docker.cache_folder import DockerCacheFolder
+from taskrunner_docker.engine import DockerEngine
+from taskrunner_docker.labels import Marks
+
+if TYPE_CHECKING:
+    from taskrunner_docker.daemon import Daemon
+    from taskrunner_docker.transfer import Transfers
+
+HEALTH_AGE = 5.0
+"""Seconds after which what is known of the daemon's health is asked for again."""
+
+
+class DockerPlatform(Platform):
+    """One daemon on this machine. Loading this class needs none of the libraries that it works with."""
+
+    name: ClassVar[str] = "docker"
+    payload: ClassVar[type] = tasks.DockerPayload
+    options: ClassVar[type] = configuration.DockerOptions
+
+    def __init__(self, daemon: Daemon, options: configuration.DockerOptions, context: PlatformContext) -> None:
+        self._daemon, self._options = daemon, options
+        self._marks = Marks(context.worker_id, context.home)
+        self._health = HEALTHY
+        self._asked = asyncio.get_running_loop().time()
+        self._asking: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, options: object, context: PlatformContext) -> Self:
+        from taskrunner_docker.daemon import Daemon
+
+        options = cast("configuration.DockerOptions", options)
+        configuration.check(options)
+        return cls(await Daemon.connect(options.host), options, context)
+
+    def check(self, payload: object) -> None:
+        tasks.check(cast("tasks.DockerPayload", payload))
+
+    async def new_engine(self, context: RunContext) -> Engine:
+        return DockerEngine(partial(self._container, context), partial(self._build, context))
+
+    def new_cache_folder(self, name: str, path: Path) -> DockerCacheFolder:
+        return DockerCacheFolder(name, path, self._daemon, self._marks.worker_labels)
+
+    async def health(self) -> Health:
+        now = asyncio.get_running_loop().time()
+        if now - self._asked >= HEALTH_AGE and (self._asking is None or self._asking.done()):
+            self._asked = now
+            self._asking = asyncio.create_task(self._ask())
+        return self._health
+
+    async def clean_up_after(self, worker_id: str) -> list[str]:
+        from taskrunner_docker.removal import remove_all_of
+
+        return await remove_all_of(self._daemon, worker_id)
+
+    async def dispose(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait({self._asking})
+        self._daemon.dispose()
+
+    async def _ask(self) -> None:
+        from taskrunner_docker.daemon import ping
+
+        try:
+            await ping(self._daemon.socket)
+        except Unavailable as error:
+            self._health = Health(fit=False, why=str(error))
+        else:
+            self._health = HEALTHY
+
+    def _container(self, context: RunContext) -> Engine:
+        from taskrunner_docker.container import ContainerEngine
+
+        return ContainerEngine(self._daemon, self._marks, self._transfers(context), context)
+
+    def _build(self, context: RunContext) -> Engine:
+        from taskrunner_docker.build import BuildEngine
+
+        return BuildEngine(self._daemon, self._marks, self._transfers(context), context)
+
+    def _transfers(self, context: RunContext) -> Transfers:
+        from taskrunner_docker.registries import Registries
+        from taskrunner_docker.transfer import Transfers
+
+        registries = Registries(self._daemon, self._options.registries, context.reveal, context.log.mask)
+        return Transfers(self._daemon, registries, context.log.say, context.progress)

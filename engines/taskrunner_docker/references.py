@@ -1,0 +1,69 @@
+"""Image names: `registry.example:5000/team/app:1.0`, taken apart and judged.
+
+The grammar is that of the `distribution/reference` library, which Docker itself uses.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Self
+
+import attrs
+
+DOCKER_HUB = "docker.io"
+"""The registry of a name that has none; its credentials are kept under this name."""
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9-]+)*(?::[0-9]+)?|\[[0-9a-fA-F:]+\](?::[0-9]+)?"
+)
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}")
+_LONGEST_NAME = 255
+"""Characters of registry and path together."""
+
+
+@attrs.frozen
+class Reference:
+    """One image name."""
+
+    registry: str
+    """Host and port, as the credentials in the configuration are named: `127.0.0.1:5000`."""
+    path: str
+    tag: str = ""
+    digest: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Takes a name apart. Raises ValueError with what is wrong in words."""
+        rest, _, digest = text.partition("@")
+        if digest and not _DIGEST.fullmatch(digest):
+            raise ValueError("after @ comes a digest such as sha256:… with 64 hexadecimal digits")
+        host, slash, path = rest.partition("/")
+        if not slash or not ("." in host or ":" in host or host == "localhost" or host != host.lower()):
+            host, path = DOCKER_HUB, rest
+        path, colon, tag = path.partition(":")
+        _judge(host, path, tag if colon else None)
+        return cls(host, path, tag, digest)
+
+    @property
+    def name(self) -> str:
+        """Without tag and digest, as Docker's push takes it."""
+        return self.path if self.registry == DOCKER_HUB else f"{self.registry}/{self.path}"
+
+    def __str__(self) -> str:
+        return self.name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+
+def _judge(host: str, path: str, tag: str | None) -> None:
+    if not _HOST.fullmatch(host):
+        raise ValueError(f"{host!r} is no registry host")
+    if path != path.lower():
+        raise ValueError(f"the name {path!r} must be in lower case")
+    if not _PATH.fullmatch(path):
+        raise ValueError(f"{path!r} is no image name: lower-case letters and digits, separated by one of / . _ -")
+    if len(host) + 1 + len(path) > _LONGEST_NAME:
+        raise ValueError(f"the name is longer than {_LONGEST_NAME} characters")
+    if tag is not None and not _TAG.fullmatch(tag):
+        raise ValueError(f"{tag!r} is no tag: up to 128 letters, digits and _ . -, and no . or - in front")
