@@ -139,17 +139,17 @@ class Journal:
         journal._whole = False  # the worker may have died in the middle of a line
         return journal
 
-    def moved(self, state: str, event: str, **data: Json) -> None:
+    def moved(self, state: str, event: str, /, **data: Json) -> None:
         """The run is in this state now, because of this event."""
         self._append("moved", {"state": state, "event": event}, data)
 
-    def note(self, kind: str, **data: Json) -> None:
+    def note(self, kind: str, /, **data: Json) -> None:
         """Anything else to find after a crash: `handle`, `leak`."""
         self._append(kind, {}, data)
 
     def resolution(self, resolution: Resolution) -> None:
         """How the run ends; written before anybody is told."""
-        self.note("resolution", **attrs.asdict(resolution))
+        self.note("resolution", resolution=attrs.asdict(resolution))
 
     def close(self) -> None:
         """No more records. A second call does nothing."""
