@@ -81,7 +81,7 @@ class Driver:
 
         Raises: Refused, when the machine does not know it in this state.
         """
-        if self.machine.ended:
+        if self.machine.over:
             return
         move = self.machine.take(signal)
         self.on_move(move)
@@ -90,7 +90,7 @@ class Driver:
 
     async def run(self) -> None:
         """Runs the machine to its end. Raises only CancelledError, when it is itself cancelled."""
-        while not self.machine.ended:
+        while not self.machine.over:
             state = self.machine.at
             self._moved.clear()
             step = self._step = asyncio.create_task(

@@ -72,7 +72,7 @@ class Chart(StateChart[M], Generic[M]):
         return str(self.current_state_value)
 
     @property
-    def ended(self) -> bool:
+    def over(self) -> bool:
         return bool(self.is_terminated)
 
     def take(self, signal: Signal) -> Move:

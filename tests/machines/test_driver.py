@@ -228,7 +228,7 @@ def test_a_step_that_raises_is_explained_and_the_run_still_ends(state: str) -> N
 
     story = Story(**{state: breaks})
     story.run()
-    assert story.driver.machine.ended
+    assert story.driver.machine.over
     assert "OSError" in story.told
     assert story.reason == "exception (internal-error)"
 

@@ -38,3 +38,10 @@ def test_json_holds_the_staying_moves_too(machine: type[Chart[object]]) -> None:
     rows = json.loads(FORMATS["json"](table))["rows"]
     assert len(rows) == len(table.rows)
     assert any(row["source"] == row["target"] for row in rows)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_no_event_hides_what_the_base_offers(machine: type[Chart[object]]) -> None:
+    """An event called like a property of the base would silently take its place."""
+    table = read(machine)
+    assert not [name for name in (*table.events, *table.states) if hasattr(Chart, name)]

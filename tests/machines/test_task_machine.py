@@ -104,9 +104,9 @@ def test_every_run_ends_whatever_comes(state: str) -> None:
     """A move never leads back, `fatal` always moves: after as many faults as there are states, it is over."""
     machine = machine_in(state)
     for _ in ORDER:
-        if not machine.ended:
+        if not machine.over:
             machine.take(Signal(TaskEvent.FATAL, {"message": "broken"}))
-    assert machine.ended
+    assert machine.over
     assert machine.model.resolution == exception("internal-error", "broken")
 
 
@@ -181,6 +181,6 @@ def test_after_the_end_nothing_is_known() -> None:
     machine.take(Signal(TaskEvent.EXITED, {"code": 0}))
     for event in ["reported", "uploaded", "cleaned"]:
         machine.take(Signal(TaskEvent(event)))
-    assert machine.ended
+    assert machine.over
     with pytest.raises(Bug):
         machine.take(Signal(TaskEvent.CANCEL))
