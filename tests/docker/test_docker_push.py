@@ -1,0 +1,246 @@
+"""Pushing and pulling with a real registry: logins, digests, progress, failures in words, cancelling."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import boto3
+import docker
+import pytest
+
+from taskrunner.errors import TaskFailed, Unavailable
+from taskrunner.model import Progress, Secret
+from taskrunner.testing import MemoryLog
+from taskrunner_docker import transfer
+from taskrunner_docker.daemon import Daemon
+from taskrunner_docker.options import EcrOptions, RegistryOptions
+from taskrunner_docker.registries import Registries
+from taskrunner_docker.transfer import Transfers
+from tests.support.aws import FAKE_CREDENTIALS, aws
+from tests.support.registry import Registry, free_port, registry
+
+PASSWORD = "s3cret-passw0rd"
+
+
+@pytest.fixture(scope="module")
+def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with registry(tmp_path_factory.mktemp("private"), {"ci": PASSWORD}) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "PAUSES", (0.0, 0.0))
+
+
+@pytest.fixture
+def tagged(api: docker.APIClient, base_image: str) -> Iterator[Callable[[str], str]]:
+    """Gives the base image another name, for as long as the test takes."""
+    names: list[str] = []
+
+    def give(name: str) -> str:
+        names.append(name)
+        repository, _, tag = name.rpartition(":")
+        api.tag(base_image, repository, tag)
+        return name
+
+    yield give
+    for name in names:
+        with suppress(docker.errors.ImageNotFound):
+            api.remove_image(name)
+
+
+class Bench:
+    """Transfers with their log and progress."""
+
+    def __init__(self, logins: Mapping[str, RegistryOptions] | None = None) -> None:
+        self.logins = logins or {}
+        self.log, self.moved = MemoryLog(), list[Progress]()
+
+    def run(self, work: Callable[[Transfers], Coroutine[Any, Any, Any]]) -> Any:
+        async def main() -> Any:
+            daemon = await Daemon.connect("")
+            registries = Registries(daemon, self.logins, lambda secret: secret.literal, self.log.mask)
+            try:
+                return await work(Transfers(daemon, registries, self.log.say, self.moved.append))
+            finally:
+                daemon.dispose()
+
+        return asyncio.run(main())
+
+
+def login(host: str, password: str = PASSWORD) -> Bench:
+    return Bench({host: RegistryOptions("ci", Secret(literal=password))})
+
+
+def test_a_push_gives_the_digest_that_the_registry_has(private: Registry, tagged: Callable[[str], str]) -> None:
+    bench, name = login(private.host), tagged(f"{private.host}/team/app:1.0")
+    digest = bench.run(lambda transfers: transfers.push(name))
+    assert digest in private.digests()
+    assert f"pushed {name} ({digest})" in bench.log.text
+    assert PASSWORD not in bench.log.text
+    last = bench.moved[-1]
+    assert (last.step, last.done) == ("push", last.total)
+    assert last.done > 1_000_000
+
+
+def test_what_was_pushed_is_pulled(private: Registry, tagged: Callable[[str], str], api: docker.APIClient) -> None:
+    bench, name = login(private.host), tagged(f"{private.host}/team/pulled:1.0")
+    bench.run(lambda transfers: transfers.push(name))
+    api.remove_image(name)
+    bench.run(lambda transfers: transfers.pull(name))
+    assert api.inspect_image(name)["RepoTags"]
+
+
+def test_a_wrong_password_is_named_and_not_shown(private: Registry, tagged: Callable[[str], str]) -> None:
+    bench, name = login(private.host, "wr0ng-passw0rd"), tagged(f"{private.host}/team/app:1.0")
+    with pytest.raises(TaskFailed) as caught:
+        bench.run(lambda transfers: transfers.push(name))
+    assert caught.value.reason == "login-failed"
+    assert f'[docker.registries."{private.host}"]' in str(caught.value)
+    assert "wr0ng-passw0rd" not in f"{caught.value!r} {bench.log.text}"
+
+
+def test_a_registry_that_wants_a_login_it_does_not_get(private: Registry, tagged: Callable[[str], str]) -> None:
+    name = tagged(f"{private.host}/team/app:1.0")
+    with pytest.raises(TaskFailed, match="has no login for it: add") as caught:
+        Bench().run(lambda transfers: transfers.push(name))
+    assert caught.value.reason == "login-failed"
+
+
+def test_an_image_that_no_registry_has(private: Registry) -> None:
+    with pytest.raises(TaskFailed, match="check that the name is right") as caught:
+        login(private.host).run(lambda transfers: transfers.pull(f"{private.host}/team/missing:9"))
+    assert caught.value.reason == "pull-failed"
+
+
+def test_a_registry_that_is_down_is_tried_three_times(tagged: Callable[[str], str]) -> None:
+    name = tagged(f"127.0.0.1:{free_port()}/app:1.0")
+    bench = Bench()
+    with pytest.raises(Unavailable, match="the registry may be down"):
+        bench.run(lambda transfers: transfers.push(name))
+    assert bench.log.text.count("trying again") == 2
+
+
+def test_a_registry_that_comes_back_gets_its_push(
+    tmp_path: Path, tagged: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    name = tagged(f"127.0.0.1:{port}/app:1.0")
+    bench = Bench()
+
+    async def push_while_it_starts(transfers: Transfers) -> str:
+        pushing = asyncio.create_task(transfers.push(name))
+        await bench.log.until("trying again")
+        with registry(tmp_path, port=port) as running:
+            digest = await pushing
+            assert digest in running.digests()
+        return digest
+
+    monkeypatch.setattr(transfer, "PAUSES", (3.0, 3.0))
+    assert bench.run(push_while_it_starts).startswith("sha256:")
+
+
+class Stuck(BaseHTTPRequestHandler):
+    """A registry that takes a layer and never says that it has it."""
+
+    protocol_version = "HTTP/1.1"
+    came, gone = threading.Event(), threading.Event()
+
+    def do_GET(self) -> None:
+        self._answer(200)
+
+    def do_HEAD(self) -> None:
+        self._answer(404)
+
+    def do_POST(self) -> None:
+        self._answer(202, Location=f"http://{self.headers['Host']}/upload", Range="0-0")
+
+    def do_PATCH(self) -> None:
+        self.came.set()
+        while self.rfile.read1(1 << 16):
+            pass
+        self.gone.set()
+        self.close_connection = True
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def _answer(self, status: int, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": "0", **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+
+@contextmanager
+def stuck_registry() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stuck) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_push_that_is_cancelled_hangs_up(tagged: Callable[[str], str]) -> None:
+    async def cancel(transfers: Transfers) -> None:
+        pushing = asyncio.create_task(transfers.push(name))
+        assert await asyncio.to_thread(Stuck.came.wait, 30)
+        pushing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pushing
+        assert await asyncio.to_thread(Stuck.gone.wait, 30)
+
+    with stuck_registry() as host:
+        name = tagged(f"{host}/app:1.0")
+        Bench().run(cancel)
+
+
+def test_a_password_is_fetched_from_ecr_for_each_push(
+    tmp_path: Path, tagged: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in FAKE_CREDENTIALS.items():
+        monkeypatch.setenv(variable, value)
+    with aws() as endpoint:
+        client = boto3.client("ecr", region_name="eu-west-1", endpoint_url=endpoint)
+        token = client.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+        user, _, password = base64.b64decode(token).decode().partition(":")
+        with registry(tmp_path, {user: password}) as running:
+            bench = Bench()
+            bench.logins = {running.host: RegistryOptions(ecr=EcrOptions("eu-west-1", endpoint))}
+            name = tagged(f"{running.host}/app:1.0")
+            assert bench.run(lambda transfers: transfers.push(name)) in running.digests()
+        assert f"as {user}" in bench.log.text
+        bench.log.say(password)
+        assert password not in bench.log.text
+
+
+def test_without_aws_credentials_it_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    bench = Bench({"registry.example": RegistryOptions(ecr=EcrOptions("eu-west-1"))})
+    with pytest.raises(TaskFailed, match="no AWS credentials") as caught:
+        bench.run(lambda transfers: transfers.push("registry.example/app:1.0"))
+    assert caught.value.reason == "login-failed"
+
+
+def test_an_aws_that_is_down_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in FAKE_CREDENTIALS.items():
+        monkeypatch.setenv(variable, value)
+    nobody = EcrOptions("eu-west-1", f"http://127.0.0.1:{free_port()}")
+    bench = Bench({"registry.example": RegistryOptions(ecr=nobody)})
+    with pytest.raises(Unavailable, match="AWS does not answer"):
+        bench.run(lambda transfers: transfers.registries.find("registry.example"))
