@@ -81,24 +81,28 @@ class Copy:
 
     def set_aside(self) -> Path | None:
         """If nobody else holds it: takes it out of use and lets go of it. Returns what is left to be deleted."""
-        gone = self.path.with_name(f"{self.path.name}.gone-{secrets.token_hex(4)}")
         try:
             if not self._flock(shared=False):
                 return None
-            there = os.path.lexists(self.path)
-            if there:
-                self.path.rename(gone)
+            gone = self._rename()
             self._dirty.unlink(missing_ok=True)
             self._lock_path.unlink(missing_ok=True)
         finally:
             self.release()
-        return gone if there else None
+        return gone
 
     def release(self) -> None:
         """Lets go of it. A second call does nothing."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+    def _rename(self) -> Path | None:
+        if self.path.is_symlink() or self.path.is_file():
+            self.path.unlink()
+        if not self.path.exists():
+            return None
+        return self.path.rename(self.path.with_name(f"{self.path.name}.gone-{secrets.token_hex(4)}"))
 
     def _flock(self, *, shared: bool) -> bool:
         try:

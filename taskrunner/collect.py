@@ -95,10 +95,9 @@ class _Collector:
             else:
                 yield spec.name, entry
                 return
-        prefix = f"{spec.name.rstrip('/')}/" if spec.name else ""
         async for entry in self.results.archive_folder(pattern.folder if pattern else spec.path):
             if pattern is None or pattern.matches(entry.name):
-                yield prefix + entry.name, entry
+                yield f"{spec.name}/{entry.name}", entry
 
     async def _keep(self, spec: ArtifactSpec, name: str, entry: Entry) -> None:
         """Stores one file, unless its name is refused."""

@@ -28,7 +28,7 @@ from taskrunner.model import Claim, Document, Json, Resolution, RunKey
 FINAL = "resolved"
 """The state in which a run is done; a journal without it was left by a worker that died."""
 
-TASK_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+TASK_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 """What can be a folder on every system, and cannot lead out of one."""
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class RunFolder:
 
     def __attrs_post_init__(self) -> None:
         if not TASK_ID.fullmatch(self.run.task_id):
-            fix = "take 1 to 128 letters, digits, `_`, `-` and `.`, not beginning with `-` or `.`"
+            fix = "take 1 to 128 letters, digits, `_`, `-` and `.`, not beginning with `.`"
             raise MalformedPayload(Complaint("id", f"{self.run.task_id[:200]!r} cannot be the id of a task", fix))
 
     @property

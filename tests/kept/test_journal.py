@@ -7,6 +7,7 @@ import stat
 from datetime import UTC, datetime
 from pathlib import Path
 
+import attrs
 import pytest
 
 from taskrunner.errors import MalformedPayload, TaskFailedInternally
@@ -34,7 +35,7 @@ def test_a_run_can_be_told_from_its_journal(tmp_path: Path) -> None:
     assert [record.kind for record in records] == ["claimed", "moved", "handle", "moved", "resolution"]
     assert records[0].data == {"worker_id": "w1", "platform": "docker", "token": "the-token"}
     assert records[3].data == {"why": {"deep": [1, None]}}
-    assert records[4].data["reason"] == "exit-code"
+    assert records[4].data == {"resolution": attrs.asdict(failed("exit-code", "exit code 3"))}
     assert before <= records[0].at <= records[1].at <= datetime.now(UTC)
     steps = story(records)
     assert [(step.state, step.event) for step in steps] == [("loading", "begin"), ("resolved", "cleaned")]
@@ -115,7 +116,7 @@ def test_a_run_of_the_same_name_from_before_is_moved_aside(tmp_path: Path) -> No
     assert len(read_journal(tmp_path / "runs/t1/0/journal.jsonl")) == 1
 
 
-@pytest.mark.parametrize("task_id", ["", ".", "..", "../up", "a/b", "/etc", "-x", "a\n", "a" * 129, "é"])
+@pytest.mark.parametrize("task_id", ["", ".", "..", "../up", "a/b", "/etc", ".x", "a\n", "a" * 129, "é"])
 def test_an_id_that_is_no_folder_is_refused(tmp_path: Path, task_id: str) -> None:
     with pytest.raises(MalformedPayload, match="cannot be the id of a task"):
         RunFolder(tmp_path, RunKey(task_id, 0))
