@@ -25,15 +25,14 @@ class ExecutionChecks(PlatformKit):
 
     @scenario
     async def test_a_wait_that_is_cancelled_does_not_end_the_run(self, bench: Bench) -> None:
-        trial = await bench.started(SLEEPER)
+        trial = await bench.started(Script(prints="up\n", pauses=1, exit_code=7))
         waiting = asyncio.create_task(trial.execution.wait())
         other = asyncio.create_task(trial.execution.wait())
-        await trial.log.until("asleep")
+        await trial.log.until("up")
         waiting.cancel()
         await asyncio.wait([waiting])
-        assert waiting.cancelled()
-        assert not other.done()
-        assert (await trial.kill()) is await other
+        assert (await trial.wait()).exit_code == 7
+        assert await other is trial.results
 
     @scenario
     async def test_a_kill_keeps_what_was_made(self, bench: Bench) -> None:

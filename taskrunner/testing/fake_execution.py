@@ -45,16 +45,14 @@ class FakeExecution(Execution):
     async def kill(self) -> Results:
         self.run.called("kill")
         await self.run.script.misbehave("kill")
-        self.run.end()
-        await asyncio.wait([self.process])
+        await self.run.end()
         return self._results()
 
     async def abort(self) -> None:
         self.run.called("abort")
         await self.run.script.misbehave("abort")
-        self.run.end()
         self.run.world.held.pop(self.run, None)
-        await asyncio.wait([self.process])
+        await self.run.end()
 
     def _results(self) -> Results:
         """Consumes the execution; whoever asks again gets the same.

@@ -55,7 +55,7 @@ class FakePayload:
     print_file: str = ""
     """Prints a file of an attached cache."""
     files: Mapping[str, str] = attrs.field(factory=dict)
-    """What the command leaves, path to text, made right after its start. A path below the target of an attached cache
+    """What the command leaves, path to text, made before it prints. A path below the target of an attached cache
     goes to that cache."""
     links: Mapping[str, str] = attrs.field(factory=dict)
     """The same for symbolic links, path to target."""

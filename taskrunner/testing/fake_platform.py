@@ -114,7 +114,7 @@ class FakePlatform(Platform):
         left = [run for run in self.world.held if run.worker_id == worker_id]
         lines = [f"{run.key}: removed its {self.world.held[run]}" for run in left]
         for run in left:
-            run.end()
+            await run.end()
             self.world.held.pop(run)
         return lines
 

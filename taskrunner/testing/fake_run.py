@@ -102,28 +102,29 @@ class FakeRun:
         self.process = asyncio.create_task(self._process(), name=f"fake process of {self.key}")
         self.process.add_done_callback(self._last_breath)
 
-    def end(self) -> None:
+    async def end(self) -> None:
         """Kills the process and what runs beside it."""
-        for task in [self.process, *self.execs]:
-            if task is not None:
-                task.cancel()
+        if self.process is not None:
+            self.process.cancel()
+            await asyncio.wait([self.process, *self.execs])
 
     def _last_breath(self, process: asyncio.Task[int]) -> None:
         if self.stdin is not None:
             self.stdin.broken = True
         if not process.cancelled():
             process.exception()  # seen: `wait` raises it, if anybody waits
-        self.end()
+        for task in self.execs:
+            task.cancel()
 
     async def _process(self) -> int:
         """The command itself."""
         script, log = self.script, self.context.log
+        for path, text in script.files.items():
+            self._leave(path, text.encode())
         log.write(script.log.encode())
         log.write("".join(f"{name}={self.env[name]}\n" for name in script.print_env if name in self.env).encode())
         if script.print_file:
             log.write(self._read(script.print_file))
-        for path, text in script.files.items():
-            self._leave(path, text.encode())
         await self._spend(script)
         return script.exit_code
 

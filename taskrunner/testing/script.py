@@ -29,6 +29,8 @@ class Script:
     """A file to print."""
     print_stdin: bool = False
     """Copies the standard input to the output, up to its end."""
+    pauses: float = 0
+    """Seconds to wait then."""
     sleeps: bool = False
     """Waits then until it is killed, and so does a child of it."""
     exit_code: int = 0
@@ -49,6 +51,7 @@ class Script:
         yield from (f'if [ "${{{name}+set}}" ]; then printf \'{name}=%s\\n\' "${name}"; fi' for name in self.print_env)
         yield from [f"cat {quote(self.print_file)}"] * bool(self.print_file)
         yield from ["cat"] * self.print_stdin
+        yield f"sleep {self.pauses}"
         yield from [f"sleep {FOREVER} & sleep {FOREVER}"] * self.sleeps
         yield f"exit {self.exit_code}"
 

@@ -32,9 +32,9 @@ class TestFakePlatform(PlatformConformance):
             print_stdin=script.print_stdin,
             files={**script.leaves, **{path: "\0" * size for path, size in script.zeros.items()}},
             links=script.links,
-            run_for=FOREVER if script.sleeps else 0,
+            run_for=FOREVER if script.sleeps else script.pauses,
             exit_code=script.exit_code,
         )
 
     async def alive(self) -> list[str]:
-        return [line for line in self.platform.alive if not line.endswith("results")]
+        return [str(run.key) for run in self.platform.world.runs if run.process and not run.process.done()]
