@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tomllib
 from collections.abc import Callable, Hashable, Mapping
 from datetime import date, datetime, time
@@ -18,7 +19,7 @@ from typing import Any, NoReturn
 import yaml
 
 from taskrunner.errors import Complaint, MalformedPayload
-from taskrunner.limits import at_key, below
+from taskrunner.limits import at_key
 from taskrunner.model import Document, Json
 
 MAX_SIZE = 1 << 20
@@ -66,7 +67,7 @@ def parse_document(data: bytes | str, form: str, name: str) -> Document:
     if not isinstance(value, dict):
         _refuse(name, f"holds {kind_of(value)} where a table is expected", "write keys and values at the top level")
     complaints: list[Complaint] = []
-    document = _plain(value, "", complaints)
+    document = _plain(value, complaints)
     if complaints:
         raise MalformedPayload(*(Complaint(f"{name}: {c.path}", c.problem, c.fix) for c in complaints))
     return document  # type: ignore[no-any-return]  # a dict stays one
@@ -75,7 +76,7 @@ def parse_document(data: bytes | str, form: str, name: str) -> Document:
 def plain_value(value: object) -> Json:
     """A copy in nothing but JSON values. Raises MalformedPayload for what JSON cannot hold."""
     complaints: list[Complaint] = []
-    copy = _plain(value, "", complaints)
+    copy = _plain(value, complaints)
     if complaints:
         raise MalformedPayload(*complaints)
     return copy  # type: ignore[no-any-return]  # made of nothing else
@@ -199,38 +200,53 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {"toml": tomllib.loads, "yaml": _
 
 # ---- plain values ---------------------------------------------------------------------------------------
 
+Place = tuple[Any, str | int] | None
+"""Where a value is: the place of what holds it, and its key or index. Put into words only when need be."""
 
-def _plain(value: Any, path: str, complaints: list[Complaint], depth: int = 0) -> Any:
+
+def _plain(value: Any, complaints: list[Complaint], place: Place = None, depth: int = 0) -> Any:
     """A copy in JSON values; what cannot be one is complained about and left out."""
-    if depth > MAX_DEPTH:
-        complaints.append(Complaint("", f"is nested deeper than {MAX_DEPTH} levels", "write it flatter"))
-        return None
-    if isinstance(value, Mapping):
-        return {
-            key: _plain(item, at_key(path, key), complaints, depth + 1)
-            for key, item in value.items()
-            if _is_key(key, path, complaints)
-        }
-    if isinstance(value, list | tuple):
-        return [_plain(item, below(path, f"[{i}]"), complaints, depth + 1) for i, item in enumerate(value)]
+    if value is None or type(value) is int:
+        return value  # most of a large document, if it is hostile
+    if isinstance(value, Mapping | list | tuple):
+        if depth >= MAX_DEPTH:
+            complaints.append(Complaint("", f"is nested deeper than {MAX_DEPTH} levels", "write it flatter"))
+            return None
+        return _plain_inside(value, complaints, place, depth + 1)
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if problem := _unfit(value):
-        complaints.append(Complaint(path, *problem))
+        complaints.append(Complaint(_in_words(place), *problem))
     return value
 
 
-def _is_key(key: object, path: str, complaints: list[Complaint]) -> bool:
-    if isinstance(key, str) and not _unfit(key):
-        return True
-    complaints.append(Complaint(path, f"has a key that is {kind_of(key)}", "put the key in quotes"))
-    return False
+def _plain_inside(value: Any, complaints: list[Complaint], place: Place, depth: int) -> Any:
+    if not isinstance(value, Mapping):
+        return [_plain(item, complaints, (place, i), depth) for i, item in enumerate(value)]
+    for key in value:
+        if not isinstance(key, str) or _unfit(key):
+            complaints.append(
+                Complaint(_in_words(place), f"has a key that is {kind_of(key)}", "write a text in quotes")
+            )
+            return None
+    return {key: _plain(item, complaints, (place, key), depth) for key, item in value.items()}
 
 
-def _unfit(value: Json | object) -> tuple[str, str] | None:
+def _in_words(place: Place) -> str:
+    if place is None:
+        return ""
+    above, last = place
+    return at_key(_in_words(above), last) if isinstance(last, str) else f"{_in_words(above)}[{last}]"
+
+
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half of a surrogate pair: JSON can write one, UTF-8 cannot."""
+
+
+def _unfit(value: object) -> tuple[str, str] | None:
     if isinstance(value, float) and not math.isfinite(value):
         return "is not a finite number", "write a number, or leave it out"
-    if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+    if isinstance(value, str) and _HALF.search(value):
         return "holds half of a surrogate pair", "write the whole character"
     if value is None or isinstance(value, str | int | float):
         return None

@@ -142,11 +142,15 @@ def _keywords(validator: Any, kind: str) -> Schema:
     return {}
 
 
+MAX_KEY = 100
+"""Characters of a key that an error shows."""
+
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def at_key(path: str, key: str) -> str:
     """The path of what stands under a key: `build.args`, or `registries["registry.example:5000"]`."""
+    key = key if len(key) <= MAX_KEY else f"{key[:MAX_KEY]}..."
     if not _PLAIN_KEY.fullmatch(key):
         quoted = key.encode("unicode_escape").decode("ascii").replace('"', '\\"')
         return f'{path}["{quoted}"]'

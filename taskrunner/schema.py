@@ -20,7 +20,7 @@ import attrs
 from taskrunner.errors import Bug
 from taskrunner.limits import Schema, limited
 from taskrunner.model import Secret, Task
-from taskrunner.strict import SECRET_NAME, is_choice, is_json, is_list, is_optional, is_table
+from taskrunner.strict import MAX_ITEMS, SECRET_NAME, is_choice, is_json, is_list, is_optional, is_table
 
 
 def task_schema(payload_classes: Mapping[str, type]) -> Schema:
@@ -137,7 +137,7 @@ def _compound_schema(tp: Any) -> Schema:
         (inner,) = (member for member in get_args(tp) if member is not type(None))
         return {"anyOf": [type_schema(inner), {"type": "null"}]}
     if is_list(tp):
-        return {"type": "array", "items": type_schema(get_args(tp)[0])}
+        return {"type": "array", "items": type_schema(get_args(tp)[0]), "maxItems": MAX_ITEMS}
     if is_table(tp):
-        return {"type": "object", "additionalProperties": type_schema(get_args(tp)[1])}
+        return {"type": "object", "additionalProperties": type_schema(get_args(tp)[1]), "maxProperties": MAX_ITEMS}
     raise Bug(f"a document cannot hold {tp}: use the types that taskrunner.payload names")

@@ -11,6 +11,7 @@ import re
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
 
@@ -33,6 +34,13 @@ SECRET_NAME = r"[A-Za-z0-9._-]{1,128}"  # noqa: S105  the form of a name, not a 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
 
 
+MAX_COMPLAINTS = 100
+"""Nobody reads more at once, and the text of all goes into a resolution."""
+
+MAX_ITEMS = 10_000
+"""In one list or table. A hostile megabyte of wrong items must not keep the worker busy: this many take 0.2 seconds."""
+
+
 def structure(cls: type[T], document: object, path: str = "", known: Collection[str] = ()) -> T:
     """An instance of `cls`, or MalformedPayload with every complaint.
 
@@ -41,7 +49,7 @@ def structure(cls: type[T], document: object, path: str = "", known: Collection[
     try:
         return _CONVERTER.structure(document, cls)
     except (cattrs.BaseValidationError, MalformedPayload) as error:
-        complaints = list(_complaints(error, path, known))
+        complaints = list(islice(_complaints(error, path, known), MAX_COMPLAINTS))
     raise MalformedPayload(*complaints)  # outside of `except`: the chain of causes may quote the document
 
 
@@ -160,6 +168,7 @@ def _list(tp: Any, converter: cattrs.Converter) -> Hook:
     def structure_list(value: Any, _: Any) -> Any:
         if not isinstance(value, list | tuple):
             _refuse(f"expected a list, got {kind_of(value)}", "write a list in brackets, even of one")
+        _limit(value)
         return inner(value, tp)
 
     return structure_list
@@ -177,7 +186,13 @@ def _table(tp: Any, converter: cattrs.Converter) -> Hook:
 def _mapping(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         _refuse(f"expected a table, got {kind_of(value)}", "write keys and values")
+    _limit(value)
     return value
+
+
+def _limit(value: Collection[Any]) -> None:
+    if len(value) > MAX_ITEMS:
+        _refuse(f"has more than {MAX_ITEMS} items", "let the task fetch its data")
 
 
 def _object(cls: type, converter: cattrs.Converter) -> Hook:

@@ -194,6 +194,15 @@ def test_no_complaint_repeats_a_value() -> None:
     assert value not in repr(decode(Inner, {"token": value}))
 
 
+def test_a_flood_of_mistakes_is_cut_short() -> None:
+    assert len(complaints({"command": ["x"]} | {f"count{n}": 1 for n in range(1000)})) == 100
+    assert complaints({"command": [1] * 10_001}) == {
+        "command": "has more than 10000 items (let the task fetch its data)"
+    }
+    assert set(complaints({f"key{n}": 1 for n in range(10_001)})) == {""}
+    assert max(map(len, complaints({"command": ["x"], "k" * 5000: 1}))) < 200
+
+
 def test_a_validator_of_ones_own_speaks_for_itself() -> None:
     assert complaints({"command": ["x"], "even": 3}) == {"even": "3 is odd ()"}
 
