@@ -102,7 +102,7 @@ class Api:
     def request(
         self, lifeline: Lifeline, method: str, path: str, *, silent: bool = False
     ) -> contextlib.AbstractContextManager[HTTPResponse]:
-        """Sends a request without a body; the answer is to be read within the context. With `silent`, it takes any time.
+        """Sends a request without a body; the answer is to be read within the context. `silent`: it takes any time.
 
         Raises: Unavailable (also when the connection ends while it is read), TaskFailedInternally (the daemon refuses).
         """

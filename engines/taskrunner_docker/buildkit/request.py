@@ -11,8 +11,8 @@ from taskrunner_docker.context import ContextSource
 SecretValue = bytes | Callable[[], bytes]
 Credentials = Callable[[str], tuple[str, str] | None]
 """Registry host (`registry.example:5000`) to user and password, or None for none. Docker Hub is asked for by each of
-its names: `docker.io`, `index.docker.io`, `https://index.docker.io/v1/`. Called from a thread of the build, and must answer
-within seconds: the daemon gives up a session that does not answer for ten."""
+its names: `docker.io`, `index.docker.io`, `https://index.docker.io/v1/`. Called from a thread of the build, and must
+answer within seconds: the daemon gives up a session that does not answer for ten."""
 
 
 def _anonymous(_host: str) -> None:

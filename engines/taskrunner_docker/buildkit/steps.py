@@ -62,7 +62,7 @@ class Steps:
         if vertex.started is not None and step.started is None:
             self._latest = step.name
         step.started = vertex.started if vertex.started is not None else step.started
-        step.completed = vertex.completed
+        step.completed = vertex.completed if vertex.completed is not None else step.completed
         step.cached = vertex.cached or step.cached
         step.error = vertex.error or step.error
         self._finished += (step.ending != "") - was_finished

@@ -1,0 +1,111 @@
+"""Builds from files in memory, on the real daemon; every image that a test made is removed after it."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import threading
+import uuid
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from typing import Any
+
+import docker
+import pytest
+from script.base_image import IMAGE, ensure_base_image
+
+from taskrunner.model import Progress
+from taskrunner_docker.buildkit import BuildOutcome, BuildRequest, build
+from taskrunner_docker.context import FileEntry
+
+TIMEOUT = 120
+
+
+class MemoryContext:
+    """A build context made of path and contents."""
+
+    def __init__(self, files: Mapping[str, bytes], links: Mapping[str, str] | None = None) -> None:
+        self.files, self.links = dict(files), dict(links or {})
+
+    def entries(self) -> Iterator[FileEntry]:
+        names = {*self.files, *self.links}
+        folders = {"/".join(name.split("/")[:depth]) for name in names for depth in range(1, name.count("/") + 1)}
+        for path in sorted(names | folders, key=lambda path: path.encode().split(b"/")):
+            if path in folders:
+                yield FileEntry(path, stat.S_IFDIR | 0o755)
+            elif path in self.links:
+                yield FileEntry(path, stat.S_IFLNK | 0o777, link=self.links[path])
+            else:
+                data = self.files[path]
+                yield FileEntry(path, stat.S_IFREG | 0o644, len(data), zlib.crc32(data))
+
+    def read(self, path: str) -> Iterator[bytes]:
+        yield self.files[path]
+
+
+class Builder:
+    """Builds, and remembers the log and the progress."""
+
+    def __init__(self, client: docker.DockerClient) -> None:
+        self.client = client
+        self.label = uuid.uuid4().hex
+        self.base_url = ""
+        self.chunks: list[bytes] = []
+        self._written = threading.Condition()
+        self.progress: list[Progress] = []
+
+    @property
+    def log(self) -> str:
+        return b"".join(self.chunks).decode("utf-8", "replace")
+
+    def request(self, text: str, files: Mapping[str, bytes] | None = None, **more: Any) -> BuildRequest:
+        """What to build; in the text of its Dockerfile, `BASE` stands for the base image."""
+        data = text.replace("BASE", IMAGE).encode()
+        context = MemoryContext({"Dockerfile": data, **(files or {})}, more.pop("links", None))
+        more.setdefault("labels", {})["taskrunner.test"] = self.label
+        more.setdefault("shared_key", self.label)
+        return BuildRequest(context, **more)
+
+    async def run(self, request: BuildRequest) -> BuildOutcome:
+        return await build(self.base_url, request, write=self.write, progress=self.progress.append)
+
+    def write(self, data: bytes) -> None:
+        with self._written:
+            self.chunks.append(data)
+            self._written.notify_all()
+
+    async def saw(self, text: str) -> None:
+        """Returns once the text is in the log."""
+        await asyncio.to_thread(self._wait_for, text)
+
+    def _wait_for(self, text: str) -> None:
+        with self._written:
+            assert self._written.wait_for(lambda: text in self.log, TIMEOUT), self.log
+
+    def build(self, text: str, files: Mapping[str, bytes] | None = None, **more: Any) -> BuildOutcome:
+        return asyncio.run(asyncio.wait_for(self.run(self.request(text, files, **more)), TIMEOUT))
+
+    def output(self, outcome: BuildOutcome, *command: str) -> str:
+        """What a command prints in the image that was built."""
+        assert outcome.image_id, outcome
+        container = self.client.containers.create(outcome.image_id, command, network_mode="none")
+        try:
+            container.start()
+            container.wait()
+            return str(container.logs().decode())
+        finally:
+            container.remove(force=True)
+
+    def images(self) -> list[Any]:
+        return list(self.client.images.list(all=True, filters={"label": f"taskrunner.test={self.label}"}))
+
+
+@pytest.fixture
+def builder() -> Iterator[Builder]:
+    ensure_base_image()
+    with closing(docker.from_env(timeout=TIMEOUT)) as client:
+        builder = Builder(client)
+        yield builder
+        for image in builder.images():
+            client.images.remove(image.id, force=True)

@@ -1,0 +1,183 @@
+"""Builds that are given up, and daemons that go away."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from taskrunner.errors import ConfigError, NotSupported, TaskFailedInternally, Unavailable
+from taskrunner_docker.buildkit.daemon import Daemon
+
+SOCKET = "/var/run/docker.sock"
+
+
+def process_with(word: str) -> int:
+    """The id of the process whose arguments have this word."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if word.encode() in arguments:
+            return int(folder.name)
+    raise LookupError(word)
+
+
+def wait_for_exit(pidfd: int) -> None:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    assert poll.poll(60_000), "the process of the build is still there"
+    os.close(pidfd)
+
+
+def threads_of_builds() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith(("image-build", "build-session"))]
+
+
+def assert_no_threads() -> None:
+    for thread in threads_of_builds():
+        thread.join(60)
+    assert threads_of_builds() == []
+
+
+def test_cancelling_ends_the_command_and_leaves_nothing(builder):
+    word = f"8{int(builder.label[:6], 16)}"
+    started = f"started-{word}"
+
+    async def scenario() -> None:
+        request = builder.request(f"FROM BASE\nRUN echo started-$((0+{word})); sleep {word}")
+        building = asyncio.create_task(builder.run(request))
+        await builder.saw(f" {started}\n")
+        pidfd = os.pidfd_open(process_with(word))
+        building.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await building
+        await asyncio.to_thread(wait_for_exit, pidfd)
+
+    asyncio.run(scenario())
+    assert_no_threads()
+    assert builder.images() == []
+
+
+def test_cancelling_at_once_is_a_cancellation(builder):
+    async def scenario() -> None:
+        building = asyncio.create_task(builder.run(builder.request("FROM BASE\nRUN sleep 600")))
+        await asyncio.sleep(0)
+        building.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await building
+
+    asyncio.run(scenario())
+    assert_no_threads()
+
+
+def test_daemon_that_goes_away_is_unavailable(builder, forwarder):
+    builder.base_url = forwarder.url
+
+    async def scenario() -> None:
+        request = builder.request(f"FROM BASE\nRUN echo started-$((1+1)) {builder.label}; sleep 600")
+        building = asyncio.create_task(builder.run(request))
+        await builder.saw(" started-2 ")
+        forwarder.stop()
+        with pytest.raises(Unavailable):
+            await building
+
+    asyncio.run(scenario())
+    assert_no_threads()
+
+
+def test_builds_over_tcp(builder, forwarder):
+    builder.base_url = forwarder.url
+    outcome = builder.build("FROM BASE\nCOPY x /x", {"x": b"over tcp\n"})
+    assert builder.output(outcome, "cat", "/x") == "over tcp\n"
+
+
+def test_no_daemon_is_unavailable(builder, tmp_path):
+    builder.base_url = f"unix://{tmp_path}/nothing.sock"
+    with pytest.raises(Unavailable, match=r"nothing\.sock does not answer"):
+        builder.build("FROM BASE")
+
+
+def test_addresses_are_judged():
+    assert Daemon.parse("") == Daemon(unix_path="/var/run/docker.sock")
+    assert Daemon.parse("tcp://[::1]:2375") == Daemon(host="::1", port=2375)
+    with pytest.raises(NotSupported, match="https"):
+        Daemon.parse("https://docker.example:2376")
+    with pytest.raises(ConfigError):
+        Daemon.parse("tcp://docker.example")
+
+
+def test_log_that_cannot_be_written_ends_the_build(builder):
+    def full(chunk: bytes) -> None:
+        raise TaskFailedInternally("the disk is full")
+
+    builder.write = full
+    with pytest.raises(TaskFailedInternally, match="the disk is full"):
+        builder.build("FROM BASE\nRUN sleep 600")
+    assert_no_threads()
+
+
+def test_context_that_cannot_be_read_is_our_fault(builder):
+    request = builder.request("FROM BASE\nCOPY . /", {"gone": b"x"})
+
+    def broken(path: str) -> Iterator[bytes]:
+        if path == "gone":
+            raise OSError("the pack is damaged")
+        yield request.context.files[path]
+
+    request.context.read = broken
+    with pytest.raises(TaskFailedInternally, match="the pack is damaged"):
+        asyncio.run(builder.run(request))
+    assert_no_threads()
+
+
+class Forwarder:
+    """A TCP port that leads to the daemon's socket, until it is stopped."""
+
+    def __init__(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = "tcp://127.0.0.1:{}".format(self._server.getsockname()[1])
+        self._sockets: list[socket.socket] = [self._server]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def stop(self) -> None:
+        for end in self._sockets:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def _accept(self) -> None:
+        try:
+            while True:
+                here, there = self._server.accept()[0], socket.socket(socket.AF_UNIX)
+                there.connect(SOCKET)
+                self._sockets += [here, there]
+                for pair in ((here, there), (there, here)):
+                    threading.Thread(target=self._copy, args=pair, daemon=True).start()
+        except OSError:
+            self._server.close()
+
+    def _copy(self, source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+
+@pytest.fixture
+def forwarder() -> Iterator[Forwarder]:
+    forwarder = Forwarder()
+    yield forwarder
+    forwarder.stop()
+    for end in forwarder._sockets:
+        end.close()
