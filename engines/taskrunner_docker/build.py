@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
-from taskrunner.errors import Bug, NotSupported, TaskFailed
+from taskrunner.errors import Bug, NotSupported, TaskFailed, TaskFailedInternally, Unavailable
 from taskrunner.interfaces.caches import CacheFolder, Lease
 from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.execution import Execution
@@ -22,7 +23,7 @@ from taskrunner_docker.daemon import Daemon
 from taskrunner_docker.labels import Marks
 from taskrunner_docker.payload import BuildSpec, DockerPayload
 from taskrunner_docker.removal import remove_tag
-from taskrunner_docker.source import Source, fetch
+from taskrunner_docker.source.fetch import Commit, fetch
 from taskrunner_docker.transfer import Transfers
 
 _LOGIN_TIMEOUT = 9.0
@@ -45,20 +46,31 @@ class BuildJob:
         return self.marks.build_tag(self.context.run)
 
 
+@attrs.frozen
+class Checkout:
+    """A commit, and the lease on the mirror that its files are read from."""
+
+    commit: Commit
+    mirror: Lease
+
+    async def give_back(self) -> None:
+        """May be called again."""
+        self.commit.close()
+        await self.mirror.commit()
+
+
 class BuildEngine(Engine):
     """Fetches in `load`, begins to build in `start`.
 
-    The repository's mirror is a cache that this run alone uses until its build has ended: the context is read from it.
-    A fetch that was interrupted may have left it half written, so it is thrown away then; one that failed in an
-    orderly way, for instance by a branch that does not exist, leaves it as good as it was.
+    The repository's mirror is a cache that this run alone uses until its build has ended. A fetch that failed in an
+    orderly way, for instance by a branch that does not exist, leaves it as good as it was; after one that was
+    interrupted it is thrown away, as every cache is.
     """
 
-    def __init__(self, daemon: Daemon, marks: Marks, transfers: Transfers, context: RunContext) -> None:
-        self._new_job: Callable[[BuildSpec], BuildJob] = lambda spec: BuildJob(daemon, marks, transfers, context, spec)
-        self._context = context
+    def __init__(self, job: Callable[[BuildSpec], BuildJob], context: RunContext) -> None:
+        self._new_job, self._context = job, context
         self._job: BuildJob | None = None
-        self._source: Source | None = None
-        self._mirror: Lease | None = None
+        self._checkout: Checkout | None = None
 
     async def load(self, payload: object) -> None:
         spec = cast("DockerPayload", payload).build
@@ -66,22 +78,16 @@ class BuildEngine(Engine):
             raise Bug("this engine builds images")
         self._job = self._new_job(spec)
         token = self._context.reveal(spec.token) if spec.token else None
-        self._mirror = mirror = await self._context.caches.exclusive(mirror_name(spec.repository))
+        mirror = await self._context.caches.exclusive(mirror_name(spec.repository))
         try:
-            self._source = await fetch(
-                spec.repository,
-                spec.ref,
-                token=token,
-                mirror=mirror.folder.path,
-                say=self._context.log.say,
-                progress=self._context.progress,
-            )
-        except TaskFailed:
+            commit = await self._fetch(spec, token, mirror.folder.path)
+        except (TaskFailed, Unavailable):
+            await mirror.commit()
             raise
         except BaseException:
-            self._mirror = None
             await mirror.discard()
             raise
+        self._checkout = Checkout(commit, mirror)
 
     async def attach_cache(self, folder: CacheFolder, target: str, *, read_only: bool = False) -> None:  # noqa: ARG002  refuses all
         raise NotSupported(
@@ -91,64 +97,72 @@ class BuildEngine(Engine):
     async def start(self, env: Mapping[str, str], *, stdin: bool = False) -> Execution:
         if stdin:
             raise NotSupported("a build has no standard input")
-        if self._job is None or self._source is None:
+        if self._job is None or self._checkout is None:
             raise Bug("an engine is loaded before it starts")
-        secrets = {name: env[name].encode() for name in self._context.task.secrets if name in env}
-        request = BuildRequest(
-            self._source.context(self._job.spec.context),
-            dockerfile=self._job.spec.dockerfile,
-            tags=(self._job.tag,),
-            build_args=self._job.spec.build_args,
-            labels=self._job.spec.labels,
-            target=self._job.spec.target,
-            secrets=secrets,
-            credentials=_credentials(self._job.transfers, asyncio.get_running_loop()),
-            shared_key=mirror_name(self._job.spec.repository),
-        )
-        mirror, self._mirror = self._mirror, None
-        return BuildExecution(self._job, request, self._source.commit, mirror)
+        request = self._request(self._job, self._checkout.commit, env)
+        checkout, self._checkout = self._checkout, None
+        return BuildExecution(self._job, request, checkout)
 
     async def discard(self) -> None:
-        mirror, self._mirror = self._mirror, None
-        if mirror is not None:
-            await mirror.commit()
+        checkout, self._checkout = self._checkout, None
+        if checkout is not None:
+            await checkout.give_back()
+
+    async def _fetch(self, spec: BuildSpec, token: str | None, mirror: Path) -> Commit:
+        say, progress = self._context.log.say, self._context.progress
+        return await fetch(spec.repository, spec.ref, token=token, mirror=mirror, say=say, progress=progress)
+
+    def _request(self, job: BuildJob, commit: Commit, env: Mapping[str, str]) -> BuildRequest:
+        return BuildRequest(
+            commit.below(job.spec.context),
+            dockerfile=job.spec.dockerfile,
+            tags=(job.tag,),
+            build_args=job.spec.build_args,
+            labels=job.spec.labels,
+            target=job.spec.target,
+            secrets={name: env[name].encode() for name in self._context.task.secrets if name in env},
+            credentials=_credentials(job.transfers, asyncio.get_running_loop()),
+            shared_key=mirror_name(job.spec.repository),
+        )
 
 
 class BuildExecution(Execution):
     """One build under way. It ends with the connection to BuildKit, and so with this worker at the latest."""
 
-    def __init__(self, job: BuildJob, request: BuildRequest, commit: str, mirror: Lease | None) -> None:
-        self._job, self._commit, self._mirror = job, commit, mirror
+    def __init__(self, job: BuildJob, request: BuildRequest, checkout: Checkout) -> None:
+        self._job, self._checkout = job, checkout
         self._aborted = False
-        self._building = asyncio.create_task(self._build(request))
+        where, context = f"unix://{job.daemon.socket}", job.context
+        self._building = asyncio.create_task(build(where, request, write=context.log.write, progress=context.progress))
+        self._ending = asyncio.create_task(self._end())
 
     async def wait(self) -> Results:
-        await asyncio.wait({self._building})
+        await asyncio.wait({self._ending})
         if self._aborted:
             raise Bug("nobody may wait for a build that was aborted")
-        if self._building.cancelled():
-            return BuildResults(self._job, self._commit, exit_code=1, reason="killed", message="the build was stopped")
-        return _results(self._job, self._commit, self._building.result())
+        return self._ending.result()
 
     async def kill(self) -> Results:
         self._building.cancel()
-        return await self.wait()
+        try:
+            return await self.wait()
+        except Unavailable as error:
+            raise TaskFailedInternally(str(error)) from error
 
     async def abort(self) -> None:
         self._aborted = True
         self._building.cancel()
-        await asyncio.wait({self._building})
+        await asyncio.wait({self._ending})
         await remove_tag(self._job.daemon, self._job.tag)
 
-    async def _build(self, request: BuildRequest) -> BuildOutcome:
-        context = self._job.context
-        try:
-            return await build(
-                f"unix://{self._job.daemon.socket}", request, write=context.log.write, progress=context.progress
-            )
-        finally:
-            if self._mirror is not None:
-                await asyncio.shield(self._mirror.commit())  # a kill must not leave a lease behind
+    async def _end(self) -> BuildResults:
+        """Only the build is ever cancelled, so that the mirror is given back however it ends."""
+        await asyncio.wait({self._building})
+        commit = self._checkout.commit.sha
+        await self._checkout.give_back()
+        if self._building.cancelled():
+            return BuildResults(self._job, commit, exit_code=1, reason="killed", message="the build was stopped")
+        return _results(self._job, commit, self._building.result())
 
 
 def mirror_name(repository: str) -> str:

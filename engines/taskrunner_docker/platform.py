@@ -90,9 +90,9 @@ class DockerPlatform(Platform):
         return ContainerEngine(self._daemon, self._marks, self._transfers(context), context)
 
     def _build(self, context: RunContext) -> Engine:
-        from taskrunner_docker.build import BuildEngine
+        from taskrunner_docker.build import BuildEngine, BuildJob
 
-        return BuildEngine(self._daemon, self._marks, self._transfers(context), context)
+        return BuildEngine(partial(BuildJob, self._daemon, self._marks, self._transfers(context), context), context)
 
     def _transfers(self, context: RunContext) -> Transfers:
         from taskrunner_docker.registries import Registries
