@@ -38,6 +38,7 @@ RESERVE = 8 << 10
 
 FLAGS = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 
+NEWLINE = ord("\n")
 PREFIX = b"[taskrunner] "
 LONG = "the log is long: what follows is shown when the run has ended, its newest part at least"
 
@@ -178,14 +179,13 @@ class Spool(Log):
 
     def _append(self, data: bytes) -> None:
         """Unbuffered: what the system call has taken survives the death of this process."""
-        if data:
-            self._at_line_start = data.endswith(b"\n")
         view = memoryview(data)
         while view:
             taken = os.write(self._file, view)
             offset, self._size = self._size, self._size + taken
             if self._on_append:
                 self._on_append(offset, bytes(view[:taken]))
+            self._at_line_start = view[taken - 1] == NEWLINE
             view = view[taken:]
 
     def _append_quietly(self, data: bytes) -> None:
@@ -201,19 +201,24 @@ class Spool(Log):
             log.warning("%s", error)
 
     def _join(self) -> None:
-        """Moves what the overflow has kept to the end of the file."""
-        if not self._tail.begun:
-            return
+        """Moves what the overflow has kept to the end of the file. When the disk is full, the oldest of it."""
+        if self._tail.begun:
+            try:
+                self._copy_tail()
+            except OSError as error:
+                self._why_lost = error.strerror or str(error)
+            try:
+                self._tail.remove()
+            except OSError as error:
+                log.warning("a part of the log %s is left beside it: %s", self.path, error.strerror)
+
+    def _copy_tail(self) -> None:
         os.ftruncate(self._file, self._tail.joins_at)  # what a worker had joined before it died half-way
         self._size, self._at_line_start = self._tail.joins_at, True
         if self._tail.left_out:
-            self._append_quietly(self._lines(f"{self._tail.left_out:,} bytes left out here: the log is too long"))
-        try:
-            for piece in self._tail.pieces():
-                self._append(piece)
-        except OSError as error:
-            self._why_lost = error.strerror or str(error)
-        self._tail.remove()
+            self._append(self._lines(f"{self._tail.left_out:,} bytes left out here: the log is too long"))
+        for piece in self._tail.pieces():
+            self._append(piece)
 
     def _trailer(self, resolution: Resolution, took: float) -> str:
         lost = f"at least {self._lost:,} bytes are missing here: {self._why_lost}\n" if self._why_lost else ""

@@ -35,9 +35,10 @@ def test_followers_from_any_offset_see_every_byte_once(tmp_path: Path, head: int
     offsets = [0, 1, 99_999, 100_050, 120_000, 10_000_000]
 
     async def scene() -> list[bytes]:
-        writing = asyncio.to_thread(write_in_pieces, path, ended, head=head)
-        _, *seen = await asyncio.gather(writing, *(collect(path, ended, offset) for offset in offsets))
-        return seen
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(asyncio.to_thread(write_in_pieces, path, ended, head=head))
+            following = [tasks.create_task(collect(path, ended, offset)) for offset in offsets]
+        return [follower.result() for follower in following]
 
     seen, whole = asyncio.run(scene()), path.read_bytes()
     assert whole.endswith(b"[taskrunner] completed after 1.0 s\n")

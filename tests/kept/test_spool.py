@@ -163,8 +163,10 @@ def test_a_full_disk_in_a_flood_still_has_its_trailer(small_disk: Path) -> None:
     with pytest.raises(TaskFailedInternally):
         write_all(spool, (b"line %d\n" % number for number in range(5000)))
     whole = finished(spool)
-    assert b"bytes are missing here: No space left on device" in whole
+    assert b"missing here: No space left on device" in whole
+    assert whole.count(b"\n[taskrunner] ") == whole.count(b"[taskrunner] ") >= 3
     assert whole.endswith(TRAILER)
+    assert sorted(path.name for path in small_disk.iterdir()) == ["log", "other"]
 
 
 def test_a_disk_that_is_full_from_the_start_raises(small_disk: Path) -> None:
