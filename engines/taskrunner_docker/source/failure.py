@@ -1,0 +1,32 @@
+"""What can go wrong on the way to a commit, in words for whoever wrote the task."""
+
+from __future__ import annotations
+
+import re
+
+from taskrunner.errors import TaskFailed, Unavailable
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+_MOST_QUOTED = 300
+"""Characters of a server's own words: enough for a sentence, too few to flood a log."""
+
+
+def clone_failed(message: str) -> TaskFailed:
+    """The repository, the ref or the token is wrong, and stays so."""
+    return TaskFailed("clone-failed", f"clone: {message}")
+
+
+def unavailable(message: str, retry_after: float | None = None) -> Unavailable:
+    """The server cannot be reached, or broke off."""
+    return Unavailable(f"clone: {message}", retry_after)
+
+
+def quoted(text: str | bytes) -> str:
+    """What a server said, on one line and not too long."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    return _CONTROL.sub(" ", text).strip()[:_MOST_QUOTED]
+
+
+class Broken(Exception):
+    """A pack, an index or an object is not what it should be. Never leaves this package."""
