@@ -121,6 +121,11 @@ class Submitter(ABC):
         Raises: UnknownTask.
         """
 
+    async def pending(self) -> int:
+        """How many tasks wait to be claimed, those that are tried again after a delay included, those that are not to
+        begin before a time of day left out. Raises NotSupported."""
+        raise NotSupported("this queue does not count its tasks")
+
     def list(self, *, limit: int = 100) -> AsyncIterator[TaskStatus]:
         """The newest tasks first. Raises NotSupported."""
         raise NotSupported("this queue cannot list its tasks")

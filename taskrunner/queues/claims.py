@@ -32,13 +32,14 @@ class Grant:
     """Seconds until the ledger changes by itself (a lease ends, a delay is over), when nothing was got; None: never."""
 
 
-def claim(ledger: Ledger, n: int, *, worker_id: str, lease: float) -> Grant:
-    """Up to `n` runs, by priority and then in the order of submission. `valid_until` is left to the caller."""
+def claim(ledger: Ledger, n: int, *, worker_id: str, lease: float, only: str = "") -> Grant:
+    """Up to `n` runs, by priority and then in the order of submission; with `only`, none but that task's. `valid_until`
+    is left to the caller."""
     if not _anything_ready(ledger) and not overdue(ledger):  # a look is cheap; the lock is not, with many who wait
         return Grant((), next_due(ledger))
     with ledger.write(durable=False):
         sweep(ledger)
-        granted = [_grant(ledger, task, worker_id, lease) for task in _next_ready(ledger, n)]
+        granted = [_grant(ledger, task, worker_id, lease) for task in _next_ready(ledger, n, only)]
     return Grant(granted, None if granted else next_due(ledger))
 
 
@@ -103,9 +104,11 @@ def _anything_ready(ledger: Ledger) -> bool:
     return bool(ledger.db.execute("SELECT EXISTS (SELECT 1 FROM task WHERE state = 'ready')").fetchone()[0])
 
 
-def _next_ready(ledger: Ledger, n: int) -> list[sqlite3.Row]:
+def _next_ready(ledger: Ledger, n: int, only: str) -> list[sqlite3.Row]:
     query = "SELECT seq, id, document, run_id FROM task WHERE state = 'ready' ORDER BY priority DESC, seq LIMIT ?"
-    return ledger.db.execute(query, (n,)).fetchall()
+    if only:
+        query = "SELECT seq, id, document, run_id FROM task WHERE state = 'ready' AND id = ? LIMIT ?"
+    return ledger.db.execute(query, (only, n) if only else (n,)).fetchall()
 
 
 def _grant(ledger: Ledger, task: sqlite3.Row, worker_id: str, lease: float) -> Claim:

@@ -36,6 +36,8 @@ class LedgerQueue(Queue, Submitter):
 
     def __init__(self, worker_id: str) -> None:
         self.worker_id = worker_id
+        self.only = ""
+        """Set to the id of a task, `claim` grants the runs of that one alone."""
         self._work = Bell()
         self._changes = Bell()
         self._board = NoticeBoard()
@@ -90,7 +92,9 @@ class LedgerQueue(Queue, Submitter):
 
     async def _claim_now(self, n: int, lease: float) -> Grant:
         asked = asyncio.get_running_loop().time()
-        grant = await self._grant(lambda ledger: claims.claim(ledger, n, worker_id=self.worker_id, lease=lease))
+        grant = await self._grant(
+            lambda ledger: claims.claim(ledger, n, worker_id=self.worker_id, lease=lease, only=self.only)
+        )
         return attrs.evolve(grant, claims=[attrs.evolve(claim, valid_until=asked + lease) for claim in grant.claims])
 
     # ---- for submitters ---------------------------------------------------------------------------------
@@ -107,6 +111,9 @@ class LedgerQueue(Queue, Submitter):
 
     async def status(self, task_id: str) -> TaskStatus:
         return await self._do(lambda ledger: tasks.status(ledger, task_id))
+
+    async def pending(self) -> int:
+        return await self._do(tasks.pending)
 
     async def watch(self, task_id: str) -> AsyncIterator[TaskStatus]:
         self._hear_of("status")

@@ -27,6 +27,14 @@ def submit(ledger: Ledger, submission: Submission, document: str) -> bool:
     return known is None
 
 
+def pending(ledger: Ledger) -> int:
+    """How many tasks wait to be claimed, those that are tried again after a delay included."""
+    settle_overdue(ledger)
+    query = "SELECT (SELECT count(*) FROM task WHERE state = 'ready') + (SELECT count(*) FROM task WHERE state = 'delayed')"
+    count: int = ledger.db.execute(query).fetchone()[0]
+    return count
+
+
 def cancel(ledger: Ledger, task_id: str, message: str) -> bool:
     """Ends a task now, under its holder if it runs. False: it had ended.
 
