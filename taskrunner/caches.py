@@ -47,7 +47,7 @@ class FolderCaches(Caches):
         """
         await self._sweep()
         known = sorted(self._copies(), key=lambda copy: copy.used_at)
-        sizes = [await self._folder(copy.path).size() if max_bytes is not None else 0 for copy in known]
+        sizes = [await self._size(copy) if max_bytes is not None else 0 for copy in known]
         total, deleted = sum(sizes), 0
         for copy, size in zip(known, sizes, strict=True):
             if (max_bytes is None or total <= max_bytes) and shutil.disk_usage(self._root).free >= min_free:
@@ -81,6 +81,12 @@ class FolderCaches(Caches):
         for place in self._places():
             for path in leftovers(place):
                 await self._folder(path).delete()
+
+    async def _size(self, copy: Copy) -> int:
+        try:
+            return await self._folder(copy.path).size()
+        except OSError:  # another worker is deleting it, or a run is at work in it
+            return 0
 
     def _copies(self) -> list[Copy]:
         return [copy for place in self._places() for copy in copies(place)]

@@ -34,7 +34,7 @@ class PlainFolder(CacheFolder):
         return sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file())
 
     async def delete(self) -> None:
-        shutil.rmtree(self.path)
+        shutil.rmtree(self.path, ignore_errors=True)  # two may be at it at once
 
 
 def caches(root: Path) -> FolderCaches:
