@@ -60,7 +60,6 @@ def exception(reason: str, message: str) -> Resolution:
 
 
 # ---- what is to be run ----------------------------------------------------------------------------------
-# The validators are what a decoder holds a document against, and what the JSON Schema of a task says.
 
 _TEXT = r"[^\x00-\x1f\x7f]"
 """A character that may be printed: names and paths end up in terminals, headers and logs."""
@@ -76,8 +75,6 @@ _NAME_PATTERN = rf"(?!(?:.*/)?\.{{0,2}}(?:/|$)){_TEXT}{{1,1024}}"
 
 _INSIDE_PATTERN = rf"(?!/)(?!(?:.*/)?\.\.(?:/|$)){_TEXT}{{1,4095}}"
 """A relative path that does not leave its folder. 4095 is PATH_MAX without its end."""
-
-_MOUNT_PATTERN = rf"(?!(?:.*/)?\.\.(?:/|$)){_TEXT}{{1,4095}}"
 
 MAX_RUN_TIME = 7 * 24 * 3600
 """Seconds. What runs longer than a week is a service; GitHub ends a job of its own runners after 5 days."""
@@ -122,7 +119,9 @@ class CacheSpec:
         metadata={"hint": "use up to 128 letters, digits, `.`, `_` and `-`, and begin with none of `.` and `-`"},
     )
     """Runs that name the same cache share it, one after the other."""
-    path: str = attrs.field(validator=matches_re(_MOUNT_PATTERN), metadata={"hint": "write a path without `..`"})
+    path: str = attrs.field(
+        validator=matches_re(rf"/?(?:{_INSIDE_PATTERN})"), metadata={"hint": "write a path without `..`"}
+    )
     """Where the run sees it, relative to its folder, or absolute in a container."""
     read_only: bool = False
     """Whether the run may only read it; several runs can then use it at the same time."""
@@ -140,7 +139,9 @@ class OnExitStatus:
 
 @attrs.frozen
 class Task:
-    """What somebody wants run. Immutable; what the platform is told stands in a payload of the platform's own class."""
+    """What somebody wants run. Immutable; what the platform is told stands in a payload of the platform's own class.
+
+    The validators are what a decoder holds a document against, and what the JSON Schema of a task says."""
 
     id: str = attrs.field(
         validator=matches_re(ID_PATTERN),
@@ -182,7 +183,6 @@ class Task:
     )
     """Environment variable to secret; masked in the log."""
     on_exit_status: OnExitStatus = OnExitStatus()
-    """What certain exit statuses mean besides success and failure."""
     metadata: Mapping[str, Json] = attrs.field(factory=dict)
     """Whatever the author wants to find again; never looked at."""
 

@@ -17,7 +17,7 @@ made by `cls(path, worker_id)`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -39,15 +39,18 @@ T = TypeVar("T")
 class Plugins(Mapping[str, type[T]], Generic[T]):
     """The classes of one kind by their name. Knowing the names loads nothing; a class is loaded when it is taken."""
 
-    def __init__(self, kind: str, base: type[T]) -> None:
-        self._kind, self._base = kind, base
+    def __init__(self, kind: str, base: type[T], check: Callable[[str, type[T]], None] | None = None) -> None:
+        self._kind, self._base, self._check = kind, base, check
         self._points = _points(f"taskrunner.{kind}s")
         self._loaded: dict[str, type[T]] = {}
 
     def __getitem__(self, name: str) -> type[T]:
-        """Raises KeyError; ConfigError when the plugin is there and broken."""
+        """Raises KeyError; ConfigError when the plugin is there and broken; Bug when it breaks its contract."""
         if name not in self._loaded:
-            self._loaded[name] = _load(self._points[name], self._kind, self._base)
+            plugin = _load(self._points[name], self._kind, self._base)
+            if self._check:
+                self._check(name, plugin)
+            self._loaded[name] = plugin
         return self._loaded[name]
 
     def __contains__(self, name: object) -> bool:
@@ -69,7 +72,7 @@ class Plugins(Mapping[str, type[T]], Generic[T]):
 @cache
 def platforms() -> Plugins[Platform]:
     """The platforms that are installed."""
-    return Plugins("platform", Platform)  # type: ignore[type-abstract]  # it is compared with only
+    return Plugins("platform", Platform, _check_platform)  # type: ignore[type-abstract]  # it is compared with only
 
 
 @cache
@@ -85,13 +88,15 @@ def queues() -> Plugins[Queue]:
 
 
 def load_platform(name: str) -> type[Platform]:
-    """The class of one platform. Raises ConfigError, and Bug when its payload takes what belongs to every task."""
-    platform = platforms().named(name)
+    """The class of one platform. Raises ConfigError."""
+    return platforms().named(name)
+
+
+def _check_platform(name: str, platform: type[Platform]) -> None:
     if taken := sorted(set(TASK_FIELDS) & {field.name for field in attrs.fields(platform.payload)}):
         raise Bug(f"the payload of the {name} platform has a field {taken[0]}, which every task has: rename it")
     if platform.name != name:
         raise Bug(f"the {name} platform calls itself {platform.name}: its entry point needs the same name")
-    return platform
 
 
 class PayloadClasses(Mapping[str, type]):

@@ -84,7 +84,7 @@ def _one_line(doc: str | None) -> str:
 
 def _field_schema(field: attrs.Attribute[Any], doc: str) -> Schema:
     schema = limited(type_schema(field.type), field.validator)
-    return ({"description": doc} if doc else {}) | schema | _default(field.default)
+    return schema | ({"description": doc} if doc else {}) | _default(field.default)
 
 
 def _default(default: Any) -> Schema:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -48,11 +48,12 @@ async def services(
     home: Path,
     *,
     observer: Observer | None = None,
-    queue: Queue | None = None,
+    queue: Callable[[str], Queue] | None = None,
     plugins: Mapping[str, type[Platform]] | None = None,
 ) -> AsyncIterator[Services]:
-    """Everything that a worker's runs share, for as long as the block lasts. `queue` and `plugins` (platform classes by
-    name) are for whoever does not want those that the configuration and the installed packages name.
+    """Everything that a worker's runs share, for as long as the block lasts. `queue` (which makes
+    one, given the worker's id) and `plugins` (platform classes by name) are for whoever does not want those that the
+    configuration and the installed packages name.
 
     Raises: ConfigError, Unavailable.
     """
@@ -60,12 +61,12 @@ async def services(
     known = Secrets(config.secrets, environment())
     context = PlatformContext(worker_id=worker_id, home=home, reveal=known.reveal)
     available = Platforms(platforms() if plugins is None else plugins, context, config.options)
-    given = queue or open_queue(queue_url(config, home), worker_id)
+    opened = queue(worker_id) if queue else open_queue(queue_url(config, home), worker_id)
     try:
         yield Services(
             worker_id=worker_id,
             home=home,
-            queue=given,
+            queue=opened,
             store=FolderStore(home / "artifacts"),
             platforms=available,
             caches=lambda name: FolderCaches(home / "caches" / name, available.open_ones[name].new_cache_folder),
@@ -75,8 +76,7 @@ async def services(
         )
     finally:
         await available.dispose()
-        if queue is None:
-            await given.close()
+        await opened.close()
 
 
 async def run_worker(
@@ -86,7 +86,7 @@ async def run_worker(
     *,
     until: Until | None = None,
     observer: Observer | None = None,
-    queue: Queue | None = None,
+    queue: Callable[[str], Queue] | None = None,
     plugins: Mapping[str, type[Platform]] | None = None,
 ) -> Load:
     """Runs a worker to its end. Returns how it was then: `why` it stopped, and whether it is `broken`.

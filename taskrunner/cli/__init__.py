@@ -1,0 +1,65 @@
+"""The command line. This module imports click and nothing else of weight: each verb is loaded when it is called, and the
+list of verbs is here, so that `taskrunner --help` is instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+VERBS = {
+    "run": ("taskrunner.cli.run", "Run a worker on this machine, or one task."),
+    "submit": ("taskrunner.cli.tasks", "Hand in a task; prints its id."),
+    "list": ("taskrunner.cli.show", "List the newest tasks."),
+    "show": ("taskrunner.cli.show", "Tell the story of a task."),
+    "logs": ("taskrunner.cli.output", "Print the log of a task, and follow it."),
+    "artifacts": ("taskrunner.cli.output", "List or fetch what a task left."),
+    "cancel": ("taskrunner.cli.tasks", "End a task that nobody wants any more."),
+    "retry": ("taskrunner.cli.tasks", "Run a resolved task again."),
+    "wait": ("taskrunner.cli.tasks", "Wait until tasks are resolved."),
+    "states": ("taskrunner.cli.states", "Print a state machine, from its declaration."),
+    "schema": ("taskrunner.cli.documents", "Print the JSON Schema of a task file."),
+    "config": ("taskrunner.cli.documents", "Check a worker's configuration."),
+}
+"""Verb to the module that has it under the same name, and what it does in one line."""
+
+
+class Verbs(click.Group):
+    """A group that knows its verbs by name, and loads one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's signature
+        if cmd_name not in VERBS:
+            return None
+        module = import_module(VERBS[cmd_name][0])
+        verb: click.Command = getattr(module, f"{cmd_name}_verb")
+        return verb
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  as above
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="taskrunner-worker", prog_name="taskrunner")
+def taskrunner() -> None:
+    """A task worker that you can read.
+
+    Tasks are handed in with `submit` and run by workers, which are started with `run`. Everything is kept under
+    TASKRUNNER_HOME, or in your data folder (~/.local/share/taskrunner).
+
+    \b
+    Example:
+      taskrunner submit hello.toml
+      taskrunner run --until-empty
+      taskrunner show hello
+    """
+
+
+def main(*arguments: Any, **settings: Any) -> Any:
+    """The entry point of the `taskrunner` command."""
+    return taskrunner(*arguments, **settings)

@@ -30,7 +30,9 @@ def submit(ledger: Ledger, submission: Submission, document: str) -> bool:
 def pending(ledger: Ledger) -> int:
     """How many tasks wait to be claimed, those that are tried again after a delay included."""
     settle_overdue(ledger)
-    query = "SELECT (SELECT count(*) FROM task WHERE state = 'ready') + (SELECT count(*) FROM task WHERE state = 'delayed')"
+    query = (
+        "SELECT (SELECT count(*) FROM task WHERE state = 'ready') + (SELECT count(*) FROM task WHERE state = 'delayed')"
+    )
     count: int = ledger.db.execute(query).fetchone()[0]
     return count
 

@@ -51,7 +51,7 @@ class Script:
         yield from (f'if [ "${{{name}+set}}" ]; then printf \'{name}=%s\\n\' "${name}"; fi' for name in self.print_env)
         yield from [f"cat {quote(self.print_file)}"] * bool(self.print_file)
         yield from ["cat"] * self.print_stdin
-        yield f"sleep {self.pauses}"
+        yield from [f"sleep {self.pauses}"] * bool(self.pauses)
         yield from [f"sleep {FOREVER} & sleep {FOREVER}"] * self.sleeps
         yield f"exit {self.exit_code}"
 

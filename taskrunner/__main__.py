@@ -1,0 +1,5 @@
+"""`python -m taskrunner` is `taskrunner`."""
+
+from taskrunner.cli import main
+
+main()
