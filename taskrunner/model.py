@@ -119,9 +119,7 @@ class CacheSpec:
         metadata={"hint": "use up to 128 letters, digits, `.`, `_` and `-`, and begin with none of `.` and `-`"},
     )
     """Runs that name the same cache share it, one after the other."""
-    path: str = attrs.field(
-        validator=matches_re(rf"/?(?:{_INSIDE_PATTERN})"), metadata={"hint": "write a path without `..`"}
-    )
+    path: str = attrs.field(validator=matches_re(rf"/?{_INSIDE_PATTERN}"), metadata={"hint": "write it without `..`"})
     """Where the run sees it, relative to its folder, or absolute in a container."""
     read_only: bool = False
     """Whether the run may only read it; several runs can then use it at the same time."""
