@@ -37,7 +37,7 @@ def diagnose(error: str, step: Step | None, sent_bytes: int) -> BuildOutcome:
     Raises: Unavailable, when the daemon had a trouble that is not the build's.
     """
     text = _unwrapped(error)
-    code = int(found[1]) if (found := _EXIT_CODE.search(text)) and step else None
+    code = int(found[1]) if (found := _EXIT_CODE.search(text)) else None
     if code is None:
         _check_daemon(text)
     name = step.name if step else ""

@@ -6,11 +6,10 @@ https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.
 
 from __future__ import annotations
 
-import contextlib
 import select
 import socket
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 from urllib.parse import quote
@@ -163,8 +162,7 @@ class GrpcServer:
         """Sends what may be sent, then takes what has come; waits only when there is nothing to send."""
         more = False
         for number in tuple(self._streams):
-            with self._unless_reset(number):
-                more |= self._pump(number)
+            more |= self._pump(number)
         self._flush()
         if more and not self._poll.poll(0):
             return True
@@ -176,18 +174,21 @@ class GrpcServer:
         return bool(data)
 
     def _handle(self, events: Sequence[h2.events.Event]) -> None:
+        """Takes what came in one read. The library knows of a call's end before its begin is looked at, so that a call
+        which was given up in the same read is passed over."""
+        given_up = {event.stream_id for event in events if isinstance(event, h2.events.StreamReset)}
+        for number in given_up:
+            self._streams.pop(number, None)
         consumed: dict[int, int] = {}
         for event in events:
             match event:
                 case h2.events.DataReceived(stream_id=int(number), flow_controlled_length=int(size), data=bytes(data)):
                     consumed[number] = consumed.get(number, 0) + size
                     self._guarded(number, partial(_Stream.take, data=data))
-                case h2.events.RequestReceived(stream_id=int(number)):
+                case h2.events.RequestReceived(stream_id=int(number)) if number not in given_up:
                     self._begin(number, event.headers)
                 case h2.events.StreamEnded(stream_id=int(number)):
                     self._guarded(number, _Stream.close)
-                case h2.events.StreamReset(stream_id=int(number)):
-                    self._streams.pop(number, None)
                 case h2.events.ConnectionTerminated():
                     raise ConnectionAbortedError("the daemon ended the session")
         for number, size in consumed.items():
@@ -195,28 +196,19 @@ class GrpcServer:
 
     def _begin(self, number: int, headers: Headers) -> None:
         path = dict(headers).get(b":path", b"").decode("ascii", "replace")
-        with self._unless_reset(number):
-            try:
-                self._streams[number] = _Stream(self._method(path)(headers))
-                self._h2.send_headers(number, _HEADERS)
-            except GrpcError as error:
-                self._h2.send_headers(number, [*_HEADERS, *_trailers(error.code, error.message)], end_stream=True)
+        try:
+            self._streams[number] = _Stream(self._method(path)(headers))
+            self._h2.send_headers(number, _HEADERS)
+        except GrpcError as error:
+            self._h2.send_headers(number, [*_HEADERS, *_trailers(error.code, error.message)], end_stream=True)
 
     def _method(self, path: str) -> Method:
         if path not in self._methods:
             raise GrpcError(UNIMPLEMENTED, "unknown method")
         return self._methods[path]
 
-    @contextlib.contextmanager
-    def _unless_reset(self, number: int) -> Iterator[None]:
-        """A call that the peer has given up is forgotten; the library knows before we have looked at the event."""
-        try:
-            yield
-        except h2.exceptions.StreamClosedError:
-            self._streams.pop(number, None)
-
     def _guarded(self, number: int, act: Callable[[_Stream], None]) -> None:
-        """Lets a call act; if it fails, the peer is told."""
+        """Lets a call act, unless it was given up; if it fails, the peer is told."""
         if stream := self._streams.get(number):
             try:
                 act(stream)
@@ -242,9 +234,8 @@ class GrpcServer:
         return self._h2.max_outbound_frame_size
 
     def _end(self, number: int, code: int, message: str = "") -> None:
-        with self._unless_reset(number):
-            del self._streams[number]
-            self._h2.send_headers(number, _trailers(code, message), end_stream=True)
+        del self._streams[number]
+        self._h2.send_headers(number, _trailers(code, message), end_stream=True)
 
     def _flush(self) -> None:
         if data := self._h2.data_to_send():

@@ -13,8 +13,8 @@ from typing import Any
 
 import docker
 import pytest
-from script.base_image import IMAGE, ensure_base_image
 
+from script.base_image import IMAGE, ensure_base_image
 from taskrunner.model import Progress
 from taskrunner_docker.buildkit import BuildOutcome, BuildRequest, build
 from taskrunner_docker.context import FileEntry

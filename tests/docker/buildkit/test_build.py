@@ -8,9 +8,10 @@ import re
 import pytest
 
 from taskrunner.errors import TaskFailedInternally
+from tests.docker.buildkit.conftest import Builder
 
 
-def test_image_has_the_files_labels_and_tags(builder):
+def test_image_has_the_files_labels_and_tags(builder: Builder) -> None:
     tag = f"bk-{builder.label}:1"
     outcome = builder.build("FROM BASE\nCOPY . /src", {"a/b.txt": b"hello"}, tags=[tag], labels={"who": "me"})
     assert outcome.error == ""
@@ -21,29 +22,29 @@ def test_image_has_the_files_labels_and_tags(builder):
     assert image.labels["who"] == "me"
 
 
-def test_links_arrive_and_are_followed(builder):
+def test_links_arrive_and_are_followed(builder: Builder) -> None:
     files = {"real/x.txt": b"x", "other/y.txt": b"y"}
     outcome = builder.build("FROM BASE\nCOPY link/x.txt *.none other/*.txt /src/", files, links={"link": "real"})
     assert builder.output(outcome, "sh", "-c", "cat /src/*") == "xy"
 
 
-def test_image_without_a_name_is_known_by_its_id(builder):
+def test_image_without_a_name_is_known_by_its_id(builder: Builder) -> None:
     outcome = builder.build("FROM BASE\nRUN true")
     assert builder.client.images.get(outcome.image_id).tags == []
 
 
-def test_target_stops_at_its_stage(builder):
+def test_target_stops_at_its_stage(builder: Builder) -> None:
     dockerfile = "FROM BASE AS first\nRUN echo one >/stage\nFROM first\nRUN echo two >/stage"
     assert builder.output(builder.build(dockerfile, target="first"), "cat", "/stage") == "one\n"
     assert builder.output(builder.build(dockerfile), "cat", "/stage") == "two\n"
 
 
-def test_build_args_reach_the_build(builder):
+def test_build_args_reach_the_build(builder: Builder) -> None:
     outcome = builder.build("FROM BASE\nARG WHO=nobody\nRUN echo $WHO >/who", build_args={"WHO": "bob & co"})
     assert builder.output(outcome, "cat", "/who") == "bob & co\n"
 
 
-def test_dockerfile_below_the_root_with_its_own_ignore_file(builder):
+def test_dockerfile_below_the_root_with_its_own_ignore_file(builder: Builder) -> None:
     files = {
         "docker/my.Dockerfile": b"FROM taskrunner-base\nCOPY . /src",
         "docker/my.Dockerfile.dockerignore": b"*.secret\n",
@@ -55,14 +56,14 @@ def test_dockerfile_below_the_root_with_its_own_ignore_file(builder):
     assert builder.output(outcome, "sh", "-c", "cd /src; ls *.txt *.secret 2>/dev/null || true") == "keep.txt\n"
 
 
-def test_dockerignore_is_respected(builder):
+def test_dockerignore_is_respected(builder: Builder) -> None:
     files = {".dockerignore": b"*.log\nlogs\n!logs/keep\n", "a.log": b"", "b.txt": b"", "logs/x": b"", "logs/keep": b""}
     outcome = builder.build("FROM BASE\nCOPY . /src", files)
     listing = builder.output(outcome, "sh", "-c", "cd /src; find . -type f | sort").split()
     assert listing == ["./.dockerignore", "./Dockerfile", "./b.txt", "./logs/keep"]
 
 
-def test_log_numbers_its_steps_and_says_how_each_ended(builder):
+def test_log_numbers_its_steps_and_says_how_each_ended(builder: Builder) -> None:
     dockerfile = f"FROM BASE\nRUN echo {builder.label}; printf unterminated\n"
     builder.build(dockerfile)
     step = re.search(r"^#(\d+) \[2/2\] RUN echo", builder.log, re.MULTILINE)
@@ -75,7 +76,7 @@ def test_log_numbers_its_steps_and_says_how_each_ended(builder):
     assert re.search(r"^#\d+ CACHED$", builder.log, re.MULTILINE)
 
 
-def test_progress_counts_steps(builder):
+def test_progress_counts_steps(builder: Builder) -> None:
     builder.build(f"FROM BASE\nRUN echo {builder.label}")
     assert builder.progress[-1].done == builder.progress[-1].total > 3
     assert {p.unit for p in builder.progress} == {"steps"}
@@ -83,15 +84,19 @@ def test_progress_counts_steps(builder):
     assert [p.done for p in builder.progress] == sorted(p.done for p in builder.progress)
 
 
-def test_failing_command_names_its_step_and_exit_code(builder):
+def test_failing_command_names_its_step_and_exit_code(builder: Builder) -> None:
     outcome = builder.build("FROM BASE\nRUN echo oh no; exit 5")
     assert outcome.image_id is None
-    assert (outcome.failed_step, outcome.error, outcome.exit_code) == ("[2/2] RUN echo oh no; exit 5", "exit code: 5", 5)
+    assert (outcome.failed_step, outcome.error, outcome.exit_code) == (
+        "[2/2] RUN echo oh no; exit 5",
+        "exit code: 5",
+        5,
+    )
     assert " oh no\n" in builder.log
     assert "ERROR: " in builder.log
 
 
-def test_killed_command_has_a_hint(builder):
+def test_killed_command_has_a_hint(builder: Builder) -> None:
     outcome = builder.build("FROM BASE\nRUN sh -c 'kill -9 $$'; exit $?")
     assert outcome.exit_code == 137
     assert "out of memory" in outcome.error
@@ -110,19 +115,19 @@ def test_killed_command_has_a_hint(builder):
         ("FROM BASE\nRUN --mount=type=secret,id=s,required=true true", {}, r"^secret s not found"),
     ],
 )
-def test_error_is_said_in_words(builder, dockerfile, options, error):
+def test_error_is_said_in_words(builder: Builder, dockerfile: str, options: dict[str, str], error: str) -> None:
     outcome = builder.build(dockerfile, **options)
     assert outcome.image_id is None
     assert re.search(error, outcome.error), outcome
     assert outcome.exit_code is None
 
 
-def test_tag_that_is_none_is_our_fault(builder):
+def test_tag_that_is_none_is_our_fault(builder: Builder) -> None:
     with pytest.raises(TaskFailedInternally, match="invalid reference format"):
         builder.build("FROM BASE", tags=["NOT A TAG"])
 
 
-def test_only_what_changed_is_sent_again(builder):
+def test_only_what_changed_is_sent_again(builder: Builder) -> None:
     files = {f"d/{number}": b"%d" % number * 1000 for number in range(50)}
     first = builder.build("FROM BASE\nCOPY d /d", files)
     assert first.sent_bytes > sum(map(len, files.values()))
@@ -133,10 +138,12 @@ def test_only_what_changed_is_sent_again(builder):
     assert builder.output(changed, "cat", "/d/7") == "changed"
 
 
-def test_large_and_many_files_arrive_whole(builder):
+def test_large_and_many_files_arrive_whole(builder: Builder) -> None:
     large = hashlib.shake_128(b"large").digest(9_000_000)
     files = {"large": large} | {f"many/{number:05}": b"%d" % number for number in range(3000)}
-    outcome = builder.build("FROM BASE\nCOPY . /src\nRUN sha256sum /src/large >/sum; ls /src/many | wc -l >/count", files)
+    outcome = builder.build(
+        "FROM BASE\nCOPY . /src\nRUN sha256sum /src/large >/sum; ls /src/many | wc -l >/count", files
+    )
     assert builder.output(outcome, "cat", "/sum", "/count").split() == [
         hashlib.sha256(large).hexdigest(),
         "/src/large",
@@ -144,7 +151,7 @@ def test_large_and_many_files_arrive_whole(builder):
     ]
 
 
-def test_large_secret_arrives_and_stays_out_of_image_and_log(builder):
+def test_large_secret_arrives_and_stays_out_of_image_and_log(builder: Builder) -> None:
     """Larger than the first window of the daemon's, so that it goes in parts."""
     secret = hashlib.shake_128(b"secret").hexdigest(200_000).encode()
     outcome = builder.build(
@@ -152,16 +159,19 @@ def test_large_secret_arrives_and_stays_out_of_image_and_log(builder):
         secrets={"s": lambda: secret},
     )
     assert builder.output(outcome, "cat", "/sum").split()[0] == hashlib.sha256(secret).hexdigest()
-    assert builder.output(outcome, "sh", "-c", "ls /run/secrets 2>/dev/null; cat /run/secrets/s 2>/dev/null; echo none") == "none\n"
+    assert (
+        builder.output(outcome, "sh", "-c", "ls /run/secrets 2>/dev/null; cat /run/secrets/s 2>/dev/null; echo none")
+        == "none\n"
+    )
     assert secret.decode() not in builder.log
     assert secret.decode()[:100] not in repr(builder.request("", secrets={"s": secret}))
 
 
-def test_huge_line_is_broken_and_complete(builder):
-    builder.build(f"FROM BASE\nRUN echo {builder.label} >/dev/null; head -c 150000 /dev/zero | tr '\\0' x; echo; echo end")
+def test_huge_line_is_broken_and_complete(builder: Builder) -> None:
+    builder.build(
+        f"FROM BASE\nRUN echo {builder.label} >/dev/null; head -c 150000 /dev/zero | tr '\\0' x; echo; echo end"
+    )
     lines = [line for line in builder.log.splitlines() if line.count("x") > 1000]
     assert sum(line.count("x") for line in lines) == 150_000
     assert max(map(len, lines)) < 110_000
     assert re.search(r"^#\d+ \d+\.\d+ end$", builder.log, re.MULTILINE)
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
 import socket
@@ -14,6 +15,7 @@ import pytest
 
 from taskrunner.errors import ConfigError, NotSupported, TaskFailedInternally, Unavailable
 from taskrunner_docker.buildkit.daemon import Daemon
+from tests.docker.buildkit.conftest import Builder
 
 SOCKET = "/var/run/docker.sock"
 
@@ -47,7 +49,7 @@ def assert_no_threads() -> None:
     assert threads_of_builds() == []
 
 
-def test_cancelling_ends_the_command_and_leaves_nothing(builder):
+def test_cancelling_ends_the_command_and_leaves_nothing(builder: Builder) -> None:
     word = f"8{int(builder.label[:6], 16)}"
     started = f"started-{word}"
 
@@ -66,7 +68,7 @@ def test_cancelling_ends_the_command_and_leaves_nothing(builder):
     assert builder.images() == []
 
 
-def test_cancelling_at_once_is_a_cancellation(builder):
+def test_cancelling_at_once_is_a_cancellation(builder: Builder) -> None:
     async def scenario() -> None:
         building = asyncio.create_task(builder.run(builder.request("FROM BASE\nRUN sleep 600")))
         await asyncio.sleep(0)
@@ -78,7 +80,7 @@ def test_cancelling_at_once_is_a_cancellation(builder):
     assert_no_threads()
 
 
-def test_daemon_that_goes_away_is_unavailable(builder, forwarder):
+def test_daemon_that_goes_away_is_unavailable(builder: Builder, forwarder: Forwarder) -> None:
     builder.base_url = forwarder.url
 
     async def scenario() -> None:
@@ -93,19 +95,19 @@ def test_daemon_that_goes_away_is_unavailable(builder, forwarder):
     assert_no_threads()
 
 
-def test_builds_over_tcp(builder, forwarder):
+def test_builds_over_tcp(builder: Builder, forwarder: Forwarder) -> None:
     builder.base_url = forwarder.url
     outcome = builder.build("FROM BASE\nCOPY x /x", {"x": b"over tcp\n"})
     assert builder.output(outcome, "cat", "/x") == "over tcp\n"
 
 
-def test_no_daemon_is_unavailable(builder, tmp_path):
+def test_no_daemon_is_unavailable(builder: Builder, tmp_path: Path) -> None:
     builder.base_url = f"unix://{tmp_path}/nothing.sock"
     with pytest.raises(Unavailable, match=r"nothing\.sock does not answer"):
         builder.build("FROM BASE")
 
 
-def test_addresses_are_judged():
+def test_addresses_are_judged() -> None:
     assert Daemon.parse("") == Daemon(unix_path="/var/run/docker.sock")
     assert Daemon.parse("tcp://[::1]:2375") == Daemon(host="::1", port=2375)
     with pytest.raises(NotSupported, match="https"):
@@ -114,7 +116,7 @@ def test_addresses_are_judged():
         Daemon.parse("tcp://docker.example")
 
 
-def test_log_that_cannot_be_written_ends_the_build(builder):
+def test_log_that_cannot_be_written_ends_the_build(builder: Builder) -> None:
     def full(chunk: bytes) -> None:
         raise TaskFailedInternally("the disk is full")
 
@@ -124,7 +126,7 @@ def test_log_that_cannot_be_written_ends_the_build(builder):
     assert_no_threads()
 
 
-def test_context_that_cannot_be_read_is_our_fault(builder):
+def test_context_that_cannot_be_read_is_our_fault(builder: Builder) -> None:
     request = builder.request("FROM BASE\nCOPY . /", {"gone": b"x"})
 
     def broken(path: str) -> Iterator[bytes]:
@@ -143,16 +145,14 @@ class Forwarder:
 
     def __init__(self) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
-        self.url = "tcp://127.0.0.1:{}".format(self._server.getsockname()[1])
+        self.url = f"tcp://127.0.0.1:{self._server.getsockname()[1]}"
         self._sockets: list[socket.socket] = [self._server]
         threading.Thread(target=self._accept, daemon=True).start()
 
     def stop(self) -> None:
         for end in self._sockets:
-            try:
+            with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
     def _accept(self) -> None:
         try:

@@ -1,0 +1,92 @@
+"""The log of a build, from messages as the daemon sends them."""
+
+from __future__ import annotations
+
+from taskrunner_docker.buildkit.render import MAX_LINE, BuildLog
+from taskrunner_docker.buildkit.steps import MAX_STEPS, Steps
+from taskrunner_docker.buildkit.trace import Output, Status, Trace, Vertex, Warned
+
+
+def log_of(*traces: Trace) -> list[bytes]:
+    written: list[bytes] = []
+    log = BuildLog(Steps(), written.append)
+    for trace in traces:
+        log.feed(trace)
+    log.finish()
+    return b"".join(written).splitlines()
+
+
+def started(digest: str, name: str) -> Trace:
+    return Trace(vertexes=(Vertex(digest, name, started=100.0),))
+
+
+def printed(digest: str, data: bytes, time: float = 100.25, stream: int = 1) -> Trace:
+    return Trace(outputs=(Output(digest, time, stream, data),))
+
+
+A = started("a", "[1/2] RUN a")
+B = started("b", "[2/2] RUN b")
+
+
+def test_lines_are_joined_for_each_stream_and_stamped_where_they_begin() -> None:
+    lines = log_of(A, printed("a", b"hel"), printed("a", b"oops\n", stream=2), printed("a", b"lo\r\n\xff", time=101))
+    assert lines[1:] == [b"#1 0.250 oops", b"#1 0.250 hello", b"#1 1.000 \xff"]
+
+
+def test_switching_steps_says_where_the_log_is() -> None:
+    lines = log_of(A, B, printed("a", b"x\n"), printed("a", b"y\n"))
+    assert lines == [
+        b"#1 [1/2] RUN a",
+        b"",
+        b"#2 [2/2] RUN b",
+        b"",
+        b"#1 [1/2] RUN a",
+        b"#1 0.250 x",
+        b"#1 0.250 y",
+    ]
+
+
+def test_line_that_never_ends_is_broken() -> None:
+    piece = b"x" * 1000
+    lines = log_of(A, *[printed("a", piece) for _ in range(200)])
+    assert max(map(len, lines)) <= MAX_LINE + len(piece)
+    assert sum(line.count(b"x") for line in lines) == 200_000
+
+
+def test_endings() -> None:
+    def done(digest: str, **more: object) -> Trace:
+        return Trace(vertexes=(Vertex(digest, "", started=100.0, completed=101.5, **more),))
+
+    assert log_of(A, done("a"))[-1] == b"#1 DONE 1.5s"
+    assert log_of(A, done("a"), done("a"))[-2:] == [b"#1 [1/2] RUN a", b"#1 DONE 1.5s"]
+    assert log_of(A, done("a", cached=True))[-1] == b"#1 CACHED"
+    assert log_of(A, done("a", error="exit\ncode: 2"))[-1] == b"#1 ERROR: exit code: 2"
+    assert log_of(A, done("a", error="x: context canceled"))[-1] == b"#1 CANCELED"
+    assert log_of(A, printed("a", b"rest"), done("a"))[-2:] == [b"#1 0.250 rest", b"#1 DONE 1.5s"]
+
+
+def test_parts_and_warnings() -> None:
+    layer = Status("sha256:1", "a", current=3_250_000, total=3_250_000, completed=101.0)
+    lines = log_of(A, Trace(statuses=(layer, layer)), Trace(warnings=(Warned("a", "old syntax", "https://x"),)))
+    assert lines[1:] == [b"#1 sha256:1 3.2 MB done", b"#1 WARNING: old syntax (https://x)"]
+
+
+def test_what_belongs_to_no_step_is_left_out() -> None:
+    stray = Trace(statuses=(Status("x", "?", completed=1.0),), warnings=(Warned("?", "x"),))
+    assert log_of(printed("?", b"x\n"), stray) == []
+
+
+def test_steps_beyond_all_reason_are_not_kept() -> None:
+    steps = Steps()
+    for number in range(MAX_STEPS + 10):
+        steps.update(Vertex(str(number), "x"))
+    assert steps.progress().total == MAX_STEPS
+
+
+def test_first_step_that_failed_by_itself_is_the_one() -> None:
+    steps = Steps()
+    steps.update(Vertex("a", "victim", started=1.0, error="context canceled"))
+    steps.update(Vertex("b", "culprit", started=1.0, error="exit code: 1"))
+    failed = steps.failed()
+    assert failed is not None
+    assert failed.name == "culprit"
