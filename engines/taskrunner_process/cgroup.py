@@ -9,6 +9,7 @@ A worker's groups lie below the one that it is in itself: `taskrunner.<worker>/<
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import signal
@@ -18,6 +19,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from taskrunner.errors import TaskFailedInternally
+from taskrunner_process.linux import read_stat
 from taskrunner_process.portable import sweep_after
 from taskrunner_process.sweep import FIRST_PAUSE, LONGEST_PAUSE, send
 from taskrunner_process.tree import KILL_TIME, Forest, ProcessTree, undying
@@ -77,10 +79,9 @@ class CgroupTree(ProcessTree):
         (self._folder / "cgroup.procs").write_text(str(pid))
 
     def pids(self) -> set[int]:
-        try:
+        with gone_is_empty():
             return {int(line) for line in (self._folder / "cgroup.procs").read_text().split()}
-        except (FileNotFoundError, ProcessLookupError):
-            return set()
+        return set()
 
     def settled(self) -> bool:
         return not self.pids()
@@ -88,8 +89,11 @@ class CgroupTree(ProcessTree):
     def end(self, limit: float = KILL_TIME) -> None:
         give_up = time.monotonic() + limit
         pause = FIRST_PAUSE
-        while alive := self.pids():
-            self._strike(alive)
+        seen: set[int] = set()
+        while alive := self.pids() | still_there(seen):
+            seen |= alive
+            with gone_is_empty():
+                self._strike(alive)
             if time.monotonic() > give_up:
                 raise undying(alive, limit)
             time.sleep(pause)
@@ -153,6 +157,21 @@ def subgroups(folder: Path) -> list[Path]:
         return [child for child in folder.iterdir() if child.is_dir()]
     except FileNotFoundError:
         return []
+
+
+@contextlib.contextmanager
+def gone_is_empty() -> Iterator[None]:
+    """Lets pass that a group was removed meanwhile, by somebody else who ended it: only an empty one can be."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ENODEV}:
+            raise
+
+
+def still_there(pids: set[int]) -> set[int]:
+    """Those that are not even zombies. A process leaves the list of its group a moment before its end can be seen."""
+    return {pid for pid in pids if (found := read_stat(str(pid))) and found.alive}
 
 
 def remove_group(folder: Path) -> None:

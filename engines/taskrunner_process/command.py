@@ -71,21 +71,20 @@ def find_command(command: Sequence[str], folder: Path, path: str) -> list[str]:
         raise TaskFailed(
             "not-executable", f"{name!r} cannot be executed; `chmod +x` it, or name the program that runs it"
         )
-    _check_interpreter(name, file)
+    _check_interpreter(name, file, folder)
     return [program if program.startswith(("/", ".")) else f"./{program}", *arguments]
 
 
-def _check_interpreter(name: str, file: Path) -> None:
+def _check_interpreter(name: str, file: Path, folder: Path) -> None:
     """The system calls a script whose interpreter is missing "not found", which sends people looking for the script."""
     try:
         with file.open("rb") as script:
             first = script.read(INTERPRETER_LINE).partition(b"\n")[0]
     except PermissionError:  # executable and not readable: no script then
         return
-    if not first.startswith(b"#!") or not (words := first[2:].split(maxsplit=1)):
-        return
-    interpreter = os.fsdecode(words[0])
-    if not (file.parent / interpreter).exists():
+    asked = re.match(rb"#![ \t]*([^ \t]+)", first)
+    interpreter = os.fsdecode(asked[1]) if asked else ""
+    if not (folder / interpreter).exists():
         hint = "; its lines end in CR LF, as on Windows" if interpreter.endswith("\r") else ""
         raise TaskFailed(
             "command-not-found", f"{name!r} asks for the interpreter {interpreter!r}, which does not exist{hint}"

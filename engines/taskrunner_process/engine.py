@@ -106,9 +106,10 @@ class ProcessEngine(Engine):
         """The standard input as a file without a name: nobody has to feed it while the run runs."""
         if not text:
             return os.open(os.devnull, os.O_RDONLY)
-        return await self._launcher.block(
-            self._keep, text.encode(), limit=INPUT_TIME, doing="keeping the standard input"
-        )
+        try:
+            return await self._launcher.block(self._keep, text.encode(), limit=INPUT_TIME, doing="keeping the input")
+        except OSError as error:
+            raise TaskFailedInternally(f"the standard input could not be kept: {error.strerror}") from None
 
     def _keep(self, text: bytes) -> int:
         with tempfile.TemporaryFile(dir=self._context.folder) as file:

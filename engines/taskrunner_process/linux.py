@@ -1,6 +1,6 @@
 """Linux without control groups: the worker becomes the parent of every orphan, and /proc tells who is whose.
 
-As a subreaper the worker inherits what a run leaves behind when it forks twice: all processes of all runs are always its
+As a subreaper the worker inherits what a run leaves behind when it forks twice: all processes of all runs are its
 descendants. A direct child belongs to a run when its session, process group or marker says so, or when it was seen in
 that run before. What escapes is a process that does all of this before anybody looks: it starts a session of its own,
 loses its parent, and was given an environment without the marker. Control groups do not have this gap.

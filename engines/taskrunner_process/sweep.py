@@ -20,6 +20,8 @@ class SweptTree(ProcessTree):
 
     A fork bomb races whoever kills one process at a time. So everything is stopped first, and searched again until a
     search finds nothing new: then nobody is left who could fork, and all are killed.
+
+    A search takes milliseconds, in which one process can fork, exit, and pass for gone; so it takes two to be sure.
     """
 
     def __init__(self, marker: str) -> None:
@@ -38,7 +40,7 @@ class SweptTree(ProcessTree):
         give_up = time.monotonic() + limit
         stopped: set[int] = set()
         pause = FIRST_PAUSE
-        while alive := self.search():
+        while alive := self.search() or self.search():
             fresh = alive - stopped
             if fresh:
                 send(fresh, signal.SIGSTOP)

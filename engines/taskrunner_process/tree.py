@@ -26,7 +26,7 @@ file system and obeys no signal; ordinary exits take milliseconds, and dumping a
 
 
 class ProcessTree(ABC):
-    """The processes of one command. Used by one thread at a time."""
+    """The processes of one command. Two may end it at the same time; the rest is used by one thread at a time."""
 
     held: bool = False
     """Whether the first process must be stopped before it does anything, until `admit` has taken it in."""

@@ -1,0 +1,138 @@
+"""A process platform on one kind of tree, and ways to look at what is alive."""
+
+from __future__ import annotations
+
+import secrets
+import stat
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import psutil
+
+from taskrunner.errors import TaskrunnerError
+from taskrunner.interfaces.execution import Execution
+from taskrunner.interfaces.log import Log
+from taskrunner.interfaces.platform import PlatformContext, RunContext
+from taskrunner.interfaces.results import Results
+from taskrunner.model import CacheSpec, RunKey, Task
+from taskrunner.testing.bench import joined
+from taskrunner.testing.fake_caches import FakeCaches
+from taskrunner.testing.memory import MemoryLog
+from taskrunner_process import ProcessPayload, ProcessPlatform
+from taskrunner_process.account import Account
+from taskrunner_process.engine import ProcessEngine
+from taskrunner_process.tree import Forest, forests
+
+
+def kinds_of_tree() -> list[str]:
+    names = []
+    for forest in forests("probe"):
+        names.append(forest.name)
+        forest.close()
+    return names
+
+
+KINDS = kinds_of_tree()
+GROUPS = [kind for kind in KINDS if kind.startswith("cgroup")]
+
+
+def forest_of(kind: str, worker_id: str = "w1") -> Forest:
+    for forest in forests(worker_id):
+        if forest.name == kind:
+            return forest
+        forest.close()
+    raise LookupError(kind)
+
+
+def token() -> str:
+    """A number of seconds to sleep that no other process of this machine has."""
+    return f"1000000.{secrets.randbelow(10**12):012}"
+
+
+def alive(word: str) -> list[int]:
+    """The processes that have this word among their arguments and are no zombies."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status", "pid"]):
+        info = process.info
+        if any(word in part for part in info["cmdline"] or ()) and info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(info["pid"])
+    return found
+
+
+def living_in(home: Path) -> list[int]:
+    """The processes whose own home lies in that folder, as that of every run does."""
+    found = []
+    for process in psutil.process_iter(["environ", "status", "pid"]):
+        info = process.info
+        if str(home) in (info["environ"] or {}).get("HOME", "") and info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(info["pid"])
+    return found
+
+
+@attrs.define
+class Bench:
+    platform: ProcessPlatform
+    home: Path
+    log: Log = attrs.field(factory=MemoryLog)
+    count: int = 0
+
+    async def engine(self, *command: str, stdin: str = "", caches: tuple[CacheSpec, ...] = ()) -> ProcessEngine:
+        self.count += 1
+        folder = self.home / f"run{self.count}"
+        folder.mkdir()
+        task = Task(f"task{self.count}", "process", caches=caches)
+        context = RunContext(
+            task, RunKey(task.id, 0), folder, self.log, FakeCaches(self.home), lambda s: s.literal, lambda _: None
+        )
+        engine = await self.platform.new_engine(context)
+        payload = ProcessPayload(command, stdin)
+        self.platform.check(payload)
+        await engine.load(payload)
+        return engine
+
+    async def start(self, *command: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Execution:
+        engine = await self.engine(*command, stdin=stdin)
+        try:
+            return await engine.start(env or {})
+        except TaskrunnerError:
+            await engine.discard()
+            raise
+
+    async def run(self, *command: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Results:
+        return await (await self.start(*command, stdin=stdin, env=env)).wait()
+
+    async def shell(self, script: str, env: Mapping[str, str] | None = None) -> Results:
+        return await self.run("sh", "-c", script, env=env)
+
+    @property
+    def text(self) -> str:
+        assert isinstance(self.log, MemoryLog)
+        return self.log.text
+
+    @property
+    def folder(self) -> Path:
+        """Of the last run."""
+        return self.home / f"run{self.count}"
+
+
+@asynccontextmanager
+async def bench_on(
+    kind: str, home: Path, *, account: Account | None = None, worker_id: str = "w1", log: Log | None = None
+) -> AsyncIterator[Bench]:
+    context = PlatformContext(worker_id, home, lambda secret: secret.literal)
+    platform = ProcessPlatform(context, forest_of(kind, worker_id), account)
+    try:
+        yield Bench(platform, home, log or MemoryLog())
+    finally:
+        await platform.dispose()
+
+
+async def contents(results: Results, path: str) -> bytes:
+    return await joined((await results.archive_file(path)).read())
+
+
+def executable(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)

@@ -1,0 +1,266 @@
+"""How a command starts, what it sees, what it says, and what becomes of that."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+
+from taskrunner.errors import MalformedPayload, NotSupported, TaskFailed, TaskFailedInternally
+from taskrunner.interfaces.log import Log
+from taskrunner.testing.bench import joined
+from taskrunner.testing.memory import MemoryLog
+from taskrunner_process import ProcessPayload
+from taskrunner_process.payload import check_payload
+from taskrunner_process.pipes import PIECE
+from tests.process.process_bench import KINDS, alive, bench_on, executable, token
+
+BEST = KINDS[0]
+
+
+class CountingLog(Log):
+    def __init__(self) -> None:
+        self.total = self.largest = 0
+
+    def write(self, data: bytes) -> None:
+        self.total += len(data)
+        self.largest = max(self.largest, len(data))
+
+    def mask(self, secret: str) -> None: ...
+
+
+class FullLog(CountingLog):
+    def write(self, data: bytes) -> None:
+        raise TaskFailedInternally("the disk is full")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_signal_is_told_from_an_exit(kind: str, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(kind, tmp_path) as bench:
+            killed = await bench.shell("kill -9 $$")
+            assert (killed.exit_code, killed.message) == (137, "killed by signal 9 (SIGKILL)")
+            ended = await bench.shell("kill -TERM $$")
+            assert (ended.exit_code, ended.message) == (143, "killed by signal 15 (SIGTERM)")
+            honest = await bench.shell("exit 137")
+            assert (honest.exit_code, honest.message) == (137, "")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_hundred_megabytes_of_output_arrive_piece_by_piece(kind: str, tmp_path: Path) -> None:
+    async def run() -> None:
+        log = CountingLog()
+        async with bench_on(kind, tmp_path, log=log) as bench:
+            await bench.run("head", "-c", "100000000", "/dev/zero")
+        assert log.total == 100_000_000
+        assert log.largest <= PIECE
+
+    asyncio.run(run())
+
+
+def test_both_outputs_keep_their_order(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(BEST, tmp_path) as bench:
+            await bench.shell("for i in 1 2 3; do echo out $i; echo err $i >&2; done")
+            assert bench.text == "out 1\nerr 1\nout 2\nerr 2\nout 3\nerr 3\n"
+
+    asyncio.run(run())
+
+
+def test_a_run_whose_log_is_not_taken_ends(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(BEST, tmp_path, log=FullLog()) as bench:
+            execution = await bench.start("sh", "-c", f"echo hello; sleep {word}")
+            with pytest.raises(TaskFailedInternally, match="the disk is full"):
+                await execution.wait()
+            assert alive(word) == []
+
+    word = token()
+    asyncio.run(run())
+
+
+def test_the_input_of_the_payload_is_read_to_its_end(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(BEST, tmp_path) as bench:
+            await bench.run("wc", "-c", stdin="ä" * 500_000)
+            assert bench.text.strip() == "1000000"
+            unread = await bench.run("true", stdin="x" * 1_000_000)
+            assert unread.exit_code == 0
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_environment_of_the_worker_stays_with_it(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> set[str]:
+        async with bench_on(kind, tmp_path) as bench:
+            await bench.run("env", env={"GIVEN": "a=b c", "HOME": "/mine"})
+            lines = dict(line.split("=", 1) for line in bench.text.splitlines())
+            assert lines["GIVEN"] == "a=b c"
+            assert lines["HOME"] == "/mine"
+            assert lines["TASKRUNNER_RUN"] == "task1/0@w1"
+            assert Path(lines["TMPDIR"]).parent == bench.folder
+            return set(lines)
+
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
+    monkeypatch.setenv("PYTHONPATH", "/hidden")
+    monkeypatch.setenv("TZ", "UTC")
+    base = {"PATH", "LANG", "TZ", "HOME", "TMPDIR", "SHELL", "TASKRUNNER_RUN", "GIVEN", "PWD"}
+    assert asyncio.run(run()) <= base | {"LC_ALL"}
+
+
+def test_no_descriptor_of_the_worker_is_inherited(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(BEST, tmp_path) as bench:
+            await bench.run("ls", "/proc/self/fd")
+            assert bench.text.split() == ["0", "1", "2", "3"]  # the last is that of `ls`
+
+    with (tmp_path / "secret").open("w") as file:
+        os.set_inheritable(file.fileno(), True)
+        asyncio.run(run())
+
+
+def test_a_command_that_cannot_be_started_is_the_fault_of_the_task(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(BEST, tmp_path) as bench:
+            for command, reason, words in (
+                ("no-such-thing", "command-not-found", r"'no-such-thing' in /.*PATH"),
+                ("./missing", "command-not-found", "'./missing'"),
+                (str(plain), "not-executable", "chmod"),
+                (str(tmp_path), "not-executable", "cannot be executed"),
+                (str(script), "command-not-found", "'/no/such/interpreter'"),
+                (str(windows), "command-not-found", "CR LF"),
+            ):
+                with pytest.raises(TaskFailed, match=words) as caught:
+                    await bench.start(command)
+                assert caught.value.reason == reason
+            with pytest.raises(TaskFailed, match="use a file") as caught:
+                await bench.start("true", "x" * 5_000_000)
+            assert caught.value.reason == "command-too-long"
+            assert (await bench.run(str(headless))).exit_code == 4
+            with pytest.raises(MalformedPayload, match=r"'A B'.*letters"):
+                await bench.start("true", env={"A B": "x"})
+            with pytest.raises(MalformedPayload) as refused:
+                await bench.start("true", env={"TOKEN": "secret\0value"})
+            assert "secret" not in str(refused.value)
+
+    plain, script, windows, headless = (tmp_path / name for name in ("plain", "script", "windows", "headless"))
+    plain.write_text("no program")
+    executable(script, "#!/no/such/interpreter -x\n")
+    executable(windows, "#!/bin/sh\r\necho hi\r\n")
+    executable(headless, "exit 4\n")
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("payload", "path"),
+    [
+        (ProcessPayload(()), "command"),
+        (ProcessPayload(("",)), "command"),
+        (ProcessPayload(("sh", "a\0b")), "command[1]"),
+        (ProcessPayload(("sh", "\ud800")), "command[1]"),
+        (ProcessPayload(("sh",), "\ud800"), "stdin"),
+    ],
+)
+def test_what_cannot_be_a_command_is_refused(payload: ProcessPayload, path: str) -> None:
+    with pytest.raises(MalformedPayload) as caught:
+        check_payload(payload)
+    assert [complaint.path for complaint in caught.value.complaints] == [path]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_start_that_is_cancelled_leaves_nothing(kind: str, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(kind, tmp_path) as bench:
+            for turns in range(6):
+                engine = await bench.engine("sleep", word)
+                starting = asyncio.create_task(engine.start({}))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                starting.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await (await starting).abort()
+                await engine.discard()
+            assert alive(word) == []
+
+    word = token()
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_more_command_shares_the_run(kind: str, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(kind, tmp_path) as bench:
+            execution = await bench.start("sh", "-c", f"echo made > here; echo up; sleep {word}", env={"MINE": "yes"})
+            assert isinstance(bench.log, MemoryLog)
+            await bench.log.until("up")
+            extra = await execution.new_exec(["sh", "-c", f"cat here; echo $MINE; echo bad >&2; sleep {word} & exit 5"])
+            assert await extra.wait() == 5
+            lingering = await execution.new_exec(["sh", "-c", f"setsid sleep {other} & echo up; wait"])
+            assert await anext(lingering.stdout) == b"up\n"
+            await lingering.abort()
+            await lingering.abort()
+            assert alive(other) == []
+            assert await lingering.wait() == -9
+            with pytest.raises(TaskFailed, match="no-such-thing"):
+                await execution.new_exec(["no-such-thing"])
+            await execution.kill()
+            assert await joined(extra.stdout) == b"made\nyes\n"
+            assert await joined(extra.stderr) == b"bad\n"
+            assert alive(word) == []
+            with pytest.raises(TaskFailed, match="has ended"):
+                await execution.new_exec(["true"])
+            await execution.abort()
+
+    word, other = token(), token()
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_command_has_a_terminal_of_the_size_that_is_set(kind: str, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(kind, tmp_path) as bench:
+            execution = await bench.start("sleep", token())
+            script = "stty size; read line; echo got $line >/dev/tty; stty size >&2; read line || echo end"
+            shell = await execution.new_exec(["sh", "-c", script], tty=True)
+            output = shell.stdout
+            assert await anext(output) == b"24 80\r\n"
+            await shell.resize(50, 132)
+            await shell.stdin.write(b"hello\n")
+            await shell.stdin.close()
+            rest = await joined(output)
+            assert b"got hello\r\n" in rest
+            assert b"50 132\r\n" in rest
+            assert rest.endswith(b"end\r\n")
+            assert await joined(shell.stderr) == b""
+            assert await shell.wait() == 0
+            await shell.resize(1, 1)
+            await execution.abort()
+
+    asyncio.run(run())
+
+
+def test_an_input_that_nobody_reads_any_more_is_broken(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(BEST, tmp_path) as bench:
+            engine = await bench.engine("sleep", token())
+            execution = await engine.start({}, stdin=True)
+            writing = asyncio.create_task(execution.stdin.write(b"x" * 10_000_000))
+            await asyncio.sleep(0)
+            assert not writing.done()
+            await execution.kill()
+            with pytest.raises(BrokenPipeError):
+                await writing
+            plain = await bench.start("true")
+            with pytest.raises(NotSupported):
+                _ = plain.stdin
+            await plain.wait()
+
+    asyncio.run(run())

@@ -1,0 +1,241 @@
+"""What leaves a run's folder, what does not, and how everything else goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from taskrunner.errors import MalformedPayload, TaskFailedInternally
+from taskrunner.model import CacheSpec
+from taskrunner.testing.bench import joined
+from taskrunner_process.cache import PlainFolder
+from taskrunner_process.folders import empty
+from tests.process.process_bench import KINDS, Bench, bench_on, contents
+
+BEST = KINDS[0]
+
+
+async def names(bench: Bench, script: str, folder: str) -> list[str]:
+    results = await bench.shell(script)
+    return [entry.name async for entry in results.archive_folder(folder)]
+
+
+def test_only_regular_files_leave_a_folder(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(BEST, tmp_path) as bench:
+            script = """
+                mkdir -p out/sub; cd out; echo a > a; echo b > sub/b; mkfifo pipe; mknod null c 1 3
+                ln -s a inside; ln -s sub folder; ln -s /etc/passwd leaves; ln -s nothing broken; ln -s loop loop
+                ln -s ../../.. up; python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("sock")'
+                touch "$(printf 'bad\\377')"
+            """
+            assert await names(bench, script, "out") == ["a", "inside", "sub/b"]
+            for name, why in (
+                ("pipe", "named pipe"),
+                ("null", "device"),
+                ("sock", "socket"),
+                ("leaves", "leads out of the run's folder"),
+                ("up", "leads out of the run's folder"),
+                ("folder", "folder behind a link"),
+                ("broken", "No such file"),
+                ("bad\ufffd", "not UTF-8"),
+            ):
+                assert any(repr(name) in line and why in line for line in bench.text.splitlines()), name
+            assert "'loop'" in bench.text
+
+    asyncio.run(run())
+
+
+def test_a_single_file_is_judged_in_the_same_way(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(BEST, tmp_path) as bench:
+            results = await bench.shell("mkdir out; echo a > out/a; ln -s out/a in; ln -s / root; mkfifo pipe")
+            assert await contents(results, "in") == b"a\n"
+            assert await contents(results, str(bench.folder / "out/a")) == b"a\n"
+            for path in ("root/etc/passwd", "../../etc/passwd", "/etc/passwd", "out/../../x"):
+                with pytest.raises(PermissionError):
+                    await results.archive_file(path)
+            for path in ("missing", "pipe", "a\0b"):
+                with pytest.raises(FileNotFoundError):
+                    await results.archive_file(path)
+            entry = await results.archive_file("out/a")
+            (bench.folder / "out/a").unlink()
+            with pytest.raises(TaskFailedInternally, match="a could not be read"):
+                await joined(entry.read())
+
+    asyncio.run(run())
+
+
+def test_a_folder_that_is_swapped_for_a_link_is_not_followed(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(BEST, tmp_path) as bench:
+            results = await bench.shell("mkdir out; echo mine > out/passwd")
+            entry = await results.archive_file("out/passwd")
+            (bench.folder / "out").rename(bench.folder / "old")
+            (bench.folder / "out").symlink_to("/etc")
+            with pytest.raises(TaskFailedInternally):
+                await joined(entry.read())
+
+    asyncio.run(run())
+
+
+NESTED = "import os\nfor _ in range(3000):\n    os.mkdir('d'); os.chdir('d')\nopen('deep', 'w').close()"
+
+
+def test_a_folder_goes_away_whatever_is_in_it(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(BEST, tmp_path) as bench:
+            results = await bench.shell(
+                f'{sys.executable} -c "{NESTED}"; mkdir -m 0 shut; ln -s {outside} link; mkfifo p'
+            )
+            assert results.exit_code == 0
+            assert [entry.name async for entry in results.archive_folder("")] == []
+            await results.dispose()
+            assert list(bench.folder.iterdir()) == []
+            assert list(outside.iterdir()) == [outside / "kept"]
+            await results.dispose()
+            bench.folder.rmdir()
+            await results.dispose()
+
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    asyncio.run(run())
+
+
+UNPRIVILEGED = """
+import os, sys
+from pathlib import Path
+from taskrunner_process.folders import empty, open_beneath, walk
+os.setgid(65534); os.setuid(65534)
+folder = Path(sys.argv[1])
+(folder / "a/b").mkdir(parents=True)
+(folder / "a/b/file").write_text("hidden")
+for path, mode in (("a/b/file", 0), ("a/b", 0o200), ("a", 0)):
+    (folder / path).chmod(mode)
+print(sorted(entry.name for entry in walk(folder)))
+for path in ("a/b/file", "a/b", "a"):
+    os.chmod(folder / path, 0)
+print(os.read(open_beneath(folder, ("a", "b", "file")), 99))
+for path in ("a/b/file", "a/b", "a"):
+    os.chmod(folder / path, 0)
+print(empty(folder), os.listdir(folder))
+"""
+
+
+def test_modes_that_forbid_everything_do_not_stop_their_owner(open_tmp: Path) -> None:
+    open_tmp.chmod(0o777)
+    paths = [str(Path(path)) for path in (Path.cwd() / "engines", Path.cwd())]
+    script = f"import sys; sys.path[:0] = {paths}\n" + UNPRIVILEGED
+    printed = subprocess.check_output([sys.executable, "-c", script, open_tmp], text=True)
+    assert printed == "['a', 'b', 'file']\nb'hidden'\n[] []\n"
+
+
+@contextmanager
+def mounted(folder: Path) -> Iterator[None]:
+    """A folder that cannot be removed, not even by root."""
+    subprocess.run(["mount", "-t", "tmpfs", "none", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_what_cannot_be_removed_is_named(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(BEST, tmp_path) as bench:
+            results = await bench.shell("mkdir -p a/held; touch a/b")
+            with mounted(bench.folder / "a/held"), pytest.raises(TaskFailedInternally, match="a/held: "):
+                await results.dispose()
+            await results.dispose()
+            assert list(bench.folder.iterdir()) == []
+
+    asyncio.run(run())
+
+
+def test_emptying_what_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert empty(tmp_path / "missing") == []
+    assert empty(tmp_path / "file") == [f"{tmp_path / 'file'}: Not a directory"]
+
+
+def test_a_cache_is_seen_at_its_place_and_stays(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(BEST, tmp_path) as bench:
+            (tmp_path / "kept").mkdir()
+            folder = bench.platform.new_cache_folder("kept", tmp_path / "kept")
+            engine = await bench.engine("sh", "-c", "echo 1 > deep/er/cache/file; cp deep/er/cache/file copy")
+            await engine.attach_cache(folder, "deep/er/cache")
+            results = await (await engine.start({})).wait()
+            with pytest.raises(PermissionError):  # it is no longer the run's alone
+                await results.archive_file("deep/er/cache/file")
+            assert await contents(results, "copy") == b"1\n"
+            await results.dispose()
+            assert (tmp_path / "kept/file").read_text() == "1\n"
+
+    asyncio.run(run())
+
+
+def test_a_cache_goes_nowhere_else(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(BEST, tmp_path) as bench:
+            targets = ("good", "/etc/x", ".", ".tmp/x", "good", "good/inner")
+            specs = tuple(CacheSpec(f"c{i}", path) for i, path in enumerate(targets))
+            engine = await bench.engine("true", caches=specs)
+            (tmp_path / "kept").mkdir()
+            folder = bench.platform.new_cache_folder("kept", tmp_path / "kept")
+            await engine.attach_cache(folder, "good")
+            for index, target in enumerate(targets[1:], start=1):
+                with pytest.raises(MalformedPayload) as caught:
+                    await engine.attach_cache(folder, target)
+                assert caught.value.complaints[0].path == f"caches[{index}].path"
+            for target in ("../x", "a/../../x", "", "a\0b"):  # which no task can say
+                with pytest.raises(MalformedPayload):
+                    await engine.attach_cache(folder, target)
+            assert list((tmp_path / "kept").iterdir()) == []
+            await engine.discard()
+            assert list(bench.folder.iterdir()) == []
+
+    asyncio.run(run())
+
+
+def test_a_cache_is_measured_packed_and_deleted(tmp_path: Path) -> None:
+    async def run() -> None:
+        folder = PlainFolder("some", tmp_path / "some")
+        assert await folder.size() >= 1_000_000
+        assert await folder.size() < 1_500_000  # the second name of the same file costs nothing
+        with tarfile.open(fileobj=io.BytesIO(await joined(folder.archive()))) as tar:
+            assert tar.getnames() == ["sub", "sub/again", "sub/large", "sub/link"]
+            large = tar.extractfile("sub/again")
+            assert large
+            assert large.read() == b"x" * 1_000_000
+        stream = folder.archive()
+        await anext(stream)
+        await stream.aclose()  # type: ignore[attr-defined]
+        await folder.delete()
+        assert not folder.path.exists()
+        await folder.delete()
+
+    (tmp_path / "some/sub").mkdir(parents=True)
+    (tmp_path / "some/sub/large").write_bytes(b"x" * 1_000_000)
+    os.link(tmp_path / "some/sub/large", tmp_path / "some/sub/again")
+    (tmp_path / "some/sub/link").symlink_to("/etc/passwd")
+    asyncio.run(run())
+
+
+def test_a_cache_that_cannot_be_deleted_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "some/held").mkdir(parents=True)
+    with mounted(tmp_path / "some/held"), caplog.at_level(logging.WARNING):
+        asyncio.run(PlainFolder("some", tmp_path / "some").delete())
+    assert "cache some" in caplog.text
+    assert "held" in caplog.text

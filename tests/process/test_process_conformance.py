@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from taskrunner.errors import NotSupported
+from taskrunner.interfaces.platform import Platform, PlatformContext
+from taskrunner.testing.bench import Bench, Option, scenario
+from taskrunner.testing.platform import PlatformConformance
+from taskrunner.testing.script import Script
+from taskrunner_process import ProcessOptions, ProcessPayload, ProcessPlatform
+from tests.process.process_bench import KINDS, forest_of, living_in
+
+
+class OnOneTree(PlatformConformance):
+    supports = frozenset[Option]({"caches", "exec", "stdin"})
+    kind: ClassVar[str]
+    home: Path
+
+    async def open(self, context: PlatformContext) -> Platform:
+        self.home = context.home
+        return ProcessPlatform(context, forest_of(self.kind, context.worker_id), None)
+
+    def payload(self, script: Script) -> ProcessPayload:
+        return ProcessPayload(("sh", "-c", script.shell))
+
+    async def alive(self) -> list[str]:
+        return [f"process {pid}" for pid in living_in(self.home)]
+
+    @scenario
+    async def test_a_cache_outlives_its_run(self, bench: Bench) -> None:
+        """A link keeps nobody from writing, so that a read-only cache is refused, which the kit does not know."""
+        path = bench.home / "kept.cache"
+        path.mkdir()
+        folder = bench.platform.new_cache_folder("kept", path)
+        trial = bench.trial()
+        for script in (Script(leaves={"cache/kept": "treasure"}), Script(print_file="cache/kept")):
+            trial = bench.trial()
+            engine = await trial.load(script)
+            await engine.attach_cache(folder, "cache")
+            await trial.start({})
+            await trial.wait()
+            await trial.release()
+        assert "treasure" in trial.log.text
+        with pytest.raises(NotSupported, match="docker platform"):
+            await (await bench.trial().load(Script())).attach_cache(folder, "cache", read_only=True)
+
+
+class TestTheTreeThatIsTaken(OnOneTree):
+    async def open(self, context: PlatformContext) -> Platform:
+        self.home = context.home
+        return await ProcessPlatform.open(ProcessOptions(), context)
+
+
+if "cgroup-v1" in KINDS:
+
+    class TestGroupsOfVersion1(OnOneTree):
+        kind = "cgroup-v1"
+
+
+class TestSubreaper(OnOneTree):
+    kind = "subreaper"
+
+
+class TestPortable(OnOneTree):
+    kind = "portable"

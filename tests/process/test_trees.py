@@ -1,0 +1,214 @@
+"""Nothing of a run is alive when it is over, whatever it did to stay."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from taskrunner.errors import TaskFailedInternally
+from taskrunner.testing.memory import MemoryLog
+from taskrunner_process.child import Start, spawn
+from tests.process.process_bench import GROUPS, KINDS, alive, bench_on, executable, forest_of, token
+
+DAEMON = """
+import os, sys, time
+if os.fork(): os._exit(0)
+os.setsid()
+if os.fork(): os._exit(0)
+os.closerange(0, 256)
+time.sleep(float(sys.argv[1]))
+"""
+BOMB = """
+import os, sys, time
+for _ in range(7):
+    os.fork()
+    os.setsid() if os.getpid() != os.getsid(0) else None
+print("boom", flush=True)
+time.sleep(float(sys.argv[1]))
+"""
+HYDRA = """
+import os, sys
+for _ in range(5):
+    os.fork()
+while True:
+    if os.fork(): os._exit(0)
+    os.setsid()
+"""
+
+WAYS_TO_STAY = {
+    "background": "sleep {0} &",
+    "own-session": "setsid sleep {0} &",
+    "twice-forked": "(setsid sh -c 'sleep {0} & sleep {0} & wait' &)",
+    "deaf": "(trap '' TERM INT HUP QUIT; sleep {0}; sleep {0}) &",
+    "daemon": "{1} -c '{2}' {0}",
+    "no-hangup": "nohup sleep {0} >/dev/null 2>&1 </dev/null &",
+    "stopped": "sleep {0} & kill -STOP $!",
+    "without-environment": "env -i sleep {0} &",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("way", WAYS_TO_STAY)
+def test_nothing_outlives_the_end_of_the_command(kind: str, way: str, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(kind, tmp_path) as bench:
+            results = await bench.shell(script + "\necho last; exit 3")
+            assert (results.exit_code, bench.text) == (3, "last\n")
+            assert alive(word) == []
+
+    word = token()
+    script = WAYS_TO_STAY[way].format(word, sys.executable, DAEMON)
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("way", WAYS_TO_STAY)
+def test_nothing_outlives_a_kill(kind: str, way: str, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(kind, tmp_path) as bench:
+            execution = await bench.start("sh", "-c", f"{script}\necho up; sleep {word}; sleep {word}")
+            assert isinstance(bench.log, MemoryLog)
+            await bench.log.until("up")
+            results = await execution.kill()
+            assert (results.exit_code, bench.text) == (137, "up\n")
+            assert alive(word) == []
+
+    word = token()
+    script = WAYS_TO_STAY[way].format(word, sys.executable, DAEMON)
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fork_bomb_is_killed_while_it_goes_off(kind: str, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(kind, tmp_path) as bench:
+            execution = await bench.start(sys.executable, "-c", BOMB, word)
+            assert isinstance(bench.log, MemoryLog)
+            await bench.log.until("boom")  # the first of 128
+            await execution.kill()
+            assert alive(word) == []
+
+    word = token()
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", GROUPS)
+def test_what_is_another_process_at_each_moment_is_killed_too(kind: str, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(kind, tmp_path) as bench:
+            await bench.run(sys.executable, "-c", HYDRA, word)
+            assert alive(word) == []
+
+    word = token()
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", GROUPS)
+def test_a_group_holds_what_has_no_trace_of_its_run(kind: str, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(kind, tmp_path) as bench:
+            await bench.shell(f"(env -i setsid sh -c 'sleep {word} & sleep {word} & wait' &)\necho last")
+            assert alive(word) == []
+
+    word = token()
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_runs_beside_it_stay_alive(kind: str, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(kind, tmp_path) as bench:
+            staying = await bench.start("sh", "-c", f"(setsid sleep {other} &) ; echo up; sleep {other}")
+            assert isinstance(bench.log, MemoryLog)
+            await bench.log.until("up")
+            await bench.shell(f"(setsid sleep {word} &)")
+            assert alive(word) == []
+            assert len(alive(other)) >= 2
+            await staying.abort()
+            assert alive(other) == []
+
+    word, other = token(), token()
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_does_not_die_is_named(kind: str, tmp_path: Path) -> None:
+    forest = forest_of(kind)
+    tree = forest.plant("stubborn")
+    null = os.open(os.devnull, os.O_RDWR)
+    start = Start(["sleep", token()], {"PATH": os.environ["PATH"]}, tmp_path, None, null, null, null)
+    process = spawn(start, tree)
+    os.close(null)
+    with pytest.raises(TaskFailedInternally, match=rf"process {process.pid}\. It waits in the kernel"):
+        tree.end(limit=-1)
+    tree.end()
+    assert process.wait() == -signal.SIGKILL
+    tree.close()
+    forest.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_groups_and_no_descriptors_are_left(kind: str, tmp_path: Path) -> None:
+    async def run() -> set[str]:
+        async with bench_on(kind, tmp_path, worker_id="tidy/worker") as bench:
+            await bench.shell("true")
+            before = descriptors()
+            for _ in range(5):
+                results = await bench.shell("sleep 1000000 & echo x")
+                await results.dispose()
+            await (await bench.start("sleep", "1000000")).abort()
+            return descriptors() - before
+
+    def descriptors() -> set[str]:
+        return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+    assert asyncio.run(run()) == set()
+    assert list(Path("/sys/fs/cgroup").rglob("*tidy*")) == []
+
+
+ABANDONING = """
+import asyncio, sys
+from pathlib import Path
+from tests.process.process_bench import bench_on
+
+async def run():
+    async with bench_on(sys.argv[1], Path(sys.argv[2]), worker_id=sys.argv[4]) as bench:
+        word = sys.argv[3]
+        script = f"setsid sleep {word} & (setsid sh -c 'sleep {word} & sleep {word} & wait' &) ; echo up; sleep {word}"
+        execution = await bench.start("sh", "-c", script)
+        await bench.log.until("up")
+        print("up", flush=True)
+        await execution.wait()
+
+asyncio.run(run())
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_killed_worker_left_is_ended(kind: str, tmp_path: Path) -> None:
+    async def run() -> None:
+        worker = await asyncio.create_subprocess_exec(
+            sys.executable, script, kind, tmp_path, word, f"dead {word}", stdout=asyncio.subprocess.PIPE
+        )
+        assert worker.stdout
+        assert await worker.stdout.readline() == b"up\n"
+        worker.kill()
+        await worker.wait()
+        assert alive(word)
+        async with bench_on(kind, tmp_path, worker_id="heir") as bench:
+            found = await bench.platform.clean_up_after(f"dead {word}")
+            assert len(found) >= 3
+            assert all(line.startswith("process ") for line in found)
+            assert alive(word) == []
+            assert await bench.platform.clean_up_after(f"dead {word}") == []
+
+    word = token()
+    script = tmp_path / "worker.py"
+    executable(script, f"import sys; sys.path.insert(0, {str(Path.cwd())!r})\n" + ABANDONING)
+    asyncio.run(run())
+    assert list(Path("/sys/fs/cgroup").rglob("taskrunner.rdead*")) == []
