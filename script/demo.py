@@ -1,0 +1,178 @@
+"""`make demo`: what taskrunner does, in two tasks, with everything real and nothing left behind.
+
+A process task; then a repository that is fetched from a git server with a token, built by BuildKit, and pushed to a
+registry that demands a login. Prints each state as it passes, then the digest, pulls that digest, and checks that no
+container, network, volume, image or folder of a run is left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "script"))
+
+import docker  # noqa: E402  the checkout's own modules are on the path only now
+from docker.errors import DockerException  # noqa: E402
+
+from base_image import ensure_base_image  # noqa: E402
+from tests.support.githttp import GitServer, make_repository  # noqa: E402
+from tests.support.registry import registry  # noqa: E402
+
+FOLDER = ROOT / ".cache" / "demo"
+HOME = FOLDER / "home"
+TASKRUNNER = Path(sys.executable).with_name("taskrunner")
+REGISTRY_PORT = 5137
+"""Fixed, so that the second demo finds its image's name again."""
+
+HELLO = """\
+id = "{id}"
+name = "a process"
+platform = "process"
+command = ["sh", "-c", "echo hello from a process; date > made.txt"]
+
+[[artifacts]]
+name = "public/made.txt"
+path = "made.txt"
+"""
+BUILD = """\
+id = "{id}"
+name = "an image"
+platform = "docker"
+
+[build]
+repository = "{url}"
+ref = "main"
+token = {{secret = "git"}}
+build_args = {{GREETING = "hello from a build"}}
+tags = ["{host}/demo/web:1.0"]
+push = true
+"""
+CONFIG = """\
+[secrets]
+git = {{env = "DEMO_GIT_TOKEN"}}
+registry = {{env = "DEMO_REGISTRY_PASSWORD"}}
+
+[docker.registries."{host}"]
+username = "demo"
+password = {{secret = "registry"}}
+"""
+REPOSITORY = {
+    "Dockerfile": "FROM taskrunner-base\nARG GREETING\nCOPY page.txt /page.txt\nRUN echo $GREETING && wc -c page.txt\n",
+    "page.txt": "A page of the demo.\n" * 100,
+    ".dockerignore": "notes\n",
+    "notes/todo.txt": "not for the image\n",
+}
+SECRETS = {"DEMO_GIT_TOKEN": "git-token-of-the-demo", "DEMO_REGISTRY_PASSWORD": "password-of-the-demo"}
+
+
+def main() -> int:
+    began = time.monotonic()
+    HOME.mkdir(parents=True, exist_ok=True)
+    number = f"{time.time_ns() // 1_000_000:x}"
+    title("a process task")
+    failed = run(HELLO.format(id=f"hello-{number}"), FOLDER / "hello.toml")
+    engine = docker_engine()
+    if engine is None:
+        print("\nDocker does not answer here, so the image build is left out; the process task has run.")
+        return failed
+    before = inventory(engine)
+    title("a repository, cloned, built, and pushed with a login")
+    failed += build(engine, f"build-{number}")
+    failed += check(before, inventory(engine))
+    print(f"\ndone in {time.monotonic() - began:.1f} s")
+    return 1 if failed else 0
+
+
+def build(engine: docker.DockerClient, task_id: str) -> int:
+    ensure_base_image()
+    with ExitStack() as servers:
+        git = servers.enter_context(GitServer(FOLDER / "git", token=SECRETS["DEMO_GIT_TOKEN"]))
+        store = servers.enter_context(
+            registry(FOLDER / "registry", {"demo": SECRETS["DEMO_REGISTRY_PASSWORD"]}, port=REGISTRY_PORT)
+        )
+        if not (FOLDER / "git" / "web").exists():
+            make_repository(FOLDER / "git" / "web", REPOSITORY)
+        (FOLDER / "taskrunner.toml").write_text(CONFIG.format(host=store.host))
+        failed = run(BUILD.format(id=task_id, url=git.url("web"), host=store.host), FOLDER / "build.toml")
+        return failed or pull(engine, result_of(task_id))
+
+
+def run(task: str, path: Path) -> int:
+    """`taskrunner run --task`, as anybody would type it."""
+    path.write_text(task)
+    config = FOLDER / "taskrunner.toml"
+    command = [str(TASKRUNNER), "run", "--task", str(path), *(["--config", str(config)] if config.exists() else [])]
+    print("$", " ".join(["taskrunner", *command[1:]]).replace(f"{ROOT}/", ""), flush=True)
+    return subprocess.run(command, env=environment(), check=False).returncode
+
+
+def result_of(task_id: str) -> dict[str, Any]:
+    shown = subprocess.run(
+        [TASKRUNNER, "show", task_id, "--json"], env=environment(), check=True, capture_output=True, text=True
+    )
+    result: dict[str, Any] = json.loads(shown.stdout)["runs"][-1]["result"]
+    return result
+
+
+def pull(engine: docker.DockerClient, result: dict[str, Any]) -> int:
+    """What was pushed can be pulled by its digest, by somebody who may log in."""
+    [image] = result["images"]
+    repository = image["name"].rpartition(":")[0]
+    name = f"{repository}@{image['digest']}"
+    title("what came out of it")
+    print(f"commit  {result['commit']}\nimage   {result['image_id']}\ndigest  {image['digest']}")
+    auth = {"username": "demo", "password": SECRETS["DEMO_REGISTRY_PASSWORD"]}
+    engine.images.pull(repository, tag=image["digest"], auth_config=auth)
+    print(f"docker pull {name}: works")
+    engine.images.remove(name)
+    return 0
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, **SECRETS, "TASKRUNNER_HOME": str(HOME)}
+
+
+def docker_engine() -> docker.DockerClient | None:
+    with suppress(DockerException):
+        engine = docker.from_env(timeout=60)
+        engine.ping()
+        return engine
+    return None
+
+
+def inventory(engine: docker.DockerClient) -> dict[str, set[str]]:
+    """Everything there is that a run could have left."""
+    return {
+        "containers": {str(item.id) for item in engine.containers.list(all=True)},
+        "networks": {str(item.id) for item in engine.networks.list()},
+        "volumes": {str(item.id) for item in engine.volumes.list()},
+        "images": {str(item.id) for item in engine.images.list(all=False) if "taskrunner-base:latest" not in item.tags},
+        "folders": {str(path) for path in HOME.glob("runs/*/*/work")},
+    }
+
+
+def check(before: dict[str, set[str]], after: dict[str, set[str]]) -> int:
+    left = {kind: sorted(after[kind] - before[kind]) for kind in after if after[kind] - before[kind]}
+    for kind, names in left.items():
+        print(f"left behind, {kind}: {', '.join(names)}")
+    if not left:
+        print(f"left behind: no {', no '.join(after)} of a run")
+        print("kept for the next demo: the base image, and .cache/demo with the logs, the registry and the git mirror")
+    return len(left)
+
+
+def title(text: str) -> None:
+    print(f"\n== {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
