@@ -1,18 +1,33 @@
 """What somebody needs who tests a worker, a platform, a host or a queue: fakes, a virtual clock, and the contracts.
 
-Needs nothing but pytest. Everything is loaded when it is first asked for.
+Needs nothing but pytest. A worker with a platform that follows a script, and nine hours of it at once::
+
+    async def nine_hours(home: Path) -> None:
+        queue, platform = MemoryQueue("me"), FakePlatform()
+        await queue.submit(Submission("build", {"id": "build", "platform": "fake", "run_for": 32400, "exit_code": 1}))
+        plugins = {"fake": platform.plug()}
+        async with services(Config(), home, queue=queue.join, plugins=plugins) as shared:
+            await Worker(shared, FakeHost(), until=Until(tasks=1)).run()
+        assert (await queue.status("build")).resolution.kind == "failed"
+        assert platform.alive == []
+
+    def test_nine_hours(tmp_path: Path) -> None:
+        clock.run(nine_hours(tmp_path))
 
 - Fakes that keep every contract: `FakePlatform`, scripted by its `FakePayload` · `FakeHost` · `FakeCaches` ·
-  `MemoryLog` · `MemoryStore`
+  `MemoryLog` · `MemoryStore` (and, in `taskrunner.queues.memory`, `MemoryQueue`)
 - Time: `clock.run(main())` runs hours in milliseconds
 - Contracts, each a class that a test class of yours extends by a method or two: `PlatformConformance`,
-  `CacheFolderConformance`, `CachesConformance`, `HostConformance`, `LogConformance`
+  `CacheFolderConformance`, `CachesConformance`, `HostConformance`, `LogConformance`, `QueueConformance`
+
+Everything is loaded when it is first asked for: the contracts need pytest, the fakes do not.
 """
 
 from __future__ import annotations
 
 import sys
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,6 +44,7 @@ if TYPE_CHECKING:
     from taskrunner.testing.memory import MemoryLog as MemoryLog
     from taskrunner.testing.memory import MemoryStore as MemoryStore
     from taskrunner.testing.platform import PlatformConformance as PlatformConformance
+    from taskrunner.testing.queue import QueueConformance as QueueConformance
     from taskrunner.testing.script import Script as Script
 
 _HOMES = {
@@ -44,21 +60,23 @@ _HOMES = {
     "MemoryLog": "memory",
     "MemoryStore": "memory",
     "PlatformConformance": "platform",
+    "QueueConformance": "queue",
     "Script": "script",
 }
 """Public name to the module that has it."""
 
-if "pytest" in sys.modules:
-    _TESTS = ["bench", "caches", "checks_engine", "checks_execution", "checks_results", "host", "log", "platform"]
-    sys.modules["pytest"].register_assert_rewrite(*(f"{__name__}.{module}" for module in _TESTS))
+if pytest := sys.modules.get("pytest"):  # its asserts then say what was compared, in the contracts too
+    pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in iter_modules(__path__)))
 
 
-def __getattr__(name: str) -> object:
-    if name == "clock":
-        return import_module(f"{__name__}.clock")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+if not TYPE_CHECKING:  # a checker knows all names, and complains about others
+
+    def __getattr__(name: str) -> object:
+        if name == "clock":
+            return import_module(f"{__name__}.clock")
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 __all__ = [
@@ -74,6 +92,7 @@ __all__ = [
     "MemoryLog",
     "MemoryStore",
     "PlatformConformance",
+    "QueueConformance",
     "Script",
     "clock",
 ]

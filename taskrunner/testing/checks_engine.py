@@ -8,7 +8,8 @@ from contextlib import suppress
 import pytest
 
 from taskrunner.errors import MalformedPayload, NotSupported
-from taskrunner.testing.bench import Bench, PlatformKit, scenario
+from taskrunner.interfaces.caches import CacheFolder
+from taskrunner.testing.bench import Bench, PlatformKit, Trial, scenario
 from taskrunner.testing.script import Script
 
 
@@ -98,8 +99,6 @@ class EngineChecks(PlatformKit):
 
     @scenario
     async def test_a_cache_outlives_its_run(self, bench: Bench) -> None:
-        trial = bench.trial()
-        engine = await trial.load(Script(leaves={"cache/kept": "treasure"}))
         path = bench.home / "kept.cache"
         path.mkdir()
         if "caches" not in self.supports:
@@ -107,17 +106,33 @@ class EngineChecks(PlatformKit):
                 bench.platform.new_cache_folder("kept", path)
             return
         folder = bench.platform.new_cache_folder("kept", path)
-        await engine.attach_cache(folder, "cache")
+        await self._use(bench, folder, Script(leaves={"cache/kept": "treasure"}))
+        trial = await self._use(bench, folder, Script(print_file="cache/kept"))
+        assert "treasure" in trial.log.text
+
+    @scenario
+    async def test_a_read_only_cache_is_never_written(self, bench: Bench) -> None:
+        if "caches" not in self.supports:
+            return
+        lease = await bench.caches.exclusive("kept")
+        folder = bench.platform.new_cache_folder("kept", lease.folder.path)
+        await self._use(bench, folder, Script(leaves={"cache/kept": "treasure"}))
+        spoiler = Script(leaves={"cache/kept": "spoilt"}, print_file="cache/kept")
+        with suppress(NotSupported):  # better than to attach it and let it be written
+            trial = await self._use(bench, folder, spoiler, read_only=True)
+            assert "treasure" in trial.log.text
+        trial = await self._use(bench, folder, Script(print_file="cache/kept"))
+        assert "spoilt" not in trial.log.text
+
+    async def _use(self, bench: Bench, folder: CacheFolder, script: Script, *, read_only: bool = False) -> Trial:
+        """A run from begin to end, with a cache at `cache`."""
+        trial = bench.trial()
+        engine = await trial.load(script)
+        await engine.attach_cache(folder, "cache", read_only=read_only)
         await trial.start({})
         await trial.wait()
         await trial.release()
-        again = bench.trial()
-        engine = await again.load(Script(leaves={"cache/kept": "spoilt"}, print_file="cache/kept"))
-        await engine.attach_cache(folder, "cache", read_only=True)
-        await again.start({})
-        await again.wait()
-        assert "treasure" in again.log.text
-        assert "spoilt" not in again.log.text
+        return trial
 
     @scenario
     async def test_a_target_is_taken_once_and_stays_inside(self, bench: Bench) -> None:

@@ -23,6 +23,7 @@ import selectors
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from types import CodeType
 from typing import Any, TypeVar
 
@@ -34,8 +35,8 @@ START = datetime(2030, 1, 1, tzinfo=UTC)
 PATIENCE = 10.0
 """Real seconds to wait for a thread: far longer than honest work in a test takes, shorter than a person waits."""
 
-MOST_JUMPS = 1_000_000
-"""After so many jumps somebody polls forever (two months, every five seconds): under a minute of real time."""
+MOST_JUMPS = 250_000
+"""After so many jumps somebody polls forever (two weeks, every five seconds): some ten seconds of real time."""
 
 IGNORED = ["subprocess"]
 """Modules that keep real time, beside those that freezegun itself knows: a thread in `subprocess.run(timeout=...)`
@@ -61,11 +62,11 @@ def run(main: Coroutine[Any, Any, T], *, start: datetime = START) -> T:
 @contextmanager
 def _freezing(start: datetime) -> Iterator[Callable[[timedelta], object]]:
     """Stops the time of day where freezegun is installed; yields what moves it."""
-    try:
-        from freezegun import api, config, freeze_time
-    except ImportError:
+    if not find_spec("freezegun"):
         yield lambda _: None
         return
+    from freezegun import api, config, freeze_time
+
     ignored = [*config.settings.default_ignore_list, *IGNORED]
     with freeze_time(start.astimezone(UTC).replace(tzinfo=None), ignore=ignored) as frozen:
         api.ignore_lists[-1] = ()  # the ignored keep what they imported; else whatever a thread calls sees real time

@@ -242,7 +242,7 @@ PLATFORMS: list[Mutant] = [
     (FakeEngine, "load", load_that_gives_up, "test_the_exit_code_comes_out"),
     (FakeEngine, "attach_cache", nothing, "test_a_cache_outlives_its_run"),
     (FakeEngine, "attach_cache", attach_anywhere, "test_a_target_is_taken_once_and_stays_inside"),
-    (FakeRun, "_cached", cached_for_all, "test_a_cache_outlives_its_run"),
+    (FakeRun, "_cached", cached_for_all, "test_a_read_only_cache_is_never_written"),
     (FakeRun, "_process", short_process, "test_the_log_is_whole_and_in_order_at_the_end_of_wait"),
     (FakeRun, "_process", good_process, "test_two_runs_at_once_do_not_disturb_each_other"),
     (FakeRun, "_process", process_without_input, "test_an_input_stays_open_until_it_is_closed"),

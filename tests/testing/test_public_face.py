@@ -1,0 +1,63 @@
+"""What a user gets who has installed the library and pytest, and no more."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from taskrunner import testing
+
+EXTRAS = ("freezegun", "docker", "dulwich", "h2", "boto3")
+
+
+def run(code: str, *, without: tuple[str, ...], folder: Path) -> str:
+    """What a fresh interpreter prints that cannot import some modules."""
+    blocked = f"import sys\nsys.modules.update(dict.fromkeys({list(without)!r}))\n"
+    command = [sys.executable, "-W", "error", "-c", blocked + textwrap.dedent(code)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("name", testing.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(testing, name) is not None
+
+
+def test_the_public_names_are_those_that_have_a_home() -> None:
+    assert sorted([*testing._HOMES, "clock"]) == testing.__all__
+
+
+def test_other_names_are_not_there() -> None:
+    with pytest.raises(AttributeError, match="FakeNews"):
+        _ = testing.FakeNews  # type: ignore[attr-defined]
+
+
+def test_the_fakes_need_not_even_pytest(tmp_path: Path) -> None:
+    code = """
+        from taskrunner.testing import FakeCaches, FakeHost, FakePayload, FakePlatform, MemoryLog, MemoryStore, clock
+        print(FakePlatform().alive)
+    """
+    assert run(code, without=(*EXTRAS, "pytest"), folder=tmp_path) == "[]"
+
+
+def test_a_worker_is_tested_with_pytest_alone(tmp_path: Path) -> None:
+    """The example that stands in the docstring of the package."""
+    example = textwrap.dedent(str(testing.__doc__).partition("::\n")[2].partition("\n- Fakes")[0])
+    code = """
+from pathlib import Path
+from taskrunner.config import Config
+from taskrunner.model import Submission
+from taskrunner.queues.memory import MemoryQueue
+from taskrunner.start import services
+from taskrunner.testing import *
+from taskrunner.worker import Until, Worker
+{}
+test_nine_hours(Path.cwd())
+print("passed")
+"""
+    assert run(code.format(example), without=EXTRAS, folder=tmp_path) == "passed"
