@@ -183,7 +183,12 @@ def _credentials(transfers: Transfers, loop: asyncio.AbstractEventLoop) -> Calla
     """Finds the login for a base image's registry, for a thread of the build's."""
 
     def find(registry: str) -> tuple[str, str] | None:
-        login = asyncio.run_coroutine_threadsafe(transfers.registries.find(registry), loop).result(_LOGIN_TIMEOUT)
+        finding = asyncio.run_coroutine_threadsafe(transfers.registries.find(registry), loop)
+        try:
+            login = finding.result(_LOGIN_TIMEOUT)
+        except TimeoutError:
+            finding.cancel()
+            raise Unavailable(f"the login for {registry} was not found within {_LOGIN_TIMEOUT:.0f} s") from None
         return (login.username, login.password) if login else None
 
     return find

@@ -1,0 +1,289 @@
+"""Builds from git to a registry: what they make, what they say when they fail, and that they leave nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from taskrunner.errors import Bug, NotSupported, TaskFailed
+from taskrunner.interfaces.execution import Execution
+from taskrunner.interfaces.results import Results
+from taskrunner.model import Document, Secret
+from taskrunner_docker import BuildSpec, DockerOptions, DockerPayload
+from taskrunner_docker.build import mirror_name
+from taskrunner_docker.labels import build_repository
+from taskrunner_docker.options import RegistryOptions
+from tests.support.docker_bench import Bench, Everything, Repository
+from tests.support.registry import Registry, registry
+
+PASSWORD = "s3cret-passw0rd"
+FORGET_THE_CACHE = "ARG SALT\nRUN echo $SALT\n"
+"""A step that no earlier test has made."""
+
+
+@pytest.fixture(scope="module")
+def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with registry(tmp_path_factory.mktemp("private"), {"ci": PASSWORD}) as running:
+        yield running
+
+
+@pytest.fixture
+def repository(tmp_path: Path, base_image: str) -> Repository:
+    return Repository(tmp_path / "repository")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, api: docker.APIClient, private: Registry) -> Iterator[Bench]:
+    """Whatever a test does, Docker has the same afterwards, but for what the test says stays."""
+    logins = {private.host: RegistryOptions("ci", Secret(literal=PASSWORD))}
+    worker = f"w-{uuid.uuid4().hex[:8]}"
+    bench = Bench(tmp_path / "home", DockerOptions(registries=logins), worker)
+    yield bench
+    left = Everything.of(api, worker, bench.home)
+    assert not left.containers | left.networks | left.volumes
+    ours = (build_repository(worker), private.host, "kept-by-test")
+    assert [name for name in left.images if name.startswith(ours)] == []
+    assert bench.caches.leased == []
+
+
+async def built(bench: Bench, spec: BuildSpec, **secrets: str) -> Results:
+    held = {name: Secret(literal=value) for name, value in secrets.items()}
+    engine = await bench.loaded(DockerPayload(build=spec), held)
+    execution = await engine.start({name: bench._reveal(secret) for name, secret in held.items()})
+    return await execution.wait()
+
+
+async def delivered(bench: Bench, spec: BuildSpec) -> Document:
+    results = await built(bench, spec)
+    try:
+        assert results.exit_code == 0, results.message
+        return await results.deliver()
+    finally:
+        await results.dispose()
+
+
+def test_a_commit_becomes_a_pushed_image(bench: Bench, repository: Repository, private: Registry) -> None:
+    commit = repository.commit({"Dockerfile": "FROM taskrunner-base\nCOPY hello /hello\n", "hello": "hello\n"})
+    name = f"{private.host}/team/app:1.0"
+    result = bench.run(lambda: delivered(bench, BuildSpec(repository.url, "main", tags=(name,), push=True)))
+    (image,) = result["images"]
+    assert result["commit"] == commit
+    assert result["image_id"].startswith("sha256:")
+    assert image["name"] == name
+    assert image["digest"] in private.digests()
+    assert f"pushed {name} ({image['digest']})" in bench.log.text
+    assert PASSWORD not in bench.log.text
+
+
+def test_the_same_commit_has_the_same_digest(bench: Bench, repository: Repository, private: Registry) -> None:
+    repository.commit({"Dockerfile": "FROM taskrunner-base\nRUN date +%N > /time\n"})
+    spec = BuildSpec(repository.url, tags=(f"{private.host}/app:1", f"{private.host}/app:2"), push=True)
+
+    async def twice() -> list[Document]:
+        return [await delivered(bench, spec), await delivered(bench, spec)]
+
+    first, second = bench.run(twice)
+    assert first == second
+    assert len({image["digest"] for image in first["images"]}) == 1
+
+
+def test_without_push_the_names_are_local_and_move(bench: Bench, repository: Repository, api: docker.APIClient) -> None:
+    spec = BuildSpec(repository.url, tags=("kept-by-test:latest",))
+
+    async def twice() -> list[Document]:
+        repository.commit({"Dockerfile": "FROM taskrunner-base\nENV VERSION=1\n"})
+        first = await delivered(bench, spec)
+        repository.commit({"Dockerfile": "FROM taskrunner-base\nENV VERSION=2\n"})
+        return [first, await delivered(bench, spec)]
+
+    try:
+        first, second = bench.run(twice)
+        assert second["images"] == [{"name": "kept-by-test:latest", "digest": None}]
+        found = api.inspect_image("kept-by-test:latest")
+        assert found["Id"] == second["image_id"]
+        assert found["RepoTags"] == ["kept-by-test:latest"]
+        with pytest.raises(docker.errors.ImageNotFound):
+            api.inspect_image(first["image_id"])
+    finally:
+        with suppress(docker.errors.ImageNotFound):
+            api.remove_image("kept-by-test:latest")
+
+
+def test_a_step_that_fails_is_named(bench: Bench, repository: Repository) -> None:
+    repository.commit({"Dockerfile": "FROM taskrunner-base\nRUN echo so far so good\nRUN echo oh no >&2; exit 5\n"})
+
+    async def fail() -> Results:
+        results = await built(bench, BuildSpec(repository.url))
+        await results.dispose()
+        return results
+
+    results = bench.run(fail)
+    assert (results.exit_code, results.reason) == (1, "build-failed")
+    assert "RUN echo oh no" in results.message
+    assert "so far so good" in bench.log.text
+
+
+def test_secrets_are_there_for_a_step_and_nowhere_else(
+    bench: Bench, repository: Repository, api: docker.APIClient
+) -> None:
+    step = "RUN --mount=type=secret,id=TOKEN echo got $(wc -c < /run/secrets/TOKEN); cat /run/secrets/TOKEN\n"
+    repository.commit({"Dockerfile": f"FROM taskrunner-base\n{FORGET_THE_CACHE}{step}"})
+    secret = uuid.uuid4().hex
+
+    async def build() -> Any:
+        results = await built(bench, BuildSpec(repository.url, build_args={"SALT": uuid.uuid4().hex}), TOKEN=secret)
+        assert results.exit_code == 0, results.message
+        try:
+            return api.history(f"{build_repository(bench.worker_id)}:{_only_tag(api, bench.worker_id)}")
+        finally:
+            await results.dispose()
+
+    history = bench.run(build)
+    assert "got 32" in bench.log.text
+    assert secret not in bench.log.text
+    assert secret not in str(history)
+
+
+def _only_tag(api: docker.APIClient, worker_id: str) -> str:
+    (image,) = api.images(name=build_repository(worker_id))
+    (tag,) = (tag for tag in image["RepoTags"] if tag.startswith(build_repository(worker_id)))
+    return str(tag).rpartition(":")[2]
+
+
+def test_a_branch_that_is_not_there_leaves_the_mirror(bench: Bench, repository: Repository) -> None:
+    repository.commit({"Dockerfile": "FROM taskrunner-base\n"})
+    with pytest.raises(TaskFailed) as caught:
+        bench.run(lambda: bench.loaded(DockerPayload(build=BuildSpec(repository.url, "nope"))))
+    assert caught.value.reason == "clone-failed"
+    (lease,) = bench.caches.leases
+    assert lease.ended == "committed"
+
+
+def test_the_folder_of_the_context_and_the_stage(bench: Bench, repository: Repository) -> None:
+    stages = "FROM taskrunner-base AS one\nCOPY x /x\nFROM one AS two\nRUN exit 9\n"
+    repository.commit({"sub/build/Dockerfile": stages, "sub/x": "x"})
+    spec = BuildSpec(repository.url, context="sub", dockerfile="build/Dockerfile", target="one")
+    assert bench.run(lambda: delivered(bench, spec))["images"] == []
+
+
+def test_a_wrong_password_fails_the_delivery_and_leaves_nothing(
+    bench: Bench, repository: Repository, private: Registry
+) -> None:
+    repository.commit({"Dockerfile": "FROM taskrunner-base\n"})
+    bench.options = DockerOptions(registries={private.host: RegistryOptions("ci", Secret(literal="wr0ng"))})
+    spec = BuildSpec(repository.url, tags=(f"{private.host}/app:1",), push=True)
+    with pytest.raises(TaskFailed, match="check the login") as caught:
+        bench.run(lambda: delivered(bench, spec))
+    assert caught.value.reason == "login-failed"
+
+
+async def sleeping(bench: Bench, repository: Repository) -> Execution:
+    """A build in the middle of a step that does not end."""
+    step = "RUN echo asleep; exec sleep 1000000\n"
+    repository.commit({"Dockerfile": f"FROM taskrunner-base\n{FORGET_THE_CACHE}{step}"})
+    spec = BuildSpec(repository.url, build_args={"SALT": uuid.uuid4().hex})
+    execution = await (await bench.loaded(DockerPayload(build=spec))).start({})
+    await bench.log.until(" asleep")
+    return execution
+
+
+def test_a_build_that_is_killed_ends_and_says_so(bench: Bench, repository: Repository) -> None:
+    async def kill() -> tuple[Results, Results]:
+        execution = await sleeping(bench, repository)
+        waiting = asyncio.create_task(execution.wait())
+        killed = await execution.kill()
+        assert await execution.kill() is killed
+        waited = await waiting
+        await killed.dispose()
+        return killed, waited
+
+    killed, waited = bench.run(kill)
+    assert killed is waited
+    assert (killed.exit_code, killed.reason) == (1, "killed")
+
+
+def test_a_build_that_is_aborted_has_no_results(bench: Bench, repository: Repository) -> None:
+    async def abort() -> None:
+        execution = await sleeping(bench, repository)
+        await execution.abort()
+        await execution.abort()
+        with pytest.raises(Bug):
+            await execution.wait()
+
+    bench.run(abort)
+
+
+def test_a_build_that_is_killed_before_it_begins_gives_the_mirror_back(bench: Bench, repository: Repository) -> None:
+    repository.commit({"Dockerfile": "FROM taskrunner-base\n"})
+
+    async def kill() -> Results:
+        engine = await bench.loaded(DockerPayload(build=BuildSpec(repository.url)))
+        return await (await engine.start({})).kill()
+
+    assert bench.run(kill).reason == "killed"
+
+
+def test_a_fetch_that_is_cancelled_throws_the_mirror_away(bench: Bench, base_image: str) -> None:
+    async def cancel() -> None:
+        came = asyncio.Event()
+
+        async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            came.set()
+            await reader.read()
+            writer.close()
+
+        async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            spec = BuildSpec(f"http://127.0.0.1:{port}/repository.git")
+            loading = asyncio.create_task(bench.loaded(DockerPayload(build=spec)))
+            await came.wait()
+            loading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await loading
+
+    bench.run(cancel)
+    (lease,) = bench.caches.leases
+    assert lease.ended == "discarded"
+
+
+def test_what_a_dead_worker_has_built_is_found(bench: Bench, repository: Repository, api: docker.APIClient) -> None:
+    repository.commit({"Dockerfile": "FROM taskrunner-base\nENV MADE=by-the-dead\n"})
+
+    async def die_and_inherit() -> tuple[list[str], list[str]]:
+        await built(bench, BuildSpec(repository.url))
+        tag = f"{build_repository(bench.worker_id)}:{_only_tag(api, bench.worker_id)}"
+        assert await bench.platform.clean_up_after("somebody-else") == []
+        found = await bench.platform.clean_up_after(bench.worker_id)
+        assert found == [f"removed image {tag}"]
+        return found, await bench.platform.clean_up_after(bench.worker_id)
+
+    assert bench.run(die_and_inherit)[1] == []
+
+
+def test_a_build_takes_neither_caches_nor_input(bench: Bench, repository: Repository) -> None:
+    repository.commit({"Dockerfile": "FROM taskrunner-base\n"})
+
+    async def ask() -> None:
+        engine = await bench.loaded(DockerPayload(build=BuildSpec(repository.url)))
+        with pytest.raises(NotSupported, match="--mount=type=cache"):
+            await engine.attach_cache((await bench.caches.exclusive("some")).folder, "cache")
+        with pytest.raises(NotSupported):
+            await engine.start({}, stdin=True)
+        await engine.discard()
+        await engine.discard()
+        for lease in bench.caches.leased:
+            await lease.commit()
+
+    bench.run(ask)
+
+
+def test_a_mirror_is_named_without_credentials() -> None:
+    assert mirror_name("https://me:pw@git.example/a.git") == mirror_name("https://git.example/a.git")
+    assert mirror_name("https://git.example/a.git") != mirror_name("https://git.example/b.git")

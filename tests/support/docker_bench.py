@@ -1,0 +1,125 @@
+"""Runs on a real Docker, step by step, as a worker takes them; and what is left of them."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import attrs
+import docker
+
+from taskrunner.interfaces.engine import Engine
+from taskrunner.interfaces.platform import PlatformContext, RunContext
+from taskrunner.model import Progress, RunKey, Secret, Task
+from taskrunner.testing import FakeCaches, MemoryLog
+from taskrunner_docker import DockerOptions, DockerPayload, DockerPlatform
+
+T = TypeVar("T")
+LIMIT = 120  # seconds for one test, reached only by what is broken
+
+
+@attrs.define
+class Bench:
+    """One platform for one test, opened within `run`."""
+
+    home: Path
+    options: DockerOptions = attrs.field(factory=DockerOptions)
+    worker_id: str = "w1"
+    log: MemoryLog = attrs.field(factory=MemoryLog)
+    moved: list[Progress] = attrs.field(factory=list)
+    caches: FakeCaches = attrs.field(init=False)
+    platform: DockerPlatform = attrs.field(init=False)
+    _runs: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.caches = FakeCaches(self.home / "caches")
+
+    def run(self, work: Callable[[], Awaitable[T]]) -> T:
+        return asyncio.run(self._run(work))
+
+    async def _run(self, work: Callable[[], Awaitable[T]]) -> T:
+        async with asyncio.timeout(LIMIT):
+            context = PlatformContext(self.worker_id, self.home, lambda secret: secret.literal)
+            self.platform = await DockerPlatform.open(self.options, context)
+            try:
+                return await work()
+            finally:
+                await self.platform.dispose()
+
+    async def engine(self, secrets: Mapping[str, Secret] | None = None) -> Engine:
+        """Of a new run."""
+        self._runs += 1
+        key = RunKey(f"task{self._runs}", 0)
+        folder = self.home / "runs" / str(self._runs)
+        folder.mkdir(parents=True)
+        task = Task(key.task_id, "docker", secrets=secrets or {})
+        context = RunContext(task, key, folder, self.log, self.caches, self._reveal, self.moved.append)
+        return await self.platform.new_engine(context)
+
+    async def loaded(self, payload: DockerPayload, secrets: Mapping[str, Secret] | None = None) -> Engine:
+        self.platform.check(payload)
+        engine = await self.engine(secrets)
+        try:
+            await engine.load(payload)
+        except BaseException:
+            await engine.discard()
+            raise
+        return engine
+
+    def _reveal(self, secret: Secret) -> str:
+        self.log.mask(secret.literal)
+        return secret.literal
+
+
+@attrs.frozen
+class Everything:
+    """What Docker has. Two of them are compared: before a test, and after it."""
+
+    containers: frozenset[str]
+    images: frozenset[str]
+    """Names, and the ids of images that have none."""
+    networks: frozenset[str]
+    volumes: frozenset[str]
+
+    @classmethod
+    def of(cls, api: docker.APIClient, worker_id: str, home: Path) -> Everything:
+        """Of one worker, since others may use the same Docker; all of the names of images."""
+        mine = {"label": [f"taskrunner.worker={worker_id}", f"taskrunner.home={home}"]}
+        return cls(
+            frozenset(found["Id"] for found in api.containers(all=True, filters=mine)),
+            frozenset(name for found in api.images() for name in found["RepoTags"] or []),
+            frozenset(found["Id"] for found in api.networks(filters=mine)),
+            frozenset(found["Name"] for found in api.volumes(filters=mine)["Volumes"] or []),
+        )
+
+
+class Repository:
+    """A git repository of a test's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True)
+        self._git("init", "-q", "-b", "main")
+
+    @property
+    def url(self) -> str:
+        return f"file://{self.folder}"
+
+    def commit(self, files: Mapping[str, str]) -> str:
+        """Adds these files and gives the commit's id."""
+        for name, text in files.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        self._git("add", "-A")
+        self._git("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-q", "-m", "change")
+        return self._git("rev-parse", "HEAD").strip()
+
+    def _git(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=self.folder, check=True, capture_output=True, text=True, timeout=LIMIT
+        )
+        return done.stdout
