@@ -148,11 +148,7 @@ class Task:
     """Unique in its queue. Made up by whoever submits the task when it is absent."""
     platform: str
     """What runs it: the name of a platform that the worker has."""
-    name: str = attrs.field(
-        default="",
-        validator=matches_re(rf"{_TEXT}{{0,200}}"),
-        metadata={"hint": "use up to 200 characters in one line"},
-    )
+    name: str = attrs.field(default="", validator=matches_re(rf"{_TEXT}{{0,200}}"), metadata={"hint": "use one line"})
     """What people call it; need not be unique."""
     env: Mapping[str, str] = attrs.field(
         factory=dict,

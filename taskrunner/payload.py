@@ -108,6 +108,8 @@ def _special(document: Document, payload_classes: Mapping[str, type]) -> object:
 
 def _contradictions(task: Task) -> Iterator[Complaint]:
     """What no field can see alone."""
+    if task.deadline and task.not_before and task.deadline <= task.not_before:
+        yield Complaint("deadline", "is over before not_before", "give it a later deadline")
     for name in _repeated(artifact.name for artifact in task.artifacts):
         yield Complaint("artifacts", f"{name} is named twice", "give every artifact its own name")
     for name in _repeated(cache.name for cache in task.caches):

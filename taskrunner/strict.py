@@ -106,7 +106,11 @@ def _exactly(kind: type, expected: str, fix: str) -> Hook:
     return structure_exactly
 
 
-_text = _exactly(str, "a text", "write it in quotes")
+_any_text = _exactly(str, "a text", "write it in quotes")
+
+
+def _text(value: Any, tp: Any) -> Any:
+    return plain_value(_any_text(value, tp))  # half a character is a text, and no program takes it
 
 
 def _number(value: Any, _: Any) -> float:

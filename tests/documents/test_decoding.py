@@ -118,6 +118,7 @@ def test_all_types() -> None:
         ("extra", {1: 2}),
         ("extra", {"x": {1}}),
         ("word", "ABC"),
+        ("level", "\ud800"),
         ("word", "abcd"),
         ("level", "middle"),
     ],

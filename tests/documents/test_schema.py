@@ -74,7 +74,7 @@ def mutate(document: Any, place: tuple[Any, ...], how: str, value: Any, key: str
         document[last] = [old] if how == "wrap" else copy.deepcopy(value)
 
 
-RELATIONS = ("is named twice", "is the place of two caches", "is in env too")
+RELATIONS = ("is named twice", "is the place of two caches", "is in env too", "is over before not_before")
 
 
 def is_decoded(document: Any) -> bool:

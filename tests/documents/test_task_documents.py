@@ -122,6 +122,11 @@ def test_a_variable_has_one_value() -> None:
     assert list(complaints(MINIMAL | {"env": {"A": "x"}, "secrets": {"A": "y"}})) == ["secrets.A"]
 
 
+def test_a_task_that_can_never_run() -> None:
+    times = {"deadline": "2030-01-31T12:00:00Z", "not_before": "2030-01-31T13:00:00Z"}
+    assert list(complaints(MINIMAL | times)) == ["deadline"]
+
+
 def test_a_submission_has_what_a_queue_must_know() -> None:
     submission = submission_of(TASK)
     assert submission == Submission(
