@@ -43,7 +43,7 @@ def read_document(path: str | Path) -> Document:
     form = FORMATS.get(path.suffix.lower())
     if not form:
         _refuse(str(path), "its name says no format", f"let it end in {', '.join(FORMATS)}")
-    return parse_document(_read(path), form, str(path))
+    return parse_document(_read(path), str(path), form)
 
 
 def _read(path: Path) -> bytes:
@@ -55,15 +55,16 @@ def _read(path: Path) -> bytes:
         raise MalformedPayload(Complaint(str(path), problem, "give the path of a file that you may read")) from None
 
 
-def parse_document(data: bytes | str, form: str, name: str) -> Document:
-    """The document in a text of the format `toml`, `yaml` or `json`; `name` is what errors call it.
+def parse_document(data: bytes | str, name: str, form: str = "") -> Document:
+    """The document in a text, which errors call `name`. `form` is `toml`, `yaml` or `json`; a text that came without a
+    name of a file, such as from stdin, is told by its first line.
 
     Raises: MalformedPayload.
     """
     data = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     if len(data) > MAX_SIZE:
         _refuse(name, f"is larger than {MAX_SIZE} bytes", "keep data out of it: let the task fetch it")
-    value = _parse(data, form, name)
+    value = _parse(data, form or _form_of(data), name)
     if not isinstance(value, dict):
         _refuse(name, f"holds {kind_of(value)} where a table is expected", "write keys and values at the top level")
     complaints: list[Complaint] = []
@@ -71,6 +72,17 @@ def parse_document(data: bytes | str, form: str, name: str) -> Document:
     if complaints:
         raise MalformedPayload(*(Complaint(f"{name}: {c.path}", c.problem, c.fix) for c in complaints))
     return document  # type: ignore[no-any-return]  # a dict stays one
+
+
+_TOML_LINE = re.compile(rb"""\[|[\w."'-]+\s*=""")
+
+
+def _form_of(data: bytes) -> str:
+    lines = (line.strip() for line in data.removeprefix(b"\xef\xbb\xbf").splitlines())
+    first = next((line for line in lines if line and not line.startswith(b"#")), b"")
+    if first.startswith(b"{"):
+        return "json"
+    return "toml" if _TOML_LINE.match(first) else "yaml"
 
 
 def plain_value(value: object) -> Json:

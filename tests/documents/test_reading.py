@@ -12,7 +12,7 @@ from taskrunner.errors import Complaint, MalformedPayload
 
 def complaints(text: str | bytes, form: str) -> list[Complaint]:
     with pytest.raises(MalformedPayload) as caught:
-        parse_document(text, form, "task")
+        parse_document(text, "task", form)
     assert caught.value.__context__ is None, "the error of a parser quotes the document"
     return list(caught.value.complaints)
 
@@ -85,7 +85,7 @@ def test_half_a_character_is_refused() -> None:
 
 
 def test_aliases_may_be_used_and_may_not_explode() -> None:
-    assert parse_document("a: &x [1, 2]\nb: *x\n", "yaml", "task") == {"a": [1, 2], "b": [1, 2]}
+    assert parse_document("a: &x [1, 2]\nb: *x\n", "task", "yaml") == {"a": [1, 2], "b": [1, 2]}
     bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n"
     bomb += "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
     assert str(MAX_NODES) in complaints(bomb, "yaml")[0].problem
@@ -123,6 +123,26 @@ def test_a_number_of_thousands_of_digits_is_refused() -> None:
 def test_what_is_too_large_or_no_text_is_refused() -> None:
     assert "larger" in complaints(b"#" * (MAX_SIZE + 1), "toml")[0].problem
     assert "byte 5 is not UTF-8" in complaints(b'a = "\xff"', "toml")[0].problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '\n {"a": "b = c"}',
+        '{"a":\n"b = c"}',
+        '\ufeff# a: c\n\na = "b = c"',
+        "'a' = \"b = c\"",
+        "a: b = c",
+        "---\na: b = c",
+        '"a": b = c',
+    ],
+)
+def test_a_text_without_a_name_is_told_by_its_first_line(text: str) -> None:
+    assert parse_document(text, "stdin") == {"a": "b = c"}
+
+
+def test_a_table_first_is_toml() -> None:
+    assert parse_document("[build]\npush = true", "stdin") == {"build": {"push": True}}
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

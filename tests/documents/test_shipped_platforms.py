@@ -64,7 +64,7 @@ ecr = {region = "eu-west-1", endpoint = "http://127.0.0.1:5555"}
 
 @pytest.mark.parametrize("text", [PROCESS, BUILD, RUN])
 def test_a_task_is_taken_by_decoder_and_schema(text: str) -> None:
-    document = parse_document(text, "toml", "task.toml")
+    document = parse_document(text, "task.toml", "toml")
     jsonschema.validate(document, task_schema(payload_classes()))
     task, payload = decode_task(document, payload_classes())
     assert isinstance(payload, payload_classes()[task.platform])
@@ -74,7 +74,7 @@ def test_a_task_is_taken_by_decoder_and_schema(text: str) -> None:
     "change", [{"command": "make test"}, {"comand": []}, {"env": {"N": 1}}, {"platform": "procces"}]
 )
 def test_a_mistake_is_refused_by_both(change: dict[str, Any]) -> None:
-    document = parse_document(PROCESS, "toml", "task.toml") | change  # type: ignore[operator]  # it is a dict
+    document = parse_document(PROCESS, "task.toml", "toml") | change  # type: ignore[operator]  # it is a dict
     with pytest.raises(MalformedPayload):
         decode_task(document, payload_classes())
     with pytest.raises(jsonschema.ValidationError):
