@@ -1,1 +1,150 @@
-"""A task worker that you can read."""
+"""A task worker that you can read: two explicit state machines, and small interfaces around them.
+
+Everything here is public; all else may change. A name is loaded when it is first used, so that importing this costs
+nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from taskrunner.config import Config as Config
+    from taskrunner.driver import Driver as Driver
+    from taskrunner.driver import Step as Step
+    from taskrunner.environment import home as home
+    from taskrunner.errors import Bug as Bug
+    from taskrunner.errors import ClaimLost as ClaimLost
+    from taskrunner.errors import Complaint as Complaint
+    from taskrunner.errors import ConfigError as ConfigError
+    from taskrunner.errors import Conflict as Conflict
+    from taskrunner.errors import MalformedPayload as MalformedPayload
+    from taskrunner.errors import NotSupported as NotSupported
+    from taskrunner.errors import TaskFailed as TaskFailed
+    from taskrunner.errors import TaskFailedInternally as TaskFailedInternally
+    from taskrunner.errors import TaskrunnerError as TaskrunnerError
+    from taskrunner.errors import Unavailable as Unavailable
+    from taskrunner.errors import UnknownTask as UnknownTask
+    from taskrunner.errors import WorkerBroken as WorkerBroken
+    from taskrunner.interfaces.artifacts import ArtifactStore as ArtifactStore
+    from taskrunner.interfaces.caches import CacheFolder as CacheFolder
+    from taskrunner.interfaces.caches import Caches as Caches
+    from taskrunner.interfaces.caches import Lease as Lease
+    from taskrunner.interfaces.engine import Engine as Engine
+    from taskrunner.interfaces.execution import Exec as Exec
+    from taskrunner.interfaces.execution import Execution as Execution
+    from taskrunner.interfaces.execution import Input as Input
+    from taskrunner.interfaces.host import Host as Host
+    from taskrunner.interfaces.host import Leave as Leave
+    from taskrunner.interfaces.log import Log as Log
+    from taskrunner.interfaces.platform import Platform as Platform
+    from taskrunner.interfaces.platform import PlatformContext as PlatformContext
+    from taskrunner.interfaces.platform import RunContext as RunContext
+    from taskrunner.interfaces.push import Credits as Credits
+    from taskrunner.interfaces.push import Offer as Offer
+    from taskrunner.interfaces.push import Peer as Peer
+    from taskrunner.interfaces.push import PushSource as PushSource
+    from taskrunner.interfaces.queue import Capabilities as Capabilities
+    from taskrunner.interfaces.queue import Queue as Queue
+    from taskrunner.interfaces.queue import Submitter as Submitter
+    from taskrunner.interfaces.results import Entry as Entry
+    from taskrunner.interfaces.results import Results as Results
+    from taskrunner.machines.chart import Chart as Chart
+    from taskrunner.machines.chart import Move as Move
+    from taskrunner.machines.chart import Refused as Refused
+    from taskrunner.machines.chart import Signal as Signal
+    from taskrunner.machines.task import Attempt as Attempt
+    from taskrunner.machines.task import TaskEvent as TaskEvent
+    from taskrunner.machines.task import TaskMachine as TaskMachine
+    from taskrunner.machines.worker import Load as Load
+    from taskrunner.machines.worker import WorkerEvent as WorkerEvent
+    from taskrunner.machines.worker import WorkerMachine as WorkerMachine
+    from taskrunner.model import Artifact as Artifact
+    from taskrunner.model import ArtifactSpec as ArtifactSpec
+    from taskrunner.model import CacheSpec as CacheSpec
+    from taskrunner.model import Claim as Claim
+    from taskrunner.model import Health as Health
+    from taskrunner.model import Notice as Notice
+    from taskrunner.model import Progress as Progress
+    from taskrunner.model import Resolution as Resolution
+    from taskrunner.model import RunKey as RunKey
+    from taskrunner.model import RunStatus as RunStatus
+    from taskrunner.model import Secret as Secret
+    from taskrunner.model import Submission as Submission
+    from taskrunner.model import Task as Task
+    from taskrunner.model import TaskStatus as TaskStatus
+    from taskrunner.observer import Observer as Observer
+    from taskrunner.observer import Sight as Sight
+    from taskrunner.payload import submission_of as submission_of
+    from taskrunner.queues.memory import MemoryQueue as MemoryQueue
+    from taskrunner.queues.push import PushQueue as PushQueue
+    from taskrunner.queues.sqlite import SqliteQueue as SqliteQueue
+    from taskrunner.start import run_worker as run_worker
+    from taskrunner.start import services as services
+    from taskrunner.stores.folder import FolderStore as FolderStore
+    from taskrunner.worker import Until as Until
+    from taskrunner.worker import Worker as Worker
+
+__all__ = [  # noqa: RUF022  under headings
+    # To run a worker
+    "Config", "Observer", "Sight", "Until", "Worker", "home", "run_worker", "services",
+    # To write a platform, an engine, a host, a queue or a store
+    "ArtifactStore", "CacheFolder", "Caches", "Capabilities", "Credits", "Engine", "Entry", "Exec", "Execution",
+    "Host", "Input", "Lease", "Leave", "Log", "Offer", "Peer", "Platform", "PlatformContext", "PushSource", "Queue",
+    "Results", "RunContext", "Submitter",
+    # What is plugged in by default
+    "FolderStore", "MemoryQueue", "PushQueue", "SqliteQueue",
+    # The machines
+    "Attempt", "Chart", "Driver", "Load", "Move", "Refused", "Signal", "Step", "TaskEvent", "TaskMachine",
+    "WorkerEvent", "WorkerMachine",
+    # The words
+    "Artifact", "ArtifactSpec", "CacheSpec", "Claim", "Health", "Notice", "Progress", "Resolution", "RunKey",
+    "RunStatus", "Secret", "Submission", "Task", "TaskStatus", "submission_of",
+    # What can go wrong
+    "Bug", "ClaimLost", "Complaint", "ConfigError", "Conflict", "MalformedPayload", "NotSupported", "TaskFailed",
+    "TaskFailedInternally", "TaskrunnerError", "Unavailable", "UnknownTask", "WorkerBroken",
+]  # fmt: skip
+
+_HOMES = {
+    "config": ["Config"],
+    "driver": ["Driver", "Step"],
+    "environment": ["home"],
+    "errors": [
+        "Bug", "ClaimLost", "Complaint", "ConfigError", "Conflict", "MalformedPayload", "NotSupported", "TaskFailed",
+        "TaskFailedInternally", "TaskrunnerError", "Unavailable", "UnknownTask", "WorkerBroken",
+    ],
+    "interfaces.artifacts": ["ArtifactStore"],
+    "interfaces.caches": ["CacheFolder", "Caches", "Lease"],
+    "interfaces.engine": ["Engine"],
+    "interfaces.execution": ["Exec", "Execution", "Input"],
+    "interfaces.host": ["Host", "Leave"],
+    "interfaces.log": ["Log"],
+    "interfaces.platform": ["Platform", "PlatformContext", "RunContext"],
+    "interfaces.push": ["Credits", "Offer", "Peer", "PushSource"],
+    "interfaces.queue": ["Capabilities", "Queue", "Submitter"],
+    "interfaces.results": ["Entry", "Results"],
+    "machines.chart": ["Chart", "Move", "Refused", "Signal"],
+    "machines.task": ["Attempt", "TaskEvent", "TaskMachine"],
+    "machines.worker": ["Load", "WorkerEvent", "WorkerMachine"],
+    "model": [
+        "Artifact", "ArtifactSpec", "CacheSpec", "Claim", "Health", "Notice", "Progress", "Resolution", "RunKey",
+        "RunStatus", "Secret", "Submission", "Task", "TaskStatus",
+    ],
+    "observer": ["Observer", "Sight"],
+    "payload": ["submission_of"],
+    "queues.memory": ["MemoryQueue"],
+    "queues.push": ["PushQueue"],
+    "queues.sqlite": ["SqliteQueue"],
+    "start": ["run_worker", "services"],
+    "stores.folder": ["FolderStore"],
+    "worker": ["Until", "Worker"],
+}  # fmt: skip
+"""Module to the public names that live there."""
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"taskrunner.{module}"), name)
+    raise AttributeError(f"module taskrunner has no attribute {name!r}")

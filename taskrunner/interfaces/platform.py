@@ -90,7 +90,8 @@ class Platform(ABC):
         """
 
     def new_cache_folder(self, name: str, path: Path) -> CacheFolder:
-        """A cache that this platform's engines can attach, kept at `path`, a folder that exists and is empty.
+        """A cache that this platform's engines can attach, kept in the folder `path`, which exists: empty at first, and
+        later as a run has left it. Takes nothing but memory, and is called for the same folder more than once.
 
         Raises: NotSupported.
         """

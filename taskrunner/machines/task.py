@@ -34,6 +34,8 @@ from taskrunner.model import COMPLETED, Resolution, exception, failed
 
 
 class TaskState(StrEnum):
+    """Where a run is."""
+
     CLAIMED = "claimed"
     LOADING = "loading"
     RUNNING = "running"
@@ -43,6 +45,8 @@ class TaskState(StrEnum):
 
 
 class TaskEvent(StrEnum):
+    """What can happen to a run: the results of its own work, then what comes from outside."""
+
     BEGIN = "begin"
     LOADED = "loaded"
     EXITED = "exited"

@@ -23,6 +23,8 @@ from taskrunner.machines.chart import Chart, stay
 
 
 class WorkerState(StrEnum):
+    """Where a worker is."""
+
     BOOTING = "booting"
     CLAIMING = "claiming"
     RUNNING = "running"
@@ -31,6 +33,8 @@ class WorkerState(StrEnum):
 
 
 class WorkerEvent(StrEnum):
+    """What can happen to a worker: the results of its own work, then what comes from outside."""
+
     BOOTED = "booted"
     POLLED = "polled"
     DRAINED = "drained"

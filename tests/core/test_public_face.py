@@ -1,0 +1,30 @@
+"""The public face is a list, and the list is kept."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import taskrunner
+
+
+@pytest.mark.parametrize("name", taskrunner.__all__)
+def test_every_public_name_is_there_and_says_what_it_is_for(name: str) -> None:
+    assert getattr(taskrunner, name).__doc__
+
+
+def test_the_list_and_the_homes_agree() -> None:
+    assert sorted(taskrunner.__all__) == sorted(name for names in taskrunner._HOMES.values() for name in names)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
+        taskrunner.nothing_of_the_kind  # noqa: B018  looking is the test
+
+
+def test_importing_it_loads_nothing_else() -> None:
+    code = "import sys, taskrunner; print([m for m in sys.modules if m.startswith('taskrunner.') or m == 'attrs'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
