@@ -33,7 +33,7 @@ class Lease(ABC):
 
     @abstractmethod
     async def commit(self) -> None:
-        """Gives it back as it is now: only after a clean end, since a killed run may have left a lock or half a file."""
+        """Gives it back as it is now. Only after a clean end: a killed run may have left a lock, or half a file."""
 
     @abstractmethod
     async def discard(self) -> None:

@@ -62,5 +62,7 @@ class Engine(ABC):
 
     @abstractmethod
     async def discard(self) -> None:
-        """Releases everything, nothing having run. May be called again. Raises TaskFailedInternally with a line for each
-        thing that it could not remove."""
+        """Releases everything, nothing having run. May be called again.
+
+        Raises: TaskFailedInternally with a line for each thing that it could not remove.
+        """

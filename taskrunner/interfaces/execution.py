@@ -46,7 +46,7 @@ class Execution(ABC):
     async def wait(self) -> Results:
         """Waits for the end. Every call returns the same Results. Cancelling it ends the wait, not the run.
 
-        Raises: TaskFailedInternally, Unavailable (lost sight of it), ClaimLost is never raised here; after `abort`, Bug.
+        Raises: TaskFailedInternally, Unavailable (lost sight of it), Bug (after `abort`).
         """
 
     @abstractmethod

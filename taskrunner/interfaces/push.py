@@ -61,5 +61,5 @@ class PushSource(ABC):
     """A server, or a connection, that peers dispatch runs through."""
 
     @abstractmethod
-    async def serve(self, credits: Credits) -> None:
+    async def serve(self, credits: Credits) -> None:  # noqa: A002  the word that the rest of the file uses
         """Listens and makes offers until it is cancelled. Raises Unavailable when it cannot listen."""

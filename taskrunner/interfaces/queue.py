@@ -58,15 +58,16 @@ class Queue(ABC):
 
     @abstractmethod
     async def resolve(self, claim: Claim, resolution: Resolution) -> Applied:
-        """Says how the run ended. An exception whose reason is in `model.RETRIED` makes a new run, while retries are left.
+        """Says how the run ended. An exception whose reason is in `model.RETRIED` makes a new run, while retries are
+        left.
 
         Raises: ClaimLost (nothing was changed), Conflict (this claim was resolved otherwise), Unavailable.
         """
 
     @abstractmethod
     async def release(self, claim: Claim, *, delay: float, reason: str) -> float:
-        """Gives the run back, to be claimed again after `delay` seconds; says nothing against the task and costs no retry.
-        Returns the delay that will really be kept, which may be shorter.
+        """Gives the run back, to be claimed again after `delay` seconds; this says nothing against the task and costs
+        no retry. Returns the delay that will really be kept, which may be shorter.
 
         Raises: ClaimLost, Unavailable.
         """
@@ -76,7 +77,7 @@ class Queue(ABC):
         return _nothing()
 
     async def append_log(self, claim: Claim, offset: int, chunk: bytes) -> None:
-        """A piece of the log, for whoever watches: best effort, never waits for a watcher. By default it goes nowhere."""
+        """A piece of the log, for whoever watches: best effort, never waits for one. By default it goes nowhere."""
 
     def artifacts(self, claim: Claim) -> ArtifactStore | None:
         """Where this queue's peers expect the artifacts. None: the worker's own store."""

@@ -45,8 +45,8 @@ class Results(ABC):
 
     @abstractmethod
     def archive_folder(self, path: str) -> AsyncIterator[Entry]:
-        """All regular files below a folder, in the order of their names; a link that leaves the run's folder is left out
-        and named in the log.
+        """All regular files below a folder, in the order of their names; a link that leaves the run's folder is left
+        out and named in the log.
 
         Raises: FileNotFoundError, NotADirectoryError, PermissionError (a link that leaves), TaskFailedInternally.
         """
@@ -56,8 +56,8 @@ class Results(ABC):
         raise NotSupported("an archive of everything")
 
     async def deliver(self) -> Document:
-        """Hands over what the engine itself must deliver: pushes the image. Returns what it made as JSON values, for the
-        run's `result`. Called after a success only, and once; by default there is nothing.
+        """Hands over what the engine itself must deliver: pushes the image. Returns what it made as JSON values, for
+        the run's `result`. Called after a success only, and once; by default there is nothing.
 
         Raises: TaskFailed, TaskFailedInternally, Unavailable.
         """
