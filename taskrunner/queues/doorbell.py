@@ -104,16 +104,18 @@ class Listener:
         self._address = ""
 
     def open(self) -> None:
-        """A second call does nothing; nor does the first where sockets do not work."""
+        """A second call does nothing, unless the first could not do anything either."""
         if self._socket is not None:
             return
-        self._socket = listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         listening.setblocking(False)
-        with suppress(OSError):
-            self._folder.path.mkdir(mode=0o700, exist_ok=True)
-            self._address = self._folder.address(f"{self._wish}-{secrets.token_hex(6)}")
-            listening.bind(self._address)
-            asyncio.get_running_loop().add_reader(listening.fileno(), self._read)
+        try:
+            self._bind(listening)
+        except OSError:
+            listening.close()
+            return
+        self._socket = listening
+        asyncio.get_running_loop().add_reader(listening.fileno(), self._read)
 
     def close(self) -> None:
         if self._socket is None:
@@ -124,6 +126,12 @@ class Listener:
         with suppress(OSError):
             os.unlink(self._address)  # noqa: PTH108  an address is a text
         self._folder.close()
+
+    def _bind(self, listening: socket.socket) -> None:
+        for folder in (self._folder.path.parent, self._folder.path):  # we may be here before the file
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._address = self._folder.address(f"{self._wish}-{secrets.token_hex(6)}")
+        listening.bind(self._address)
 
     def _read(self) -> None:
         """All that has come: many rings need one look."""

@@ -26,7 +26,16 @@ T = TypeVar("T")
 BUSY_TIMEOUT = 5.0
 """Seconds that SQLite waits for a process that writes without our lock: somebody's `sqlite3` shell."""
 
-NOT_OURS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+NOT_OURS = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EEXIST,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+}
 """What the operator has to put right; any other error of the system may pass."""
 
 

@@ -1,0 +1,416 @@
+import asyncio
+import os
+import sqlite3
+import stat
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskrunner.errors import Bug, ClaimLost, ConfigError, MalformedPayload, Unavailable, WorkerBroken
+from taskrunner.model import COMPLETED, Claim, Resolution, Submission, exception, failed
+from taskrunner.queues import boottime, ledger_file
+from taskrunner.queues.schema import APPLICATION_ID, SCHEMA_VERSION
+from taskrunner.queues.sqlite import SqliteQueue
+
+LONG = 600.0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "queue.db"
+
+
+def with_queue(path: Path, scenario: Callable[[SqliteQueue], Coroutine[Any, Any, None]]) -> None:
+    async def main() -> None:
+        queue = SqliteQueue(path, "alice")
+        try:
+            await scenario(queue)
+        finally:
+            await queue.close()
+
+    asyncio.run(main())
+
+
+async def submit_one(queue: SqliteQueue) -> None:
+    await queue.submit(Submission("one", {}))
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# ---- the file -------------------------------------------------------------------------------------------
+
+
+def test_everything_it_makes_is_private(path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with_queue(path, lambda queue: queue_and_wait(queue, path))
+    finally:
+        os.umask(before)
+
+
+async def queue_and_wait(queue: SqliteQueue, path: Path) -> None:
+    await submit_one(queue)
+    await queue.claim(1, lease=LONG, wait=0)
+    files = {file.name: mode(file) for file in path.parent.iterdir()}
+    assert files.pop("queue.db.wake") == mode(path.parent) == 0o700
+    assert set(files) >= {"queue.db", "queue.db.lock", "queue.db-wal"}
+    assert set(files.values()) == {0o600}
+
+
+def test_nothing_is_made_before_the_first_call(path: Path) -> None:
+    async def nothing(queue: SqliteQueue) -> None:
+        assert queue.worker_id == "alice"
+
+    with_queue(path, nothing)
+    assert not path.parent.exists()
+
+
+def test_the_file_says_whose_it_is(path: Path) -> None:
+    with_queue(path, submit_one)
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+        assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    db.close()
+
+
+def test_a_file_of_a_later_version_is_left_alone(path: Path) -> None:
+    with_queue(path, submit_one)
+    db = sqlite3.connect(path)
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    db.close()
+    with pytest.raises(ConfigError, match=r"queue\.db was written by another version of taskrunner \(its format is 2"):
+        with_queue(path, submit_one)
+
+
+def test_the_database_of_another_program_is_left_alone(path: Path) -> None:
+    path.parent.mkdir()
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE cookies (id)")
+    db.close()
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match=r"queue\.db is the database of another program"):
+        with_queue(path, submit_one)
+    assert path.read_bytes() == before
+
+
+def test_what_is_no_database_is_left_alone(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("my diary, page one\n" * 100)
+    with pytest.raises(ConfigError, match=r"queue\.db is no database"):
+        with_queue(path, submit_one)
+    assert path.read_text().startswith("my diary")
+
+
+def test_a_damaged_file_is_named_with_what_to_do(path: Path) -> None:
+    async def fill(queue: SqliteQueue) -> None:
+        for number in range(200):
+            await queue.submit(Submission(f"task-{number}", {"text": "x" * 500}))
+
+    with_queue(path, fill)
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(path.stat().st_size - 4096))
+
+    async def look(queue: SqliteQueue) -> None:
+        await queue.status("task-100")
+
+    with pytest.raises(WorkerBroken, match=r"queue\.db is damaged .*stop all workers.*\.recover"):
+        with_queue(path, look)
+
+
+def test_a_folder_that_cannot_be_made_is_the_operators_affair(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"file/queue\.db cannot be opened"):
+        with_queue(tmp_path / "file" / "queue.db", submit_one)
+
+
+def test_a_full_disk_may_pass_and_loses_nothing(path: Path) -> None:
+    async def fill(queue: SqliteQueue) -> None:
+        await submit_one(queue)
+        await queue._do(lambda ledger: ledger.db.execute("PRAGMA max_page_count = 20").fetchall())
+        with pytest.raises(Unavailable, match=r"queue\.db does not answer: database or disk is full"):
+            await queue.submit(Submission("large", {"text": "x" * 500_000}))
+        await queue._do(lambda ledger: ledger.db.execute("PRAGMA max_page_count = 100000").fetchall())
+        assert await queue.submit(Submission("large", {"text": "x" * 500_000}))
+        assert (await queue.status("one")).state == "pending"
+
+    with_queue(path, fill)
+
+
+def test_a_foreign_writer_makes_it_unavailable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_file, "BUSY_TIMEOUT", 0.05)
+
+    async def meet(queue: SqliteQueue) -> None:
+        await submit_one(queue)
+        db = sqlite3.connect(path, isolation_level=None)
+        db.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable, match="database is locked"):
+            await queue.submit(Submission("two", {}))
+        db.close()
+        assert await queue.submit(Submission("two", {}))
+
+    with_queue(path, meet)
+
+
+def test_a_closed_queue_is_not_used_again(path: Path) -> None:
+    async def close_twice(queue: SqliteQueue) -> None:
+        await submit_one(queue)
+        await queue.close()
+        await queue.close()
+        with pytest.raises(Bug):
+            await queue.status("one")
+
+    with_queue(path, close_twice)
+    assert list(path.parent.glob("queue.db.wake/*")) == []
+
+
+def test_what_makes_no_sense_is_a_bug_of_the_caller(path: Path) -> None:
+    async def call(queue: SqliteQueue) -> None:
+        for n, lease, wait in ((0, 1, 0), (1, -1, 0), (1, float("nan"), 0), (1, 1, float("inf"))):
+            with pytest.raises(Bug):
+                await queue.claim(n, lease=lease, wait=wait)
+
+    with_queue(path, call)
+
+
+def test_submissions_are_durable_and_claims_are_cheap(path: Path) -> None:
+    async def synchronous(queue: SqliteQueue) -> int:
+        return await queue._do(lambda ledger: int(ledger.db.execute("PRAGMA synchronous").fetchone()[0]))
+
+    async def look(queue: SqliteQueue) -> None:
+        normal, full = 1, 2
+        await submit_one(queue)
+        assert await synchronous(queue) == full
+        [claim] = await queue.claim(1, lease=LONG, wait=0)
+        assert await synchronous(queue) == normal
+        await queue.resolve(claim, COMPLETED)
+        assert await synchronous(queue) == full
+
+    with_queue(path, look)
+
+
+# ---- the clock ------------------------------------------------------------------------------------------
+
+
+def test_a_step_of_the_wall_clock_changes_no_lease(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def step(queue: SqliteQueue) -> None:
+        await submit_one(queue)
+        [claim] = await queue.claim(1, lease=LONG, wait=0)
+        for hours in (+1000, -1000):
+            monkeypatch.setattr("taskrunner.queues.ledger.Ledger.wall", lambda _, h=hours: 2e9 + h * 3600.0)
+            assert not await queue.claim(1, lease=LONG, wait=0)
+        assert await queue.resolve(claim, COMPLETED) == "applied"
+
+    with_queue(path, step)
+
+
+def test_leases_are_kept_as_readings_of_the_boot_clock(path: Path) -> None:
+    async def look(queue: SqliteQueue) -> None:
+        await submit_one(queue)
+        before = boottime.boottime()
+        await queue.claim(1, lease=LONG, wait=0)
+        due = await queue._do(lambda ledger: ledger.db.execute("SELECT due FROM task").fetchone()["due"])
+        assert before + LONG <= due <= boottime.boottime() + LONG
+
+    with_queue(path, look)
+
+
+def test_a_reboot_frees_every_run_and_ends_every_delay(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    claims: list[Claim] = []
+
+    async def before(queue: SqliteQueue) -> None:
+        for task_id in ("held", "given-back", "once-only"):
+            await queue.submit(Submission(task_id, {}, retries=0 if task_id == "once-only" else 5))
+        claims.extend(await queue.claim(3, lease=LONG, wait=0))
+        await queue.release(claims[1], delay=LONG, reason="not here")
+
+    async def after(queue: SqliteQueue) -> None:
+        again = await queue.claim(3, lease=LONG, wait=0)
+        assert [(claim.task_id, claim.run_id) for claim in again] == [("held", 1), ("given-back", 1)]
+        with pytest.raises(ClaimLost, match="superseded"):
+            await queue.resolve(claims[0], COMPLETED)
+        assert str((await queue.status("once-only")).resolution) == "exception (claim-expired)"
+
+    with_queue(path, before)
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger_file, "boot_id", lambda: "another boot")
+        with_queue(path, after)
+
+
+def test_the_boot_is_known_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sysctl = tmp_path / "sysctl"
+    sysctl.write_text(f'#!/bin/sh\n[ "$*" = "-n {boottime.MACOS_BOOT_ID}" ] && echo 6A1C2F4E\n')
+    sysctl.chmod(0o755)
+    monkeypatch.setattr(boottime, "LINUX_BOOT_ID", tmp_path / "nothing")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert boottime.boot_id.__wrapped__() == "6A1C2F4E"
+    sysctl.write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(WorkerBroken, match="does not say when it was booted"):
+        boottime.boot_id.__wrapped__()
+
+
+# ---- the size of the queue ------------------------------------------------------------------------------
+
+
+def test_no_look_at_the_book_walks_over_what_is_in_flight(path: Path) -> None:
+    """Each search uses the partial index of its own state, so its cost does not grow with the others."""
+    queries: set[str] = set()
+
+    async def trace(queue: SqliteQueue) -> None:
+        await submit_one(queue)
+        await queue._do(lambda ledger: ledger.db.set_trace_callback(queries.add))
+        [claim] = await queue.claim(1, lease=LONG, wait=0)
+        await queue.reclaim(claim, lease=LONG)
+        assert not await queue.claim(1, lease=LONG, wait=0)
+        await queue.release(claim, delay=0, reason="")
+        await queue.cancel("one")
+        await queue.retry("one")
+        await queue.status("one")
+        await queue._do(lambda ledger: ledger.db.set_trace_callback(None))
+        for query in queries:
+            if query.startswith(("SELECT", "\nSELECT", "UPDATE")):
+                plan = await queue._do(lambda ledger, q=query: ledger.db.execute(f"EXPLAIN QUERY PLAN {q}").fetchall())
+                steps = [row["detail"] for row in plan]
+                walks = [step for step in steps if step.startswith("SCAN") and "USING" not in step]
+                assert not [step for step in walks if "CONSTANT ROW" not in step], (query, steps)
+                assert not [step for step in steps if "TEMP B-TREE" in step], (query, steps)
+                for state in ("ready", "running", "delayed", "scheduled"):
+                    if f"WHERE state = '{state}'" in query:
+                        assert any(f"INDEX task_{state}" in step for step in steps), (query, steps)
+
+    with_queue(path, trace)
+    assert sum("WHERE state = 'ready'" in query for query in queries) >= 2
+
+
+def test_a_thousand_expired_claims_do_not_hold_up_one_claim(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskrunner.queues.sweep.MOST_AT_ONCE", 10)
+    now = [0.0]
+
+    async def main() -> None:
+        queue = SqliteQueue(path, "alice", clock=lambda: now[0])
+        for number in range(25):
+            await queue.submit(Submission(f"task-{number}", {}))
+        assert len(await queue.claim(25, lease=10, wait=0)) == 25
+        now[0] = 11.0
+        got = [len(await queue.claim(25, lease=10, wait=0)) for _ in range(3)]
+        assert got == [10, 10, 5]
+        await queue.close()
+
+    asyncio.run(main())
+
+
+# ---- retries --------------------------------------------------------------------------------------------
+
+
+def test_an_intermittent_task_waits_longer_each_time_and_others_not_at_all(path: Path) -> None:
+    now = [0.0]
+
+    async def main() -> None:
+        queue = SqliteQueue(path, "alice", clock=lambda: now[0])
+        await queue.submit(Submission("one", {}, retries=9))
+        waits = [await wait_after(queue, exception("intermittent-task", "")) for _ in range(8)]
+        assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+        assert await wait_after(queue, exception("worker-shutdown", "")) == 0
+        await queue.close()
+
+    async def wait_after(queue: SqliteQueue, resolution: Resolution) -> float:
+        [claim] = await queue.claim(1, lease=LONG, wait=0)
+        await queue.resolve(claim, resolution)
+        due = await queue._do(lambda ledger: ledger.db.execute("SELECT due FROM task").fetchone()["due"])
+        began = now[0]
+        now[0] = began if due is None else float(due)
+        return now[0] - began
+
+    asyncio.run(main())
+
+
+# ---- submissions ----------------------------------------------------------------------------------------
+
+
+def test_every_complaint_about_a_submission_comes_at_once(path: Path) -> None:
+    wrong: Any = Submission("../etc", [], priority=True, retries=-1, not_before=3, deadline="now")  # type: ignore[arg-type]
+
+    async def submit(queue: SqliteQueue) -> None:
+        with pytest.raises(MalformedPayload) as refused:
+            await queue.submit(wrong)
+        fields = [complaint.path for complaint in refused.value.complaints]
+        assert fields == ["task_id", "document", "priority", "retries", "not_before", "deadline"]
+
+    with_queue(path, submit)
+
+
+def test_what_is_no_json_is_refused(path: Path) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(100_000):
+        deep = {"deeper": deep}
+
+    async def submit(queue: SqliteQueue) -> None:
+        for document in ({"a": object()}, {"a": float("nan")}, {"a": b"bytes"}, {"a": 10**5000}, deep):
+            with pytest.raises(MalformedPayload, match="document: is not plain JSON"):
+                await queue.submit(Submission("one", document))  # type: ignore[dict-item]
+        assert await queue.submit(Submission("one", {"a": "\ud800", "b": (1, 2)}))
+        assert not await queue.submit(Submission("one", {"b": [1, 2], "a": "\ud800"}))
+
+    with_queue(path, submit)
+
+
+def test_a_result_comes_back_as_it_was(path: Path) -> None:
+    ending = attrs_of(failed("exit-code", "it returned 3"))
+
+    async def resolve(queue: SqliteQueue) -> None:
+        await submit_one(queue)
+        [claim] = await queue.claim(1, lease=LONG, wait=0)
+        await queue.resolve(claim, ending)
+        assert (await queue.status("one")).resolution == ending
+
+    with_queue(path, resolve)
+
+
+def attrs_of(resolution: Resolution) -> Resolution:
+    return Resolution(
+        resolution.kind,
+        resolution.reason,
+        resolution.message,
+        exit_code=3,
+        result={"digests": ["sha256:ab"], "n": None},
+    )
+
+
+# ---- leaving --------------------------------------------------------------------------------------------
+
+
+def test_a_program_ends_although_its_queue_hangs(path: Path) -> None:
+    """The thread that waits for a lock must not keep a process from ending."""
+    script = (
+        "import asyncio, fcntl, pathlib, sys\n"
+        "from taskrunner.model import Submission\n"
+        "from taskrunner.queues import sqlite\n"
+        "sqlite.CALL_LIMIT = sqlite.CLOSE_LIMIT = 0.1\n"
+        "async def main():\n"
+        "    queue = sqlite.SqliteQueue(pathlib.Path(sys.argv[1]), 'x')\n"
+        "    await queue.submit(Submission('one', {}))\n"
+        "    lock = open(sys.argv[1] + '.lock')\n"
+        "    fcntl.flock(lock, fcntl.LOCK_EX)\n"
+        "    try:\n"
+        "        await queue.submit(Submission('two', {}))\n"
+        "    except Exception as error:\n"
+        "        print(type(error).__name__)\n"
+        "    await queue.close()\n"
+        "asyncio.run(main())\n"
+    )
+
+    async def run() -> tuple[int | None, bytes]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", script, str(path), stdout=asyncio.subprocess.PIPE
+        )
+        async with asyncio.timeout(60):
+            out, _ = await process.communicate()
+        return process.returncode, out
+
+    assert asyncio.run(run()) == (0, b"Unavailable\n")
