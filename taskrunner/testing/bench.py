@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
@@ -87,14 +88,20 @@ class Bench:
         self.caches = FakeCaches(home / "caches")
         self._watcher = Watcher()
         self._trials: list[Trial] = []
+        self._token = secrets.token_hex(4)
 
-    async def opened(self, worker_id: str) -> Platform:
-        context = PlatformContext(worker_id, self.home, lambda secret: secret.literal)
+    def unique(self, name: str) -> str:
+        """The id of a worker or a task: no other test has it, nor one that runs on the same machine now."""
+        return f"{name}-{self._token}"
+
+    async def opened(self, worker: str) -> Platform:
+        context = PlatformContext(self.unique(worker), self.home, lambda secret: secret.literal)
         return self._watcher.watch(await self.kit.open(context), Platform)
 
     def trial(self) -> Trial:
         """A run of which there is nothing yet."""
-        trial = Trial(self, RunKey(f"task{len(self._trials)}", 0), self.home / "runs" / str(len(self._trials)))
+        number = len(self._trials)
+        trial = Trial(self, RunKey(self.unique(f"task{number}"), 0), self.home / "runs" / str(number))
         trial.folder.mkdir(parents=True)
         self._trials.append(trial)
         return trial
@@ -117,7 +124,7 @@ class Bench:
     async def find_nothing(self) -> None:
         """Asserts that neither the next worker nor the author of the platform finds anything of ours."""
         heir = await self.opened("heir")
-        found = [*await heir.clean_up_after("w1"), *await heir.clean_up_after("w2")]
+        found = [line for worker in ("w1", "w2") for line in await heir.clean_up_after(self.unique(worker))]
         await heir.dispose()
         assert found == [], "something was left, though every engine, execution and result was released"
         assert await self.kit.alive() == []

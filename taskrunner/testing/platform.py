@@ -52,9 +52,9 @@ class PlatformConformance(EngineChecks, ExecutionChecks, ExecChecks, ResultsChec
         await trial.log.until("up")
         trial.held = None  # its worker is dead, so nobody releases it
         heir = await bench.opened("w2")
-        found = await heir.clean_up_after("w1")
+        found = await heir.clean_up_after(bench.unique("w1"))
         assert all(isinstance(line, str) for line in found)
-        assert await heir.clean_up_after("w1") == []
+        assert await heir.clean_up_after(bench.unique("w1")) == []
         assert await self.alive() == [], "something of the run is alive after clean_up_after"
         await heir.dispose()
 
