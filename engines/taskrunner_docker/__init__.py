@@ -4,7 +4,7 @@ platform      what the worker sees
 daemon        the way to Docker: plain calls; stream: answers that last
 container     running an image: container_run, container_exec, archive
 build         building one: source fetches it, buildkit builds it, build_results pushes it
-transfer      pull and push; registries: logging in; ecr: Amazon's passwords
+transfer      pull and push; registries: logging in; ecr: Amazon's passwords; pushing: which names are in between
 removal       taking things out of Docker, by the marks in labels
 """
 

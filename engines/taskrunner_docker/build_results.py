@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 from taskrunner.errors import TaskFailedInternally
 from taskrunner.interfaces.results import Entry, Results
 from taskrunner.model import Document
+from taskrunner_docker.pushing import PushNotes
 from taskrunner_docker.references import Reference
 from taskrunner_docker.removal import remove_tag
 from taskrunner_docker.stream import DockerError
@@ -54,13 +55,11 @@ class BuildResults(Results):
         await remove_tag(self._job.daemon, self._job.tag)
 
     async def _push(self, tag: str) -> str:
-        async with _taken.setdefault(tag, asyncio.Lock()):
-            try:
-                await self._give(tag)
-                digest = await self._job.transfers.push(tag)
-                await self._see_that_it_is_ours(tag)
-            finally:
-                await remove_tag(self._job.daemon, tag)
+        notes = PushNotes(self._job.daemon, self._job.marks.pushing)
+        async with _taken.setdefault(tag, asyncio.Lock()), notes.noted(tag):
+            await self._give(tag)
+            digest = await self._job.transfers.push(tag)
+            await self._see_that_it_is_ours(tag)
         return digest
 
     async def _keep(self, tag: str) -> None:

@@ -122,6 +122,6 @@ class ContainerEngine(Engine):
 
     def _cannot_start(self, error: DockerError) -> Exception:
         what = f"cannot start the container of {self._payload.image}: {error}"
-        if error.status in (_BAD_REQUEST, _NOT_FOUND):
-            return TaskFailed("start-failed", f"{what}; check `command` and `working_dir`")
+        if error.status in (_BAD_REQUEST, _NOT_FOUND) or "not a directory" in str(error):
+            return TaskFailed("start-failed", f"{what}; check `working_dir` and where the `caches` go")
         return TaskFailedInternally(what)

@@ -22,6 +22,8 @@ _LINGER = 30.0
 """Seconds for the rest of the output, after the end of the container, which closes it."""
 _PATIENCE = 60.0
 """Seconds for a killed container to end: the kernel may be writing out its files."""
+_NOT_RUN = frozenset({126, 127})
+"""What shells, and the init process of a container, return for a program that cannot be run, or is not there."""
 _GONE = frozenset({404, 409})
 """Docker's answers about a container that does not run, or is not there."""
 
@@ -94,7 +96,8 @@ class ContainerExecution(Execution):
             for task in (drain, end):
                 if task.done():
                     task.result()
-            return ContainerResults(self._daemon, self._container, self._files, end.result(), await self._memory_note())
+            reason, message = await self._judge(end.result())
+            return ContainerResults(self._files, exit_code=end.result(), reason=reason, message=message)
         finally:
             self._output.close()
             self._ending.close()
@@ -120,23 +123,28 @@ class ContainerExecution(Execution):
         asyncio.get_running_loop().call_later(_LINGER, self._output.close)
         return status
 
-    async def _memory_note(self) -> str:
+    async def _judge(self, exit_code: int) -> tuple[str, str]:
+        """Reason and message, where an exit code alone would leave people guessing."""
+        if exit_code and await self._ran_out_of_memory():
+            return "out-of-memory", "the container ran out of memory, and the kernel killed a process in it"
+        if exit_code in _NOT_RUN:
+            return "", f"exit code {exit_code}: a program is not in the image, or cannot be run there; the log names it"
+        return "", ""
+
+    async def _ran_out_of_memory(self) -> bool:
         try:
             state: dict[str, Any] = await self._daemon.call(self._daemon.api.inspect_container, self._container)
         except DockerError:
-            return ""  # removed by somebody else: what it printed and returned is still worth reporting
-        if not state["State"].get("OOMKilled"):
-            return ""
-        return "the container ran out of memory, and the kernel killed a process in it: it needs more, or must use less"
+            return False  # removed by somebody else: what it printed and returned is still worth reporting
+        return bool(state["State"].get("OOMKilled"))
 
 
 class ContainerResults(Results):
     """An ended container, whose files are still there."""
 
-    def __init__(self, daemon: Daemon, container: str, files: ContainerFiles, exit_code: int, message: str) -> None:
-        self._daemon, self._container, self._files = daemon, container, files
-        self.exit_code, self.message = exit_code, message
-        self.reason = "out-of-memory" if message and exit_code else ""
+    def __init__(self, files: ContainerFiles, *, exit_code: int, reason: str, message: str) -> None:
+        self._files = files
+        self.exit_code, self.reason, self.message = exit_code, reason, message
 
     async def archive_file(self, path: str) -> Entry:
         return await self._files.file(path)
@@ -145,4 +153,4 @@ class ContainerResults(Results):
         return self._files.folder(path)
 
     async def dispose(self) -> None:
-        await remove_container(self._daemon, self._container)
+        await remove_container(self._files.daemon, self._files.container)

@@ -33,6 +33,11 @@ class Marks:
     home: Path
 
     @property
+    def pushing(self) -> Path:
+        """Where it notes what it is pushing."""
+        return self.home / "docker" / "pushing" / _digest(self.worker_id)
+
+    @property
     def worker_labels(self) -> dict[str, str]:
         """For what no single run is the reason of."""
         return {WORKER: self.worker_id, HOME: str(self.home)}

@@ -64,9 +64,12 @@ class DockerPlatform(Platform):
         return self._health
 
     async def clean_up_after(self, worker_id: str) -> list[str]:
+        from taskrunner_docker.pushing import PushNotes
         from taskrunner_docker.removal import remove_all_of
 
-        return await remove_all_of(self._daemon, worker_id)
+        theirs = Marks(worker_id, self._marks.home)
+        pushed = await PushNotes(self._daemon, theirs.pushing).remove_all()
+        return [*await remove_all_of(self._daemon, worker_id), *pushed]
 
     async def dispose(self) -> None:
         if self._asking is not None:
