@@ -52,9 +52,11 @@ class Files:
         if not names or names[-1] not in NAMES:
             raise GrpcError(NOT_FOUND, "there is no such folder in this build")
         exclude, follow = read_option(headers, "exclude-patterns"), read_option(headers, "followpaths")
+        entries = self.entries()
+        if not exclude and (exact := self._exactly(follow)) is not None:
+            return Transfer(self, exact)
         try:
-            exact = None if exclude else self._exactly(follow)
-            return Transfer(self, chosen(self.entries(), exclude, follow) if exact is None else exact)
+            return Transfer(self, chosen(entries, exclude, follow))
         except ValueError as error:
             raise GrpcError(NOT_FOUND, f".dockerignore: {error}") from error
 
@@ -119,7 +121,9 @@ class Transfer:
             self.close()
 
     def close(self) -> None:
-        self._packets, self.finished = iter(()), True
+        """Nothing more is wanted; an answer to FINISH that waits to be sent still goes."""
+        if not self.finished:
+            self._packets, self.finished = iter(()), True
 
     def pull(self) -> bytearray:
         batch = bytearray()
@@ -140,6 +144,8 @@ class Transfer:
         for entry in entries:
             self._paths.append(entry.path if stat.S_ISREG(entry.mode) else None)
             yield stat_packet(entry)
+            while self._requests:
+                yield from self._contents(self._requests.popleft())
         yield _END_OF_LIST_MARK
         while True:
             if self._requests:

@@ -31,7 +31,7 @@ class MemoryContext:
     def entries(self) -> Iterator[FileEntry]:
         names = {*self.files, *self.links}
         folders = {"/".join(name.split("/")[:depth]) for name in names for depth in range(1, name.count("/") + 1)}
-        for path in sorted(names | folders, key=lambda path: path.encode().split(b"/")):
+        for path in sorted(names | folders, key=lambda path: path.encode("utf-8", "surrogateescape").split(b"/")):
             if path in folders:
                 yield FileEntry(path, stat.S_IFDIR | 0o755)
             elif path in self.links:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,12 @@ def test_links_arrive_and_are_followed(builder: Builder) -> None:
     files = {"real/x.txt": b"x", "other/y.txt": b"y"}
     outcome = builder.build("FROM BASE\nCOPY link/x.txt *.none other/*.txt /src/", files, links={"link": "real"})
     assert builder.output(outcome, "sh", "-c", "cat /src/*") == "xy"
+
+
+def test_names_that_are_not_utf8_arrive(builder: Builder) -> None:
+    outcome = builder.build("FROM BASE\nCOPY src /src", {"src/caf\udce9": b"x", "src/\u00fc": b"y"})
+    listing = builder.output(outcome, "sh", "-c", "cd /src; for f in *; do echo -n $f | od -An -tx1; done")
+    assert sorted(listing.split("\n")) == ["", " 63 61 66 e9", " c3 bc"]
 
 
 def test_image_without_a_name_is_known_by_its_id(builder: Builder) -> None:
@@ -111,11 +118,12 @@ def test_killed_command_has_a_hint(builder: Builder) -> None:
         ("FROM BASE", {"dockerfile": "x/nope"}, r"^there is no file x/nope in the build context to build from$"),
         ("FROM BASE\nCOPY nope /", {}, r"^/nope is not in the build context"),
         ("FROM BASE AS a\nFROM a\nCOPY --from=a /nope /", {}, r"^/nope is not in the stage"),
+        ("FROM BASE\nCOPY x /", {"files": {".dockerignore": b"[a\n"}}, r"^\.dockerignore: the pattern '\[a'"),
         ("FROM localhost:1/x/y", {}, r"^the base image localhost:1/x/y:latest cannot be pulled: .*connection refused"),
         ("FROM BASE\nRUN --mount=type=secret,id=s,required=true true", {}, r"^secret s not found"),
     ],
 )
-def test_error_is_said_in_words(builder: Builder, dockerfile: str, options: dict[str, str], error: str) -> None:
+def test_error_is_said_in_words(builder: Builder, dockerfile: str, options: dict[str, Any], error: str) -> None:
     outcome = builder.build(dockerfile, **options)
     assert outcome.image_id is None
     assert re.search(error, outcome.error), outcome

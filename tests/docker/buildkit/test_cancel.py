@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from taskrunner.errors import ConfigError, NotSupported, TaskFailedInternally, Unavailable
+from taskrunner_docker.buildkit.build import _Build
 from taskrunner_docker.buildkit.daemon import Daemon
 from tests.docker.buildkit.conftest import Builder
 
@@ -78,6 +79,15 @@ def test_cancelling_at_once_is_a_cancellation(builder: Builder) -> None:
 
     asyncio.run(scenario())
     assert_no_threads()
+
+
+def test_image_that_was_finished_in_the_moment_of_a_cancellation_is_removed(builder: Builder) -> None:
+    request = builder.request(f"FROM BASE\nRUN echo {builder.label} >/x")
+    work = _Build(Daemon.parse(""), request, builder.write, builder.progress.append)
+    assert work.run().image_id
+    assert builder.images()
+    work.discard()
+    assert builder.images() == []
 
 
 def test_daemon_that_goes_away_is_unavailable(builder: Builder, forwarder: Forwarder) -> None:
