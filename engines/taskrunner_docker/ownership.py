@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import posixpath
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,8 +52,8 @@ def _take(daemon: Daemon, container: str, owner: int) -> None:
     ):
         for member in found.tar:
             if member.isdir():
-                wanted.addfile(_owned(member.name, owner))
-    daemon.api.put_archive(container, _TARGET, archive.getvalue())
+                wanted.addfile(_owned(posixpath.normpath(f"{_TARGET}/{member.name}").lstrip("/"), owner))
+    daemon.api.put_archive(container, "/", archive.getvalue())  # below _TARGET, itself would be left out
 
 
 def _owned(name: str, owner: int) -> tarfile.TarInfo:

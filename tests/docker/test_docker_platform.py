@@ -1,0 +1,147 @@
+"""What the worker asks the platform itself: opening, health, and what it costs to look at it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from taskrunner.errors import ConfigError, Unavailable
+from taskrunner.interfaces.platform import PlatformContext
+from taskrunner.model import Health, Secret
+from taskrunner_docker import DockerOptions, DockerPlatform, daemon, platform
+from taskrunner_docker.daemon import find_socket
+from taskrunner_docker.options import EcrOptions, RegistryOptions
+from taskrunner_docker.stream import no_answer
+
+HEAVY = ("docker", "dulwich", "h2", "boto3", "requests", "urllib3")
+
+
+def opened(tmp_path: Path, options: DockerOptions) -> None:
+    async def main() -> None:
+        context = PlatformContext("w1", tmp_path, lambda secret: secret.literal)
+        await (await DockerPlatform.open(options, context)).dispose()
+
+    asyncio.run(main())
+
+
+def test_looking_at_it_loads_none_of_its_libraries() -> None:
+    code = f"""
+import sys
+from taskrunner_docker import DockerPlatform, DockerPayload
+DockerPlatform.payload, DockerPlatform.options
+print([name for name in {HEAVY!r} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+def test_without_docker_there_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"Docker does not answer at .*nothing listens there.*: start it") as caught:
+        opened(tmp_path, DockerOptions(host=f"unix://{tmp_path}/docker.sock"))
+    assert "\n" not in str(caught.value)
+
+
+def test_without_permission_it_names_the_group() -> None:
+    assert "add this user to the group docker" in no_answer("/var/run/docker.sock", PermissionError(13, "denied"))
+
+
+def test_a_docker_on_another_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"`host` in \[docker\]"):
+        find_socket("tcp://127.0.0.1:2375")
+    monkeypatch.setenv("DOCKER_HOST", "ssh://somewhere")
+    with pytest.raises(ConfigError, match="DOCKER_HOST"):
+        find_socket("")
+
+
+def test_the_socket_comes_from_the_options_or_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///env.sock")
+    assert find_socket("") == "/env.sock"
+    assert find_socket("unix:///option.sock") == "/option.sock"
+
+
+@pytest.mark.parametrize(
+    ("registries", "complaint"),
+    [
+        ({"https://a.example": RegistryOptions("u", Secret(literal="p"))}, "without https://"),
+        ({"a.example": RegistryOptions()}, "needs `username` and `password`"),
+        ({"a.example": RegistryOptions("u")}, "needs `username` and `password`"),
+        ({"a.example": RegistryOptions("u", ecr=EcrOptions("eu-west-1"))}, "both `ecr` and"),
+    ],
+)
+def test_a_registry_that_is_half_configured(
+    tmp_path: Path, registries: dict[str, RegistryOptions], complaint: str
+) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        opened(tmp_path, DockerOptions(registries=registries))
+
+
+@asynccontextmanager
+async def wedged_daemon(socket: Path) -> AsyncIterator[asyncio.Event]:
+    """Takes connections, and answers each with silence until the event is set; then with a good ping."""
+    well = asyncio.Event()
+    guests = set[asyncio.StreamWriter]()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        guests.add(writer)
+        await reader.readuntil(b"\r\n\r\n")
+        await well.wait()
+        writer.write(b'HTTP/1.0 200 OK\r\n\r\n{"ApiVersion": "1.41"}')
+        writer.close()
+
+    async with await asyncio.start_unix_server(handle, str(socket)):
+        try:
+            yield well
+        finally:
+            well.set()
+            for guest in guests:
+                guest.close()
+                with suppress(ConnectionError):
+                    await guest.wait_closed()
+
+
+def test_a_daemon_that_is_wedged_is_not_fit_and_gets_well_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "PING_TIMEOUT", 0.2)
+    monkeypatch.setattr(platform, "HEALTH_AGE", 0.0)
+
+    async def health(of: DockerPlatform, *, fit: bool) -> Health:
+        while (found := await of.health()).fit is not fit:  # noqa: ASYNC110  as the worker asks, again and again
+            await asyncio.sleep(0)
+        return found
+
+    async def main() -> str:
+        async with wedged_daemon(tmp_path / "docker.sock") as well:
+            well.set()
+            context = PlatformContext("w1", tmp_path, lambda secret: secret.literal)
+            opened = await DockerPlatform.open(DockerOptions(host=f"unix://{tmp_path}/docker.sock"), context)
+            well.clear()
+            sick = await health(opened, fit=False)
+            well.set()
+            await health(opened, fit=True)
+            await opened.dispose()
+        return sick.why
+
+    async def bounded() -> str:
+        async with asyncio.timeout(60):
+            return await main()
+
+    assert "has not given a sign of life" in asyncio.run(bounded())
+
+
+def test_a_daemon_that_is_wedged_at_first_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon, "PING_TIMEOUT", 0.2)
+
+    async def main() -> None:
+        async with wedged_daemon(tmp_path / "docker.sock"):
+            context = PlatformContext("w1", tmp_path, lambda secret: secret.literal)
+            await DockerPlatform.open(DockerOptions(host=f"{tmp_path}/docker.sock"), context)
+
+    with pytest.raises(Unavailable, match="sign of life"):
+        asyncio.run(main())
