@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from taskrunner.model import Health
@@ -10,9 +11,20 @@ from taskrunner.services import Services
 
 
 async def fitness(services: Services, min_free_disk: int) -> Health:
-    """Looks at the disk below the home, and asks the platforms that are open. Takes microseconds."""
+    """Looks at the disk below the home, and asks the platforms that are open. Takes microseconds, unless the disk is
+    full: then caches that nobody uses are deleted, and it looks again.
+    """
     disk = _disk(services.home, min_free_disk)
+    if not disk.fit and await _make_room(services, min_free_disk):
+        disk = _disk(services.home, min_free_disk)
     return await services.platforms.health() if disk.fit else disk
+
+
+async def _make_room(services: Services, min_free: int) -> int:
+    """How many cached folders were deleted."""
+    with suppress(OSError):
+        return sum([await services.caches(name).trim(min_free=min_free) for name in services.platforms.open_ones])
+    return 0
 
 
 def _disk(home: Path, min_free: int) -> Health:

@@ -12,7 +12,6 @@ The machine decides what happens next, the driver makes it so; here is only what
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Awaitable
 from typing import Any
 
@@ -22,16 +21,16 @@ from taskrunner.claims import KeptClaim
 from taskrunner.collect import collect
 from taskrunner.driver import Driver, Step
 from taskrunner.errors import Bug, ClaimLost, Unavailable, WorkerBroken
-from taskrunner.faults import fatal, is_ours, resolution_of, signal_of
+from taskrunner.faults import fatal, resolution_of, signal_of
 from taskrunner.folders import remove_folder
 from taskrunner.holdings import Holdings
 from taskrunner.interfaces.platform import Platform, RunContext
-from taskrunner.journal import Journal, RunFolder
-from taskrunner.logs import Spool
+from taskrunner.journal import RunFolder
 from taskrunner.machines.chart import Move, Signal
 from taskrunner.machines.task import Attempt, TaskEvent, TaskMachine, TaskState
 from taskrunner.model import Claim, Document, Progress, Resolution, Secret, Task, exception
 from taskrunner.observer import Sight
+from taskrunner.papers import FEED_LIMIT, Papers, carries_logs
 from taskrunner.payload import decode_task
 from taskrunner.services import Services
 from taskrunner.watchers import Watchers, after, at
@@ -57,25 +56,17 @@ class TaskRun:
     """What stops the worker, if this run found out."""
     machine: TaskMachine = attrs.field(init=False, factory=lambda: TaskMachine(Attempt()))
     driver: Driver = attrs.field(init=False)
-    folder: RunFolder = attrs.field(init=False)
-    journal: Journal = attrs.field(init=False)
-    log: Spool = attrs.field(init=False)
+    papers: Papers = attrs.field(init=False)
     task: Task = attrs.field(init=False)
     payload: object = None
     _held: Holdings = attrs.field(init=False, factory=Holdings)
     _platform: Platform = attrs.field(init=False)
     _watchers: Watchers = attrs.field(init=False, factory=Watchers)
-    _began: float = attrs.field(init=False)
     _exit_code: int | None = None
     _result: Document = attrs.field(init=False, factory=dict)
-    _log_is_kept: bool = False
 
     def __attrs_post_init__(self) -> None:
-        self._began = asyncio.get_running_loop().time()
-        self.folder = RunFolder(self.services.home, self.claim.run)
-        self.journal = Journal.create(self.folder, self.claim)
-        self.journal.moved(TaskState.CLAIMED, "claim")
-        self.log = Spool(self.folder.log)
+        self.papers = Papers(RunFolder(self.services.home, self.claim.run), self.claim)
         self.task = Task(id=self.claim.task_id, platform="")
         self.driver = Driver(
             self.machine,
@@ -108,9 +99,7 @@ class TaskRun:
     def resolution(self) -> Resolution:
         """As it stands now, with what is known beside it."""
         ending = self.attempt.resolution or exception("internal-error", "the run ended without saying how")
-        return attrs.evolve(
-            ending, message=self.log.hide(ending.message), exit_code=self._exit_code, result=self._result
-        )
+        return self.papers.hide(attrs.evolve(ending, exit_code=self._exit_code, result=self._result))
 
     def tell(self, event: TaskEvent, **data: Any) -> None:
         """Tells the run what happened outside. Never raises; after its end, nothing happens."""
@@ -119,19 +108,23 @@ class TaskRun:
     async def run(self) -> Resolution:
         """Runs it to its end and says how it ended. Raises only CancelledError."""
         self._watchers.start("claim", self._keep_claim())
+        if carries_logs(self.services.queue):
+            self._watchers.start("log", self.papers.feed(self.services.queue))
         try:
             await self.driver.run()
         finally:
             await self._watchers.stop()
-            self._close_log()
-            self.journal.close()
+            self.papers.close_log(self.resolution)
+            self.papers.journal.close()
         return self.resolution
 
     # ---- the work of each state -------------------------------------------------------------------------
 
     async def _read(self) -> Signal:
-        self.log.say(f"task {self.claim.run} on worker {self.claim.worker_id}")
-        self.task, self.payload = decode_task(self.claim.document, self.services.platforms.payloads)
+        self.papers.log.say(f"task {self.claim.run} on worker {self.claim.worker_id}")
+        self.task, self.payload = decode_task(
+            {**self.claim.document, "id": self.claim.task_id}, self.services.platforms.payloads
+        )
         self.attempt.retry_on = frozenset(self.task.on_exit_status.retry)
         if self.task.deadline:
             self._watchers.start("deadline", at(self.task.deadline, self._pass_deadline))
@@ -141,7 +134,7 @@ class TaskRun:
 
     async def _load(self) -> Signal:
         self._watchers.start("run time", after(self.task.max_run_time, self._run_too_long))
-        self.folder.work.mkdir(parents=True, mode=0o700)
+        self.papers.folder.work.mkdir(parents=True, mode=0o700)
         context = self._context()
         try:
             self._held.engine = engine = await self._platform.new_engine(context)
@@ -160,7 +153,7 @@ class TaskRun:
         execution = await self._held.engine.start(self._environment())
         self._held.started(execution)
         if execution.handle:
-            self.journal.note("handle", handle=execution.handle)
+            self.papers.journal.note("handle", handle=execution.handle)
         try:
             results = await execution.wait()
         except asyncio.CancelledError:
@@ -178,12 +171,12 @@ class TaskRun:
             await self._collect(best_effort=False)
             await self._deliver()
         if self.resolution.kind == "exception":
-            self._close_log()
+            await self._close_log()
             await self._report()
             await self._collect(best_effort=True)
             await self._keep_log()
         else:
-            self._close_log()
+            await self._close_log()
             await self._keep_log()
             await self._report()
         return Signal(TaskEvent.UPLOADED)
@@ -194,9 +187,8 @@ class TaskRun:
             await self._report()
         await self._watchers.stop("claim")
         for leak in [*await self._held.let_go(commit_caches=self._ended_cleanly()), *await self._remove_folder()]:
-            self.journal.note("leak", text=leak)
-            self.services.observer.warn(f"{self.claim.run} has left something behind: {leak}")
-        self._close_log()
+            self.services.observer.warn(f"{self.claim.run} has left something behind: {self.papers.leak(leak)}")
+        await self._close_log()
         return Signal(TaskEvent.CLEANED)
 
     # ---- what the work is made of -----------------------------------------------------------------------
@@ -205,8 +197,8 @@ class TaskRun:
         return RunContext(
             task=self.task,
             run=self.claim.run,
-            folder=self.folder.work,
-            log=self.log,
+            folder=self.papers.folder.work,
+            log=self.papers.log,
             caches=self.services.caches(self.task.platform),
             reveal=self._reveal,
             progress=self._progressed,
@@ -214,7 +206,7 @@ class TaskRun:
 
     def _reveal(self, secret: Secret) -> str:
         value = self.services.reveal(secret)
-        self.log.mask(value)
+        self.papers.log.mask(value)
         return value
 
     def _environment(self) -> dict[str, str]:
@@ -227,7 +219,13 @@ class TaskRun:
             return
         store = self.services.queue.artifacts(self.claim) or self.services.store
         work = collect(
-            self.task.artifacts, results, store, self.claim.run, self.log.say, self._progressed, best_effort=best_effort
+            self.task.artifacts,
+            results,
+            store,
+            self.claim.run,
+            self.papers.log.say,
+            self._progressed,
+            best_effort=best_effort,
         )
         await self._or_fail(work)
 
@@ -244,20 +242,25 @@ class TaskRun:
         try:
             await work
         except Exception as error:  # noqa: BLE001  whatever it is, the resolution must still be reported
-            self._describe(error)
+            self.papers.describe(error)
             self.tell(TaskEvent.FAILED, resolution=resolution_of(error))
+
+    async def _close_log(self) -> None:
+        """Ends the log, and lets those who watch it see the end before anybody is told the resolution."""
+        self.papers.close_log(self.resolution)
+        await self._watchers.finish("log", within=FEED_LIMIT)
 
     async def _keep_log(self) -> None:
         """The log, in the store. That it could not be kept is a warning: the spool still has it."""
         try:
-            await self.services.store.put_log(self.claim.run, self.folder.log)
+            await self.papers.keep_log(self.services.store)
         except Exception as error:  # noqa: BLE001  a helper's trouble must never fail a task
             self.services.observer.warn(f"the log of {self.claim.run} could not be kept: {error}")
 
     async def _report(self) -> None:
         """Says how it ended, or hands it back. A claim that is lost by now is an event like any other."""
         await self._watchers.stop("claim")
-        self.journal.resolution(self.resolution)
+        self.papers.journal.resolution(self.resolution)
         try:
             if self.attempt.hand_back is not None:
                 await self.kept.release(self.attempt.hand_back, self.resolution.reason)
@@ -281,10 +284,7 @@ class TaskRun:
         return self._exit_code not in self.task.on_exit_status.purge_caches
 
     async def _remove_folder(self) -> list[str]:
-        return await asyncio.to_thread(remove_folder, self.folder.work)
-
-    def _close_log(self) -> None:
-        self.log.finish(self.resolution, asyncio.get_running_loop().time() - self._began)
+        return await asyncio.to_thread(remove_folder, self.papers.folder.work)
 
     # ---- what comes from outside ------------------------------------------------------------------------
 
@@ -305,33 +305,25 @@ class TaskRun:
         self.tell(TaskEvent.TIMEOUT, message=f"it took longer than its max_run_time of {limit} s and was stopped")
 
     def _pass_deadline(self) -> None:
-        self.tell(TaskEvent.DEADLINE, message=f"its deadline, {self.task.deadline:%Y-%m-%d %H:%M:%S} UTC, has passed")
+        deadline = f"{self.task.deadline:%Y-%m-%d %H:%M:%S} UTC"
+        self.tell(TaskEvent.DEADLINE, message=f"its deadline, {deadline}, has passed")
 
     # ---- what is told to others -------------------------------------------------------------------------
 
     def _moved(self, move: Move) -> None:
-        if move.moved:
-            self.journal.moved(move.target, move.event)
-        else:
-            self.journal.note("stayed", state=move.target, event=move.event)
+        self.papers.moved(move)
         self.services.observer.moved(self.sight, move)
 
     def _progressed(self, progress: Progress) -> None:
         self.services.observer.progress(self.sight, progress)
 
     def _explain(self, error: BaseException) -> Signal:
-        self._describe(error)
+        self.papers.describe(error)
         if isinstance(error, WorkerBroken):
             self.broken = error
         early = self.machine.at not in {TaskState.UPLOADING, TaskState.CLEANUP}
         return signal_of(error) if early else fatal(resolution_of(error).message)
 
-    def _describe(self, error: BaseException) -> None:
-        if is_ours(error):
-            self.log.say("".join(traceback.format_exception(error)))
-
     def _heard(self, error: BaseException) -> None:
-        self._describe(error)
-        text = self.log.hide(str(error))
-        self.journal.note("leak", text=text)
-        self.services.observer.warn(f"{self.claim.run}: {text}")
+        self.papers.describe(error)
+        self.services.observer.warn(f"{self.claim.run}: {self.papers.leak(str(error))}")

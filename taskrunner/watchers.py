@@ -30,6 +30,12 @@ class Watchers:
                 watcher.cancel()
                 await asyncio.wait([watcher])
 
+    async def finish(self, name: str, *, within: float) -> None:
+        """Lets one come to its own end, for so many seconds; then it is stopped."""
+        if watcher := self._tasks.get(name):
+            await asyncio.wait([watcher], timeout=within)
+            await self.stop(name)
+
 
 async def after(seconds: float, tell: Callable[[], None]) -> None:
     await asyncio.sleep(seconds)

@@ -53,3 +53,11 @@ class Caches(ABC):
     @abstractmethod
     async def shared(self, name: str) -> Lease:
         """A folder that others may read at the same time; nobody writes. Same errors as `exclusive`."""
+
+    async def trim(self, *, max_bytes: int | None = None, min_free: int = 0) -> int:
+        """Deletes copies that nobody uses, the least recently used first, until all together have at most `max_bytes`
+        and the disk has `min_free` bytes free. Returns how many it deleted; by default none can be.
+
+        Raises: OSError.
+        """
+        return 0

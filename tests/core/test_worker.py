@@ -315,3 +315,56 @@ def test_the_claim_of_a_run_is_not_reclaimed_after_its_report(world: World) -> N
 
     world.run(scene, through=Counting)
     assert count.late == 0
+
+
+def test_the_log_is_passed_on_to_who_watches_it_before_the_end_is_told(world: World) -> None:
+    class Watched(Through):
+        log = b""
+        at_resolve = b""
+
+        async def append_log(self, claim: Claim, offset: int, chunk: bytes) -> None:
+            assert offset == len(self.log)
+            self.log += chunk
+
+        async def resolve(self, claim: Claim, resolution: Resolution) -> Applied:
+            self.at_resolve = self.log
+            return await self.inner.resolve(claim, resolution)
+
+    queues: list[Watched] = []
+
+    def through(queue: Queue) -> Queue:
+        queues.append(Watched(queue))
+        return queues[0]
+
+    async def scene() -> None:
+        await world.submit("t", run_for=30, log="tick\n", log_every=10)
+        await world.ended("t")
+
+    world.run(scene, through=through)
+    assert queues[0].at_resolve.decode() == world.log()
+
+
+def test_a_watcher_that_hangs_does_not_hold_up_the_resolution(world: World) -> None:
+    class Hanging(Through):
+        async def append_log(self, claim: Claim, offset: int, chunk: bytes) -> None:
+            await asyncio.get_running_loop().create_future()
+
+    async def scene() -> None:
+        await world.submit("t")
+        await world.ended("t")
+
+    world.run(scene, through=Hanging)
+    assert resolutions(world, "t") == ["completed"]
+
+
+def test_a_full_disk_costs_the_caches_first(world: World) -> None:
+    async def scene() -> None:
+        await world.submit("fill", caches=[{"name": "npm", "path": "c"}], files={"c/a": "1"})
+        await asyncio.sleep(5)
+        assert list(world.home.glob("caches/fake/npm/*/a"))
+        world.worker.min_free_disk = 1 << 62
+        await asyncio.sleep(60)
+        assert not list(world.home.glob("caches/fake/npm/*/a"))
+        world.host.leave()
+
+    world.run(scene)
