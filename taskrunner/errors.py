@@ -100,7 +100,10 @@ class Unavailable(TaskrunnerError):
 
 
 class ClaimLost(TaskrunnerError):
-    """The run is no longer ours. `why`: superseded, expired, canceled, resolved, deadline, disconnected, unconfirmed."""
+    """The run is no longer ours.
+
+    `why` is one of: superseded, expired, canceled, resolved, deadline, disconnected, unconfirmed.
+    """
 
     def __init__(self, why: str) -> None:
         super().__init__(why)

@@ -271,7 +271,7 @@ class TaskRun:
             self._lose(lost)
 
     def _must_answer(self) -> bool:
-        """Whether the resolution is still owed: after a fault while uploading, or to a peer that waits for an answer."""
+        """Whether the resolution is still owed: after a fault while uploading, or to a peer that waits for it."""
         if self.attempt.lost:
             canceled = self.resolution.reason == "canceled"
             return canceled and self.services.queue.capabilities.answers_cancel
