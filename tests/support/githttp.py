@@ -70,6 +70,8 @@ class GitServer:
         """Bytes of an answer to a POST after which the server waits until `resume`, or None."""
         self.break_after: int | None = None
         """Bytes of an answer to a POST after which the server hangs up, or None."""
+        self.redirect = ""
+        """Where every request is sent on to, when it is not empty: a URL that ends in `/`."""
         self.stalled, self.resume = threading.Event(), threading.Event()
         self.broken_pipes = threading.Semaphore(0)
         """Released each time that a client went away while it was being answered."""
@@ -118,8 +120,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.git_server.requests.append(f"{self.command} {self.path}")
+        if self.git_server.redirect:
+            self._close(302, "Location", self.git_server.redirect.rstrip("/") + self.path)
+            return
         if not self._authorized():
-            self._refuse()
+            self._close(401, "WWW-Authenticate", 'Basic realm="git"')
             return
         with self._backend() as backend:
             try:
@@ -133,9 +138,9 @@ class _Handler(BaseHTTPRequestHandler):
         password = base64.b64decode(login).partition(b":")[2] if kind == "Basic" else b""
         return self.git_server.token is None or password == self.git_server.token.encode()
 
-    def _refuse(self) -> None:
-        self.send_response(401)
-        self.send_header("WWW-Authenticate", 'Basic realm="git"')
+    def _close(self, status: int, header: str, value: str) -> None:
+        self.send_response(status)
+        self.send_header(header, value)
         self.send_header("Content-Length", "0")
         self.end_headers()
 

@@ -15,7 +15,7 @@ from taskrunner_docker.source.failure import Broken, clone_failed, quoted, unava
 from taskrunner_docker.source.http import HttpStatus, NotGit
 from taskrunner_docker.source.remote import Remote
 from taskrunner_docker.source.stream import RemoteProgram
-from taskrunner_docker.source.wire import CONNECT_TIMEOUT, SILENCE
+from taskrunner_docker.source.wire import CONNECT_TIMEOUT, SILENCE, Refused
 
 _NO_REPOSITORY = re.compile(
     r"not appear to be a git repo|not exported|no such repo|not found|not a git repo", re.IGNORECASE
@@ -84,8 +84,8 @@ def _troubles(error: BaseException | None) -> Iterator[BaseException]:
     chain = []
     while error is not None and error not in chain:
         chain.append(error)
-        reason = getattr(error, "reason", None)
-        error = reason if isinstance(reason, BaseException) else error.__cause__
+        inner = (getattr(error, "reason", None), *error.args[:1])
+        error = next((link for link in inner if isinstance(link, BaseException)), error.__cause__)
     return (link for link in reversed(chain) if isinstance(link, (OSError, urllib3.exceptions.HTTPError)))
 
 
@@ -98,7 +98,7 @@ def _network(error: BaseException) -> str:
 
 def _server(error: Exception, remote: Remote, ref: str, said: str) -> TaskrunnerError:
     """What the other end told in its own words, which differ from one server to the next."""
-    text = said or (str(error) if isinstance(error, GitProtocolError) else "")
+    text = said or (str(error) if isinstance(error, (GitProtocolError, Refused)) else "")
     if _UNREACHABLE.search(said):
         return unavailable(f"{remote} cannot be reached: {quoted(said)}")
     if not said and (isinstance(error, HangupException) or text.startswith("Length of pkt")):

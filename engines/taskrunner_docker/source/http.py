@@ -12,7 +12,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from taskrunner_docker.source.remote import Remote
-from taskrunner_docker.source.wire import CONNECT_TIMEOUT, SILENCE, Wire
+from taskrunner_docker.source.wire import CONNECT_TIMEOUT, SILENCE, Wire, attentive
 
 _REDIRECTS = 5
 
@@ -42,7 +42,7 @@ class HttpClient(Urllib3HttpGitClient):
         if not response.headers.get("Content-Type", "").startswith("application/x-git-"):
             response.close()
             raise NotGit
-        return response, read
+        return response, attentive(read)
 
     def close(self) -> None:
         self.pool_manager.clear()
@@ -67,5 +67,7 @@ def _manager(url: str, wire: Wire) -> urllib3.PoolManager:
         for scheme, (pool, connection) in pools.items()
     }
     manager.connection_pool_kw["timeout"] = urllib3.Timeout(connect=CONNECT_TIMEOUT, read=SILENCE)
-    manager.connection_pool_kw["retries"] = urllib3.Retry(connect=0, read=0, other=0, status=0, redirect=_REDIRECTS)
+    manager.connection_pool_kw["retries"] = urllib3.Retry(
+        connect=0, read=0, other=0, status=0, redirect=_REDIRECTS, respect_retry_after_header=False
+    )
     return manager  # type: ignore[no-any-return]

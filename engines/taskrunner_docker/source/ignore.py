@@ -1,9 +1,9 @@
 """`.dockerignore`: which files of a build context are sent.
 
 The last pattern that matches a path decides; a pattern that matches a folder counts for everything below it; an
-excluded folder is looked into only where a `!` pattern may name something inside. These are the rules of BuildKit's
-`fsutil` of today. Version 20.10 of the docker CLI differs where `!` patterns are mixed with `**`: there it had a
-narrower idea of what a parent is.
+excluded folder is looked into only where a `!` pattern may name something inside. These are the rules as Docker
+documents them. What its programs do differs a little from version to version where `!` patterns are mixed with
+wildcards: 20.10 looks into fewer folders, and later ones sometimes miss that a `!` pattern matches a folder above.
 """
 
 from __future__ import annotations
@@ -31,31 +31,27 @@ class Ignore:
 
     def __call__(self, path: str) -> bool:
         """Whether this path, relative and with `/`, is excluded."""
-        return self._judge(path, self._hits(path.rpartition("/")[0]))[0]
+        above = self._hits(path.rpartition("/")[0])
+        for pattern, hit in zip(reversed(self._patterns), reversed(above), strict=True):
+            if hit or pattern.matches(path):
+                return not pattern.exception
+        return False
 
     def prune(self, folder: str) -> bool:
         """Whether nothing below this excluded folder can be taken back: no need to look into it."""
         return not self._anywhere and not any(f"{root}/".startswith(f"{folder}/") for root in self._exceptions)
 
     def _hits(self, folder: str) -> bytes:
-        """Which patterns matched a folder or one above it: a 1 for each that did."""
+        """Which patterns match a folder or one above it: a 1 for each that does."""
         missing = []
         while folder not in self._folders:
             missing.append(folder)
             folder = folder.rpartition("/")[0]
+        hits = self._folders[folder]
         for path in reversed(missing):
-            self._folders[path] = self._judge(path, self._hits(path.rpartition("/")[0]))[1]
-        return self._folders[missing[0] if missing else folder]
-
-    def _judge(self, path: str, parent: bytes) -> tuple[bool, bytes]:
-        """As `MatchesUsingParentResults` does: a pattern that could not change the verdict is not looked at, and so
-        does not count as one that matched a parent either."""
-        excluded, hits = False, bytearray()
-        for pattern, above in zip(self._patterns, parent, strict=True):
-            hit = bool(above) or (pattern.exception == excluded and pattern.matches(path))
-            hits.append(hit)
-            excluded = not pattern.exception if hit else excluded
-        return excluded, bytes(hits)
+            pairs = zip(self._patterns, hits, strict=True)
+            hits = self._folders[path] = bytes(hit or pattern.matches(path) for pattern, hit in pairs)
+        return hits
 
 
 def chosen(

@@ -46,6 +46,8 @@ class Repository:
             sha = self._download(ref, spool)
         if spool.size:
             self._mirror.take(spool.pack_id(), self._wire.check)
+        else:
+            self._mirror.incoming.unlink()
         commit, root = find_commit(self._mirror.objects, bytes.fromhex(sha))
         if spool.size:
             Tree(self._mirror.objects, root).check()

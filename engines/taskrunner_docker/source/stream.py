@@ -14,7 +14,7 @@ from dulwich.client import TraditionalGitClient
 from dulwich.protocol import TCP_GIT_PORT, Protocol
 
 from taskrunner_docker.source.remote import Remote
-from taskrunner_docker.source.wire import CONNECT_TIMEOUT, SILENCE, Wire
+from taskrunner_docker.source.wire import CONNECT_TIMEOUT, SILENCE, Wire, attentive
 
 _MOST_SAID = 4096
 """Bytes of an error message that are looked at."""
@@ -115,4 +115,4 @@ def _protocol(connection: socket.socket) -> Protocol:
         reader.close()
         connection.close()
 
-    return Protocol(reader.read, write, close)
+    return Protocol(attentive(reader.read), write, close)
