@@ -14,14 +14,16 @@ import pytest
 
 from taskrunner.errors import Bug, NotSupported, TaskFailed
 from taskrunner.interfaces.execution import Execution
+from taskrunner.interfaces.platform import PlatformContext
 from taskrunner.interfaces.results import Results
 from taskrunner.model import Document, Secret
-from taskrunner_docker import BuildSpec, DockerOptions, DockerPayload
+from taskrunner_docker import BuildSpec, DockerOptions, DockerPayload, DockerPlatform
 from taskrunner_docker.build import mirror_name
 from taskrunner_docker.labels import build_repository
 from taskrunner_docker.options import RegistryOptions
 from tests.support.docker_bench import Bench, Everything, Repository
 from tests.support.registry import Registry, registry
+from tests.support.stuck_registry import StuckRegistry, stuck_registry
 
 PASSWORD = "s3cret-passw0rd"
 FORGET_THE_CACHE = "ARG SALT\nRUN echo $SALT\n"
@@ -182,6 +184,56 @@ def test_a_wrong_password_fails_the_delivery_and_leaves_nothing(
     with pytest.raises(TaskFailed, match="check the login") as caught:
         bench.run(lambda: delivered(bench, spec))
     assert caught.value.reason == "login-failed"
+
+
+def test_a_push_that_is_cancelled_takes_its_name_away(bench: Bench, repository: Repository) -> None:
+    repository.commit({"Dockerfile": "FROM taskrunner-base\n"})
+
+    async def cancel(stuck: StuckRegistry) -> None:
+        results = await built(bench, BuildSpec(repository.url, tags=(f"{stuck.host}/app:1",), push=True))
+        delivering = asyncio.create_task(results.deliver())
+        assert await asyncio.to_thread(stuck.came.wait, 60)
+        delivering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await delivering
+        assert await asyncio.to_thread(stuck.gone.wait, 60)
+        await results.dispose()
+
+    with stuck_registry() as stuck:
+        bench.run(lambda: cancel(stuck))
+        assert [name for name in docker_names() if name.startswith(stuck.host)] == []
+
+
+def docker_names() -> list[str]:
+    client = docker.APIClient(version="auto")
+    try:
+        return [name for image in client.images() for name in image["RepoTags"] or []]
+    finally:
+        client.close()
+
+
+def test_a_name_that_a_dead_worker_was_pushing_is_taken_away(
+    bench: Bench, repository: Repository, api: docker.APIClient
+) -> None:
+    repository.commit({"Dockerfile": "FROM taskrunner-base\nENV PUSHED=by-the-dead\n"})
+
+    async def die(stuck: StuckRegistry) -> list[str]:
+        """As far as Docker and the disk can tell."""
+        results = await built(bench, BuildSpec(repository.url, tags=(f"{stuck.host}/app:1",), push=True))
+        delivering = asyncio.create_task(results.deliver())
+        assert await asyncio.to_thread(stuck.came.wait, 60)
+        heir = await DockerPlatform.open(bench.options, PlatformContext("heir", bench.home, bench._reveal))
+        lines = await heir.clean_up_after(bench.worker_id)
+        assert f"{stuck.host}/app:1" not in docker_names()
+        assert await heir.clean_up_after(bench.worker_id) == []
+        await heir.dispose()
+        delivering.cancel()
+        await asyncio.wait([delivering])
+        return lines
+
+    with stuck_registry() as stuck:
+        lines = bench.run(lambda: die(stuck))
+        assert f"removed the image name {stuck.host}/app:1, which was being pushed" in lines
 
 
 async def sleeping(bench: Bench, repository: Repository) -> Execution:

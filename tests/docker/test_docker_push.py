@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from taskrunner_docker.registries import Registries
 from taskrunner_docker.transfer import Transfers
 from tests.support.aws import FAKE_CREDENTIALS, aws
 from tests.support.registry import Registry, free_port, registry
+from tests.support.stuck_registry import stuck_registry
 
 PASSWORD = "s3cret-passw0rd"
 
@@ -148,61 +147,17 @@ def test_a_registry_that_comes_back_gets_its_push(
     assert bench.run(push_while_it_starts).startswith("sha256:")
 
 
-class Stuck(BaseHTTPRequestHandler):
-    """A registry that takes a layer and never says that it has it."""
-
-    protocol_version = "HTTP/1.1"
-    came, gone = threading.Event(), threading.Event()
-
-    def do_GET(self) -> None:
-        self._answer(200)
-
-    def do_HEAD(self) -> None:
-        self._answer(404)
-
-    def do_POST(self) -> None:
-        self._answer(202, Location=f"http://{self.headers['Host']}/upload", Range="0-0")
-
-    def do_PATCH(self) -> None:
-        self.came.set()
-        while self.rfile.read1(1 << 16):
-            pass
-        self.gone.set()
-        self.close_connection = True
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-    def _answer(self, status: int, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": "0", **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-
-
-@contextmanager
-def stuck_registry() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Stuck) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 def test_a_push_that_is_cancelled_hangs_up(tagged: Callable[[str], str]) -> None:
     async def cancel(transfers: Transfers) -> None:
         pushing = asyncio.create_task(transfers.push(name))
-        assert await asyncio.to_thread(Stuck.came.wait, 30)
+        assert await asyncio.to_thread(stuck.came.wait, 30)
         pushing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await pushing
-        assert await asyncio.to_thread(Stuck.gone.wait, 30)
+        assert await asyncio.to_thread(stuck.gone.wait, 30)
 
-    with stuck_registry() as host:
-        name = tagged(f"{host}/app:1.0")
+    with stuck_registry() as stuck:
+        name = tagged(f"{stuck.host}/app:1.0")
         Bench().run(cancel)
 
 

@@ -1,0 +1,67 @@
+"""A registry that takes a layer and never says that it has it: for what happens in the middle of a push."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import attrs
+
+
+@attrs.frozen
+class StuckRegistry:
+    """One that listens."""
+
+    host: str
+    came: threading.Event
+    """A layer is being pushed."""
+    gone: threading.Event
+    """Whoever pushed it has hung up."""
+
+
+@contextmanager
+def stuck_registry() -> Iterator[StuckRegistry]:
+    came, gone = threading.Event(), threading.Event()
+
+    class Handler(_Handler):
+        def do_PATCH(self) -> None:
+            came.set()
+            while self.rfile.read1(1 << 16):
+                pass
+            gone.set()
+            self.close_connection = True
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield StuckRegistry(f"127.0.0.1:{server.server_address[1]}", came, gone)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """As much of the protocol as comes before the contents of a layer."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._answer(200)
+
+    def do_HEAD(self) -> None:
+        self._answer(404)
+
+    def do_POST(self) -> None:
+        self._answer(202, Location=f"http://{self.headers['Host']}/upload", Range="0-0")
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def _answer(self, status: int, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": "0", **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
