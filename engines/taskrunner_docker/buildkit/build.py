@@ -24,9 +24,7 @@ from taskrunner_docker.buildkit.session import Session
 from taskrunner_docker.buildkit.steps import Steps
 from taskrunner_docker.buildkit.trace import Trace
 
-END_TIMEOUT = (
-    60.0  # seconds that a build which was given up has for ending its threads, before they are left to themselves
-)
+END_TIMEOUT = 60.0  # seconds for the threads of a build that was given up, before they are left to themselves
 
 
 async def build(

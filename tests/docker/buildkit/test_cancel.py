@@ -25,7 +25,7 @@ def process_with(word: str) -> int:
     """The id of the process whose arguments have this word."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            arguments = (folder / "cmdline").read_bytes().split(b"\0")
+            arguments = (folder / "cmdline").read_bytes()
         except OSError:
             continue
         if word.encode() in arguments:
