@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner.interfaces.artifacts import LOG_NAME, ArtifactStore
@@ -28,6 +29,7 @@ from taskrunner.stores.folder_files import RunFolder
 
 P = ParamSpec("P")
 T = TypeVar("T")
+C = TypeVar("C", bound="_Closable")
 
 CHUNK = 1 << 20
 """Bytes that `get` reads at once."""
@@ -50,7 +52,7 @@ class FolderStore(ArtifactStore):
         if name == LOG_NAME:
             raise ValueError(f"{LOG_NAME!r} is kept for the log of the run: give the artifact another name")
         folder = self._folder(run)
-        upload = await _on_disk(folder.begin, name)
+        upload = await _opened(folder.begin, name)
         try:
             async for chunk in body:
                 await _on_disk(upload.write, chunk)
@@ -66,7 +68,7 @@ class FolderStore(ArtifactStore):
         if offset < 0:
             raise ValueError(f"offset is {offset}: it counts from the begin of the file")
         folder = self._folder(run)
-        file = await _on_disk(folder.open_log if name == LOG_NAME else folder.open, name)
+        file = await _opened(folder.open_log if name == LOG_NAME else folder.open, name)
         try:
             await _on_disk(file.seek, offset)
             while chunk := await _on_disk(file.read, CHUNK):
@@ -95,6 +97,30 @@ def guess_type(name: str) -> str:
     """The media type that a name suggests."""
     kind, encoding = mimetypes.guess_type(name)
     return kind if kind and not encoding else "application/octet-stream"
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+async def _opened(work: Callable[[str], C], name: str) -> C:
+    """What `work` opens; when nobody is left to take it, it is closed, however late it comes."""
+    opened: list[C] = []
+    left = threading.Event()
+
+    def opening() -> C:
+        opened.append(work(name))
+        if left.is_set():
+            opened[0].close()
+        return opened[0]
+
+    try:
+        return await _on_disk(opening)
+    except BaseException:
+        left.set()
+        for file in opened:
+            file.close()
+        raise
 
 
 async def _on_disk(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

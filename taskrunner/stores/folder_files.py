@@ -27,7 +27,7 @@ LONGEST_HINT = 80
 
 
 class Upload:
-    """A data file while it is written: locked, so that nobody takes it for what a dead writer left."""
+    """A data file while it is written: locked, so that nobody takes it for what a dead writer left. See `begin`."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.name = name
@@ -36,10 +36,14 @@ class Upload:
         self.kept = False
         self._file = self.path.open("xb")
         fcntl.flock(self._file, fcntl.LOCK_EX)
-        if not self.path.exists():  # somebody who swept was quicker with the lock
-            self._file.close()
-            raise InterruptedError("the data file was swept away before it was locked: put it again")
         self._hash = hashlib.sha256()
+
+    @classmethod
+    def begin(cls, folder: Path, name: str) -> Upload:
+        """A new one, locked. Somebody who sweeps may be quicker with the lock of a file; then we take another."""
+        while not (upload := cls(folder, name)).path.exists():
+            upload.close()
+        return upload
 
     def write(self, chunk: bytes) -> None:
         self._file.write(chunk)
@@ -72,7 +76,7 @@ class RunFolder:
             folder.mkdir(parents=True, exist_ok=True)
         for path in self._data.glob(f"*{UNFINISHED}"):
             self._remove_abandoned(path)
-        return Upload(self._data, name)
+        return Upload.begin(self._data, name)
 
     def commit(self, upload: Upload, content_type: str) -> Artifact:
         """Lists what was uploaded, and removes what it replaces."""
