@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict, deque
 from contextlib import suppress
 
@@ -10,6 +11,8 @@ from taskrunner.errors import ClaimLost, Conflict, Unavailable
 from taskrunner.interfaces.push import Peer
 from taskrunner.interfaces.queue import Applied
 from taskrunner.model import Claim, Resolution
+
+log = logging.getLogger(__name__)
 
 ANSWER_LIMIT = 30.0
 """Seconds that a peer may take to accept an answer; asked again, we wait on for the same one."""
@@ -111,8 +114,12 @@ class LogFeed:
         while self._waiting:
             offset, chunk = self._waiting.popleft()
             self._size -= len(chunk)
-            with suppress(ClaimLost, Unavailable):
+            try:
                 await self._peer.send_log(offset, chunk)
+            except (ClaimLost, Unavailable):
+                pass
+            except Exception as error:  # noqa: BLE001  a log that cannot be sent must not cost the run its answer
+                log.warning("a peer does not get its log: %s", type(error).__name__)
 
 
 class RunIds:
