@@ -54,7 +54,7 @@ class ContainerEngine(Engine):
             )
         if where in self._mounts:
             raise MalformedPayload(Complaint("caches", f"{where} has two caches", "give each a folder of its own"))
-        mount = {"Type": "bind", "Source": str(folder.path), "Target": where, "ReadOnly": read_only}
+        mount = {"Type": "bind", "Source": str(folder.path.absolute()), "Target": where, "ReadOnly": read_only}
         self._mounts[where] = mount
 
     async def start(self, env: Mapping[str, str], *, stdin: bool = False) -> ContainerExecution:
@@ -123,5 +123,5 @@ class ContainerEngine(Engine):
     def _cannot_start(self, error: DockerError) -> Exception:
         what = f"cannot start the container of {self._payload.image}: {error}"
         if error.status in (_BAD_REQUEST, _NOT_FOUND) or "not a directory" in str(error):
-            return TaskFailed("start-failed", f"{what}; check `working_dir` and where the `caches` go")
+            return TaskFailed("start-failed", f"{what}; check `command`, `working_dir` and where the `caches` go")
         return TaskFailedInternally(what)

@@ -45,6 +45,7 @@ class ContainerExecution(Execution):
         self._daemon, self._context, self._container = daemon, context, container
         self._files = ContainerFiles(daemon, container, working_dir, context.log)
         self._output, self._ending = output, ending
+        self._aborted = False
         self._input = StreamInput(output) if stdin else None
         self._watching = asyncio.create_task(self._watch())
 
@@ -59,7 +60,7 @@ class ContainerExecution(Execution):
 
     async def wait(self) -> Results:
         await asyncio.wait({self._watching})
-        if self._watching.cancelled():
+        if self._aborted:
             raise Bug("nobody may wait for a container that was aborted")
         return self._watching.result()
 
@@ -76,6 +77,7 @@ class ContainerExecution(Execution):
             ) from None
 
     async def abort(self) -> None:
+        self._aborted = True
         self._watching.cancel()
         await asyncio.wait({self._watching})
         await remove_container(self._daemon, self._container)

@@ -38,7 +38,8 @@ class DockerOptions:
         },
     )
     registries: Mapping[str, RegistryOptions] = attrs.field(
-        factory=dict, metadata={"doc": "By host and port, as it stands in front of an image name."}
+        factory=dict,
+        metadata={"doc": "By host and port, as it stands in front of an image name; Docker Hub is docker.io."},
     )
 
 

@@ -96,7 +96,7 @@ def test_a_folder_that_is_a_file_in_the_image(bench: Bench, working_dir: str, ca
         finally:
             await engine.discard()
 
-    with pytest.raises(TaskFailed, match="check `working_dir`") as caught:
+    with pytest.raises(TaskFailed, match="check `command`, `working_dir` and") as caught:
         bench.run(start)
     assert caught.value.reason == "start-failed"
     assert "s3cret" not in f"{caught.value!r}"
