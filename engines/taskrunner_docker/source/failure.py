@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from taskrunner.errors import TaskFailed, Unavailable
+from taskrunner.errors import TaskFailed, TaskFailedInternally, Unavailable
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 _MOST_QUOTED = 300
@@ -28,5 +28,6 @@ def quoted(text: str | bytes) -> str:
     return _CONTROL.sub(" ", text).strip()[:_MOST_QUOTED]
 
 
-class Broken(Exception):
-    """A pack, an index or an object is not what it should be. Never leaves this package."""
+class Broken(TaskFailedInternally):
+    """A pack, an index or an object is not what it should be. `fetch` takes care of it; after that, only a disk that
+    fails can be the cause."""

@@ -17,6 +17,7 @@ from taskrunner_docker.source.failure import Broken, clone_failed, quoted
 from taskrunner_docker.source.mirror import MODULES, Mirror
 from taskrunner_docker.source.remote import Remote, parse
 from taskrunner_docker.source.repository import Repository
+from taskrunner_docker.source.small import read_small
 from taskrunner_docker.source.tree import Tree
 from taskrunner_docker.source.wire import Wire
 
@@ -171,8 +172,8 @@ class _Work:
 
     def _say_lfs(self, tree: Tree) -> None:
         try:
-            attributes = b"".join(tree.read(".gitattributes"))
-        except (FileNotFoundError, IsADirectoryError):
+            attributes = read_small(tree, ".gitattributes")
+        except (FileNotFoundError, IsADirectoryError, ValueError):
             return
         if _LFS in attributes:
             self._say(

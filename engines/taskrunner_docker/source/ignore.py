@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from taskrunner_docker.context import ContextSource, FileEntry
 from taskrunner_docker.source.follow import Followed
 from taskrunner_docker.source.patterns import parse, read_patterns
+from taskrunner_docker.source.small import read_small
 
 IGNORE_FILE = ".dockerignore"
 _WILDCARDS = frozenset("*[]?^\\")
@@ -91,14 +92,15 @@ def ignored(source: ContextSource, dockerfile: str = "Dockerfile") -> ContextSou
     """What of a source belongs into a context that is sent whole: all but what its `.dockerignore` excludes.
 
     `<dockerfile>.dockerignore` goes before `.dockerignore`. The Dockerfile and these two are always sent, as the
-    docker CLI does, since the daemon needs them. Raises ValueError for a pattern whose syntax is wrong.
+    docker CLI does, since the daemon needs them. Raises ValueError for a pattern whose syntax is wrong, and for a
+    file that is absurdly large.
     """
     names = [f"{dockerfile}{IGNORE_FILE}", IGNORE_FILE]
     files = {entry.path for entry in source.entries() if entry.path in names and stat.S_ISREG(entry.mode)}
     found = next((name for name in names if name in files), None)
     if found is None:
         return source
-    text = b"".join(source.read(found)).decode("utf-8", "surrogateescape")
+    text = read_small(source, found).decode("utf-8", "surrogateescape")
     return _Filtered(source, read_patterns(text), frozenset([dockerfile, *names]))
 
 

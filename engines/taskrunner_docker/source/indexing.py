@@ -97,7 +97,7 @@ class _Scan:
         while not inflate.eof:
             data = self._peek(min(step, _READ))[:step]
             piece = _inflate(inflate, data)
-            self._at += len(data) - len(inflate.unused_data if inflate.eof else inflate.unconsumed_tail)
+            self._at += len(data) - len(inflate.unused_data or inflate.unconsumed_tail)
             left -= len(piece)
             if left < 0 or not data:
                 raise Broken("the pack ends within an object, or an object is larger than it claims")

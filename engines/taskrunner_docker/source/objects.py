@@ -67,9 +67,10 @@ class Objects:
     def stream(self, sha: bytes) -> Iterator[bytes]:
         """An object's data in pieces; in one, if it is made from others."""
         pack, place = self._found(sha)
-        if pack.head(place.offset).kind in {OFS_DELTA, REF_DELTA}:
+        head = pack.head(place.offset)
+        if head.kind in {OFS_DELTA, REF_DELTA}:
             return iter([self.read_at(pack, place.offset)])
-        return pack.stream(place.offset)
+        return pack.stream(place.offset, head)
 
     def read_at(self, pack: Pack, offset: int) -> bytes:
         """The object at an offset. A chain of deltas is followed in a loop: it may be thousands long."""

@@ -102,9 +102,8 @@ class Pack:
             raise Broken("an object is too large to be held in memory")
         return head, b"".join(self._inflated(offset + head.length, head.size))
 
-    def stream(self, offset: int) -> Iterator[bytes]:
+    def stream(self, offset: int, head: Head) -> Iterator[bytes]:
         """The data of an object that is no delta, in pieces. Raises Broken."""
-        head = self.head(offset)
         return self._inflated(offset + head.length, head.size)
 
     def _inflated(self, at: int, size: int) -> Iterator[bytes]:

@@ -24,6 +24,8 @@ _EPOCH_NS = 1_000_000_000 * 10**9
 not sent again, and after 1980, since archives cannot hold what is before that."""
 _KEPT_TREES = 256
 """Parsed folders that are kept for `read`: more than a path has parts, fewer than would be felt."""
+_MOST_LINK = 4096
+"""Bytes of what a symbolic link says: Linux's longest path."""
 _MOST_TAGS = 8
 """Tags of tags."""
 _GITLINK = 0o160000
@@ -129,11 +131,13 @@ class Tree:
         if item.is_folder or item.is_submodule:
             return FileEntry(path, stat.S_IFDIR | 0o755, 0, _EPOCH_NS)
         time = _EPOCH_NS + int.from_bytes(item.sha[:8], "big") % 10**9
-        if stat.S_ISLNK(item.mode):
-            return FileEntry(path, stat.S_IFLNK | 0o777, 0, time, _text(self.objects.read(item.sha)[1]))
         place = self.objects.find(item.sha)
         if place is None:
             raise Broken(f"the object {item.sha.hex()} is missing")
+        if stat.S_ISLNK(item.mode):
+            if place.size > _MOST_LINK:
+                raise clone_failed(f"the symbolic link {quoted(path)} is longer than a path may be")
+            return FileEntry(path, stat.S_IFLNK | 0o777, 0, time, _text(self.objects.read(item.sha)[1]))
         return FileEntry(path, stat.S_IFREG | (0o755 if item.mode & 0o100 else 0o644), place.size, time)
 
     def _locate(self, path: str) -> tuple[Tree, Item]:

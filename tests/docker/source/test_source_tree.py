@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from taskrunner.errors import TaskFailed
+from taskrunner.errors import TaskFailed, TaskFailedInternally
 from taskrunner_docker.source import tree as tree_module
 from taskrunner_docker.source.ignore import ignored
 from tests.docker.source.conftest import Fetcher, contents
@@ -206,3 +206,43 @@ def test_a_few_trees_that_name_billions_of_files_are_refused(
     with pytest.raises(TaskFailed, match="more than 10000 files"), fetcher.commit(server.url("web"), "main") as source:
         for _ in source.entries():
             pass
+
+
+def test_a_file_of_zeros_is_never_whole_in_memory(root: Path, server: GitServer, fetcher: Fetcher) -> None:
+    make_repository(root / "web", {"zeros": b"\0" * 8_000_000, ".gitattributes": b"\0" * 3_000_000})
+    with fetcher.commit(server.url("web")) as source:
+        pieces = [len(piece) for piece in source.read("zeros")]
+    assert sum(pieces) == 8_000_000
+    assert max(pieces) <= 1 << 18
+
+
+def test_a_dockerignore_of_megabytes_is_refused(root: Path, server: GitServer, fetcher: Fetcher) -> None:
+    make_repository(root / "web", {".dockerignore": "x\n" * 600_000})
+    with (
+        fetcher.commit(server.url("web")) as source,
+        pytest.raises(ValueError, match=r"\.dockerignore is larger than 1 MiB"),
+    ):
+        ignored(source)
+
+
+def test_a_link_longer_than_a_path_is_refused(root: Path, server: GitServer, fetcher: Fetcher) -> None:
+    make_repository(root / "web", {"target": "x" * 5000})
+    blob = git(root / "web", "rev-parse", "main:target").decode().strip()
+    git(root / "web", "update-index", "--add", "--cacheinfo", f"120000,{blob},link")
+    git(root / "web", "commit", "--quiet", "--message=x")
+    with pytest.raises(TaskFailed, match="link link is longer"), fetcher.commit(server.url("web"), "main") as source:
+        list(source.entries())
+
+
+def test_an_empty_name_and_half_a_folder_are_refused() -> None:
+    with pytest.raises(TaskFailed, match="forbidden name"):
+        list(tree_module.parse_tree(b"100644 \0" + bytes(20)))
+    for damaged in (
+        b"100644 a\0" + bytes(19),
+        b"100644 a",
+        b"100644",
+        b"junk a\0" + bytes(20),
+        b"20000 a\0" + bytes(20),
+    ):
+        with pytest.raises(TaskFailedInternally):
+            list(tree_module.parse_tree(damaged))
