@@ -26,9 +26,11 @@ LONGEST_PATH = 100
 """Bytes of a socket's path that every system takes (Linux: 107, macOS: 103)."""
 
 LONGEST_NAME = len("status-") + 12
-LARGEST = 4096
-"""Bytes of a datagram; the rest of a longer message is cut by its sender."""
-LONGEST_MESSAGE = 500
+LARGEST = 2048
+"""Bytes of a datagram that every system takes (the limit is macOS's)."""
+
+LONGEST_MESSAGE = 200
+"""Characters of a message in one, so that it fits whatever they are; the rest is cut."""
 
 
 class Folder:

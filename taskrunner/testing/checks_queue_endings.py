@@ -182,6 +182,16 @@ class SubmitChecks(QueueKit):
             assert [status.task_id async for status in submitter.list(limit=2)] == ["three", "two"]
 
     @scenario
+    async def test_tasks_that_could_be_claimed_are_counted(self) -> None:
+        submitter = await self.submitted("one", "two", "three")
+        await self.submitted("next-year", not_before=datetime.now(UTC) + timedelta(days=365))
+        queue = self.open()
+        await queue.release(await self.held(queue), delay=LONG, reason="not here")
+        await self.held(queue)
+        with suppress(NotSupported):
+            assert await submitter.pending() == 2
+
+    @scenario
     async def test_a_retried_task_runs_again_with_all_its_retries(self) -> None:
         submitter = await self.submitted("one", retries=1)
         queue = self.open()

@@ -1,0 +1,216 @@
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from taskrunner.errors import Bug, ClaimLost
+from taskrunner.model import COMPLETED, Claim, Submission
+from taskrunner.queues import claims, ledger_queue, retries, runs, sweep, tasks
+from taskrunner.queues.ledger import Ledger, News
+from taskrunner.queues.memory import MemoryQueue
+from taskrunner.testing import clock
+from tests.queues.test_memory_queue import TestMemoryQueue as MemorySuite
+
+LONG = 600.0
+
+
+def nothing(*_: Any, **__: Any) -> None:
+    """A step that is left out."""
+
+
+def keep_nobody_out(ledger: Ledger, held: Claim) -> Any:
+    run = {"seq": ledger.db.execute("SELECT seq FROM task WHERE id = ?", (held.task_id,)).fetchone()["seq"]}
+    return run | {"run_id": held.run_id, "ended_by": None, "last_run_id": held.run_id}
+
+
+FAULTS: dict[str, tuple[object, str, Callable[..., Any], list[str]]] = {
+    "a stale claim is believed": (
+        claims,
+        "_find",
+        keep_nobody_out,
+        [
+            "test_reclaim_after_takeover_is_refused",
+            "test_resolve_after_takeover_is_refused_and_changes_nothing",
+            "test_release_after_takeover_is_refused",
+            "test_a_stale_reclaim_does_not_shorten_the_lease_of_who_has_taken_over",
+            "test_a_claim_that_was_resolved_cannot_be_used",
+            "test_resolving_again_another_way_is_a_conflict",
+            "test_resolving_again_the_same_way_is_already_so",
+            "test_when_a_cancellation_meets_a_resolution_one_wins_for_all",
+        ],
+    ),
+    "a run that ended is believed to be held": (
+        claims,
+        "_check_held",
+        nothing,
+        ["test_a_cancelled_run_is_lost_even_when_no_notice_arrives"],
+    ),
+    "a reclaim extends nothing": (
+        claims,
+        "reclaim",
+        lambda ledger, held, lease: held,
+        ["test_reclaim_keeps_others_out", "test_a_reclaim_that_succeeds_after_expiry_holds_the_whole_lease"],
+    ),
+    "leases never end": (
+        sweep,
+        "_expire",
+        nothing,
+        ["test_run_ids_rise", "test_a_task_whose_workers_all_die_is_resolved_and_not_stranded"],
+    ),
+    "nobody is told": (
+        MemoryQueue,
+        "hear",
+        nothing,
+        ["test_a_cancellation_is_pushed_to_its_worker_and_to_no_other"],
+    ),
+    "everything is retried": (
+        runs,
+        "earns_retry",
+        lambda resolution, left: True,
+        ["test_what_is_the_tasks_own_fault_is_not_retried", "test_what_says_nothing_against_a_task_is_retried"],
+    ),
+    "nothing is retried": (
+        runs,
+        "earns_retry",
+        lambda resolution, left: False,
+        ["test_what_says_nothing_against_a_task_is_retried", "test_run_ids_rise"],
+    ),
+    "a delay is forgotten": (
+        claims,
+        "make_pending",
+        lambda ledger, seq, delay: runs.make_pending(ledger, seq, delay=0),
+        ["test_a_released_run_comes_back_after_its_delay_and_costs_no_retry"],
+    ),
+    "the document is not looked at": (
+        ledger_queue,
+        "check_submission",
+        lambda submission: "{}",
+        [
+            "test_submitting_something_else_by_the_same_id_is_a_conflict",
+            "test_a_document_that_is_too_large_is_refused",
+        ],
+    ),
+    "a cancelled task stays": (
+        tasks,
+        "end_task",
+        nothing,
+        ["test_a_cancelled_task_never_runs"],
+    ),
+    "not_before is forgotten": (
+        tasks,
+        "seconds",
+        lambda moment: None,
+        ["test_not_before_is_respected", "test_a_task_that_nobody_took_before_its_deadline_is_resolved"],
+    ),
+    "priority is forgotten": (
+        claims,
+        "_next_ready",
+        lambda ledger, n, only: ledger.db.execute(
+            "SELECT * FROM task WHERE state = 'ready' ORDER BY seq LIMIT ?", (n,)
+        ).fetchall(),
+        ["test_priority_goes_first_and_then_who_came_first"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("fault", "test"), [(fault, test) for fault in FAULTS for test in FAULTS[fault][3]])
+def test_the_contract_notices_each_fault(monkeypatch: pytest.MonkeyPatch, fault: str, test: str) -> None:
+    where, name, replacement, _ = FAULTS[fault]
+    monkeypatch.setattr(where, name, replacement)
+    suite = MemorySuite()
+    suite.queue = MemoryQueue()
+    noticed = False
+    try:
+        getattr(suite, test)()
+    except (AssertionError, pytest.fail.Exception, ClaimLost, TimeoutError, ValueError):
+        noticed = True
+    assert noticed
+
+
+def test_one_task_alone_can_be_asked_for() -> None:
+    async def main() -> None:
+        queue = MemoryQueue()
+        for task_id in ("one", "two", "three"):
+            await queue.submit(Submission(task_id, {}))
+        picky = queue.join("picky")
+        picky.only = "two"
+        assert [claim.task_id for claim in await picky.claim(5, lease=LONG, wait=0)] == ["two"]
+        assert not await picky.claim(5, lease=LONG, wait=5)
+        assert len(await queue.claim(5, lease=LONG, wait=0)) == 2
+
+    clock.run(main())
+
+
+def test_a_long_list_comes_in_pages() -> None:
+    async def main() -> None:
+        queue = MemoryQueue()
+        for number in range(250):
+            await queue.submit(Submission(f"task-{number}", {}))
+        listed = [status.task_id async for status in queue.list(limit=230)]
+        assert listed == [f"task-{number}" for number in range(249, 19, -1)]
+        assert len([status async for status in queue.list(limit=1000)]) == 250
+        assert [status async for status in queue.list(limit=0)] == []
+
+    clock.run(main())
+
+
+def test_who_waits_sleeps_until_something_is_due_and_no_longer() -> None:
+    async def main() -> None:
+        queue, loop = MemoryQueue("alice"), asyncio.get_running_loop()
+        await queue.submit(Submission("one", {}))
+        began = loop.time()
+        await queue.claim(1, lease=0.75, wait=0)
+        [claim] = await queue.claim(1, lease=LONG, wait=LONG)
+        assert loop.time() - began == pytest.approx(0.75, abs=0.01)
+        assert claim.run_id == 1
+
+    clock.run(main())
+
+
+def test_a_verb_that_fails_changes_nothing_and_tells_nobody() -> None:
+    async def main() -> None:
+        queue = MemoryQueue()
+        told: list[News] = []
+        ledger = queue._shared.ledger
+        ledger.tell = told.append
+        with suppress(ZeroDivisionError), ledger.write(durable=True):
+            ledger.db.execute("INSERT INTO meta VALUES ('a', 'b')")
+            ledger.news.work = True
+            raise ZeroDivisionError
+        assert ledger.db.execute("SELECT count(*) FROM meta").fetchone()[0] == 0
+        assert told == []
+        with pytest.raises(Bug):
+            _ = ledger.news
+
+    clock.run(main())
+
+
+def test_a_claim_that_was_cancelled_meanwhile_does_not_keep_others_from_being_given_back() -> None:
+    async def main() -> None:
+        queue = MemoryQueue()
+        for task_id in ("one", "two"):
+            await queue.submit(Submission(task_id, {}))
+        granted = await queue._do(lambda ledger: claims.claim(ledger, 2, worker_id="gone", lease=LONG))
+        await queue.cancel("one")
+        await queue._do(lambda ledger: ledger_queue.give_back(ledger, [granted]))
+        [claim] = await queue.claim(2, lease=LONG, wait=0)
+        assert claim.task_id == "two"
+        assert await queue.resolve(claim, COMPLETED) == "applied"
+
+    clock.run(main())
+
+
+def test_notices_that_nobody_reads_are_not_kept() -> None:
+    async def main() -> None:
+        queue = MemoryQueue("alice")
+        for _ in range(3):
+            queue.notices()
+        assert not list(queue._board._listeners)
+
+    clock.run(main())
+
+
+def test_the_delay_of_a_retry_is_bounded() -> None:
+    assert retries.retry_delay("intermittent-task", spent=10_000) == retries.LONGEST_DELAY
