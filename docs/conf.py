@@ -1,0 +1,15 @@
+"""How the documentation is built: `make docs`, where a warning is an error."""
+
+project = "taskrunner"
+author = "The taskrunner maintainers"
+copyright = "2026, the taskrunner maintainers"  # noqa: A001  Sphinx wants this name
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinxcontrib.mermaid"]
+myst_fence_as_directive = ["mermaid"]
+myst_heading_anchors = 3
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "undoc-members": False, "show-inheritance": True}
+autodoc_typehints = "signature"
+exclude_patterns = ["_build"]
+nitpicky = False
+html_theme = "furo"
+html_title = "taskrunner"

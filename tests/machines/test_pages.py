@@ -1,0 +1,12 @@
+"""The pages about the machines are what their declaration says today."""
+
+from __future__ import annotations
+
+import pytest
+
+from script.pages import DOCS, MACHINES, page
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_the_page_is_not_stale(name: str) -> None:
+    assert (DOCS / f"{name}.md").read_text(encoding="utf-8") == page(name), "run python script/pages.py"
