@@ -139,7 +139,9 @@ class _Work:
     def _get(self, remote: Remote, ref: str, folder: Path) -> tuple[Mirror, str, bytes]:
         """A second time with an empty mirror, if the first shows that what was there cannot be used."""
         fresh = folder not in self._mirrors
-        mirror = self._mirrors.setdefault(folder, Mirror(folder, str(remote))) if fresh else self._mirrors[folder]
+        if fresh:
+            self._mirrors[folder] = Mirror(folder, str(remote))
+        mirror = self._mirrors[folder]
         repository = Repository(remote, mirror, self.wire, self._progress)
         used = bool(mirror.tips)
         try:

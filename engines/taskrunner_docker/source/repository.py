@@ -17,7 +17,7 @@ from taskrunner_docker.source.pack import ID, TRAILER
 from taskrunner_docker.source.remote import Remote
 from taskrunner_docker.source.transport import Transport
 from taskrunner_docker.source.tree import Tree, find_commit
-from taskrunner_docker.source.wire import Cut, Wire
+from taskrunner_docker.source.wire import Wire
 
 Report = Callable[[Progress], None]
 
@@ -94,19 +94,14 @@ class Repository:
     def _ask(self, question: Callable[[Transport], Any], ref: str) -> Any:
         """Talks to the server once; whatever goes wrong is raised as one of ours, chained to nothing."""
         transport = Transport(self._remote, self._wire)
-        failure: Exception
         try:
-            answer = question(transport)
-        except (Cut, Broken) as error:
-            failure = error
+            return question(transport)
         except Exception as error:  # noqa: BLE001  a hostile answer can make dulwich raise anything
             failure = error
-        else:
-            transport.close()
-            return answer
-        said = transport.close()
+        finally:
+            said = transport.close()
         self._wire.check()
-        raise failure if isinstance(failure, (Cut, Broken)) else explain(failure, self._remote, ref, said)
+        raise failure if isinstance(failure, Broken) else explain(failure, self._remote, ref, said)
 
 
 class _Haves:

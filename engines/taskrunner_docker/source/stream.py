@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import socket
@@ -108,7 +109,8 @@ def _protocol(connection: socket.socket) -> Protocol:
     reader = connection.makefile("rb")
 
     def write(data: bytes) -> int:
-        connection.sendall(data)
+        with contextlib.suppress(ConnectionError):  # a server that is gone has said why: that is still to be read
+            connection.sendall(data)
         return len(data)
 
     def close() -> None:
