@@ -17,7 +17,8 @@ from taskrunner.errors import (
 )
 from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.platform import PlatformContext, RunContext
-from taskrunner.model import Health, RunKey, Task
+from taskrunner.model import Document, Health, RunKey, Task
+from taskrunner.payload import decode_task
 from taskrunner.testing import FakeCaches, FakePayload, FakePlatform, MemoryLog, clock
 from taskrunner.testing.fake_payload import ErrorKind, Stage
 
@@ -194,3 +195,16 @@ def test_a_test_decides_whether_it_is_well() -> None:
 
 def platform_context(worker_id: str) -> PlatformContext:
     return PlatformContext(worker_id, Path("/nonexistent"), lambda secret: secret.literal)
+
+
+def test_its_script_is_read_from_a_document_like_any_payload() -> None:
+    document: Document = {"platform": "fake", "run_for": 3600, "files": {"a": "b"}, "hang_at": "kill"}
+    _, payload = decode_task(document, {"fake": FakePayload})
+    assert payload == FakePayload(run_for=3600, files={"a": "b"}, hang_at="kill")
+    with pytest.raises(MalformedPayload, match="hang_at"):
+        decode_task({"platform": "fake", "hang_at": "lunch"}, {"fake": FakePayload})
+
+
+def test_seconds_are_not_negative() -> None:
+    with pytest.raises(MalformedPayload, match="run_for: is negative"):
+        FakePlatform().check(FakePayload(run_for=-1))
