@@ -21,9 +21,9 @@ sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "script"))
 
 import docker  # noqa: E402  the checkout's own modules are on the path only now
+from base_image import ensure_base_image  # noqa: E402
 from docker.errors import DockerException  # noqa: E402
 
-from base_image import ensure_base_image  # noqa: E402
 from tests.support.githttp import GitServer, make_repository  # noqa: E402
 from tests.support.registry import registry  # noqa: E402
 

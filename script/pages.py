@@ -34,8 +34,8 @@ PAGE = """\
 
 ## Every event in every state
 
-`→` moves, `·` stays, an empty cell is refused with an error that names machine, state and event. In brackets stands what
-the model does. `taskrunner states {name} --format json` prints the same for programs.
+`→` moves, `·` stays, an empty cell is refused with an error that names machine, state and event. In brackets stands
+what the model does. `taskrunner states {name} --format json` prints the same for programs.
 
 {table}"""
 
