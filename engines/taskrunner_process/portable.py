@@ -46,10 +46,11 @@ class PortableTree(SweptTree):
 
     def _is_ours(self, process: psutil.Process) -> bool:
         try:
-            relations = (process.pid, process.ppid(), os.getsid(process.pid), os.getpgid(process.pid))
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return False
-            return not self.known.isdisjoint(relations) or self._is_marked(process)
+            with process.oneshot():
+                if process.status() == psutil.STATUS_ZOMBIE:
+                    return False
+                relations = (process.pid, process.ppid(), os.getsid(process.pid), os.getpgid(process.pid))
+                return not self.known.isdisjoint(relations) or self._is_marked(process)
         except (psutil.Error, OSError):
             return False
 
