@@ -38,6 +38,9 @@ QUEUE_RETRY = 5.0
 """Seconds until a queue that did not answer is asked again."""
 
 
+SWEEP_EVERY = 10.0
+"""Seconds between two looks for workers that died, between claims: it is a listing of one small folder."""
+
 SHORT_WAIT = 0.5
 """Seconds that a claim waits when the worker is to stop by itself once its runs have ended."""
 
@@ -70,6 +73,7 @@ class Worker:
     machine: WorkerMachine = attrs.field(init=False)
     driver: Driver = attrs.field(init=False)
     _idle_since: float = attrs.field(init=False, default=0.0)
+    _swept: float = attrs.field(init=False, default=0.0)
     _changed: asyncio.Event = attrs.field(init=False, factory=asyncio.Event)
     _group: asyncio.TaskGroup = attrs.field(init=False, factory=asyncio.TaskGroup)
 
@@ -121,6 +125,8 @@ class Worker:
         return Signal(WorkerEvent.BOOTED)
 
     async def _claim(self) -> Signal:
+        if asyncio.get_running_loop().time() - self._swept >= SWEEP_EVERY:
+            await self._sweep()
         if self.host.should_shutdown_now():
             return Signal(WorkerEvent.SHUTDOWN, {"why": "the host is about to go"})
         health = await self._health()
@@ -230,6 +236,7 @@ class Worker:
             await self.services.queue.release(claim, delay=HEALTH_CHECK, reason="resource-unavailable")
 
     async def _sweep(self) -> None:
+        self._swept = asyncio.get_running_loop().time()
         for line in await sweep(self.services):
             self._warn(line)
 
