@@ -35,7 +35,7 @@ class _Stat:
     """Where a link leads in the end, absolute in the container."""
 
 
-@attrs.frozen
+@attrs.define
 class ContainerFiles:
     """The files of one container.
 
@@ -47,6 +47,8 @@ class ContainerFiles:
     container: str
     working_dir: str
     log: Log
+    _inner: str = ""
+    """The working folder by its real name, once it was looked up."""
 
     async def file(self, path: str) -> Entry:
         """As `Results.archive_file`."""
@@ -64,7 +66,7 @@ class ContainerFiles:
             raise NotADirectoryError(f"{path} is no folder")
         async with self._tar(f"{found}/.") as tar:
             while member := await self._step(tar.next):
-                entry = await self._entry(tar, member, base=self._base(path), folder=found)
+                entry = await self._entry(tar, member, base=await self._base(path), folder=found)
                 if entry is not None:
                     yield entry
 
@@ -91,11 +93,16 @@ class ContainerFiles:
 
     # ---- where a path leads -----------------------------------------------------------------------------
 
-    def _base(self, path: str) -> str:
-        return "/" if path.startswith("/") else self.working_dir
+    async def _base(self, path: str) -> str:
+        if path.startswith("/"):
+            return "/"
+        if not self._inner:
+            self._inner, _ = await self._walk(self.working_dir, "/")
+        return self._inner
 
     async def _resolve(self, path: str) -> tuple[str, _Stat]:
-        return await self._walk(posixpath.normpath(posixpath.join(self.working_dir, path)), self._base(path))
+        base = await self._base(path)
+        return await self._walk("/" + posixpath.normpath(posixpath.join(base, path)).strip("/"), base)
 
     async def _walk(self, path: str, base: str) -> tuple[str, _Stat]:
         """Follows a path part by part, and looks at each link on the way."""

@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
-from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
@@ -24,6 +23,7 @@ from taskrunner_docker.labels import Marks
 from taskrunner_docker.payload import BuildSpec, DockerPayload
 from taskrunner_docker.removal import remove_tag
 from taskrunner_docker.source.fetch import Commit, fetch
+from taskrunner_docker.source.remote import parse
 from taskrunner_docker.transfer import Transfers
 
 _LOGIN_TIMEOUT = 9.0
@@ -166,10 +166,8 @@ class BuildExecution(Execution):
 
 
 def mirror_name(repository: str) -> str:
-    """The cache of a repository, by its address without user and password."""
-    address = urlsplit(repository)
-    plain = urlunsplit(address._replace(netloc=address.netloc.rpartition("@")[2]))
-    return f"git-{hashlib.sha256(plain.encode()).hexdigest()[:32]}"
+    """The cache of a repository, by its address without user and password. Raises TaskFailed when it is no address."""
+    return f"git-{hashlib.sha256(str(parse(repository)).encode()).hexdigest()[:32]}"
 
 
 def _results(job: BuildJob, commit: str, outcome: BuildOutcome) -> BuildResults:

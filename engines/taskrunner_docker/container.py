@@ -44,10 +44,11 @@ class ContainerEngine(Engine):
         if image is None:
             raise TaskFailedInternally(f"{self._payload.image} was pulled, and is gone again: is somebody cleaning up?")
         self._image_id = str(image["Id"])
-        self._working_dir = self._payload.working_dir or image["Config"].get("WorkingDir") or "/"
+        self._working_dir = _plain(self._payload.working_dir or image["Config"].get("WorkingDir") or "/")
+        self._context.log.say(f"image {self._payload.image} is {self._image_id}")
 
     async def attach_cache(self, folder: CacheFolder, target: str, *, read_only: bool = False) -> None:
-        where = posixpath.normpath(posixpath.join(self._working_dir, target))
+        where = _plain(posixpath.join(self._working_dir, target))
         if ".." in target.split("/") or where == "/":
             raise MalformedPayload(
                 Complaint("caches", f"{target!r} is no place for a cache", "name a folder of its own")
@@ -125,3 +126,8 @@ class ContainerEngine(Engine):
         if error.status in (_BAD_REQUEST, _NOT_FOUND) or "not a directory" in str(error):
             return TaskFailed("start-failed", f"{what}; check `command`, `working_dir` and where the `caches` go")
         return TaskFailedInternally(what)
+
+
+def _plain(path: str) -> str:
+    """An absolute path without dots and doubled slashes."""
+    return "/" + posixpath.normpath(path).strip("/")

@@ -20,6 +20,8 @@ from taskrunner_docker.stream import BUFFER, Demultiplexer, DockerError, Stream
 
 _LINGER = 30.0
 """Seconds for the rest of the output, after the end of the container, which closes it."""
+_GATHER = 0.002
+"""Seconds between two pieces of output, so that a flood comes in few large ones: each costs a trip to a thread."""
 _PATIENCE = 60.0
 """Seconds for a killed container to end: the kernel may be writing out its files."""
 _NOT_RUN = frozenset({126, 127})
@@ -110,20 +112,27 @@ class ContainerExecution(Execution):
     async def _drain(self) -> None:
         """Moves the output to the log. In a thread: a disk may be slow, and many runs share the event loop."""
         demultiplexer = Demultiplexer()
-        while data := await self._output.reader.read(BUFFER):
+        while data := await self._read(self._output, BUFFER):
             output = b"".join(piece for _, piece in demultiplexer.feed(data))
             if output:
                 await self._daemon.thread(self._context.log.write, output)
+                await asyncio.sleep(_GATHER)
         self._output.close()
 
     async def _wait_for_exit(self) -> int:
-        answer = await self._ending.reader.read()
+        answer = await self._read(self._ending)
         try:
             status = int(json.loads(answer)["StatusCode"])
         except (ValueError, KeyError):
             raise Unavailable(f"lost sight of the container {self._container[:12]}: did Docker restart?") from None
         asyncio.get_running_loop().call_later(_LINGER, self._output.close)
         return status
+
+    async def _read(self, stream: Stream, size: int = -1) -> bytes:
+        try:
+            return await stream.reader.read(size)
+        except OSError as error:
+            raise Unavailable(f"lost sight of the container {self._container[:12]}: {error}") from error
 
     async def _judge(self, exit_code: int) -> tuple[str, str]:
         """Reason and message, where an exit code alone would leave people guessing."""

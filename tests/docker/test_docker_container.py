@@ -118,6 +118,25 @@ def test_a_container_that_needs_too_much_memory(bench: Bench, api: docker.APICli
     assert "ran out of memory" in results.message
 
 
+@pytest.mark.parametrize("working_dir", ["/w", "//w/./"])
+def test_a_working_folder_that_has_become_a_link(bench: Bench, working_dir: str) -> None:
+    script = """
+        mv /w /real && ln -s /real /w && cd /real && mkdir out && echo kept > out/file
+        ln -s file out/inner; ln -s /etc/passwd out/outer; ln -s /w/out all
+    """
+
+    async def look() -> list[str]:
+        payload = DockerPayload(image="taskrunner-base", command=("sh", "-c", script), working_dir=working_dir)
+        results = await finished(bench, payload)
+        names = [entry.name async for entry in results.archive_folder("all")]
+        with pytest.raises(PermissionError):
+            await results.archive_file("out/outer")
+        await results.dispose()
+        return names
+
+    assert bench.run(look) == ["file", "inner"]
+
+
 def test_an_attempt_whose_answer_was_lost_is_replaced(bench: Bench, api: docker.APIClient) -> None:
     async def start_twice() -> int:
         engine = await bench.loaded(shell("exit 4"))
