@@ -42,6 +42,7 @@ class ProcessEngine(Engine):
             self._make_folder(self._context.folder / TEMPORARY)
             if self._account:
                 self._account.own(self._context.folder)
+                self._account.open_way(self._context.folder)
         except OSError as error:
             raise TaskFailedInternally(f"the run's folder could not be made ready: {error}") from None
 
@@ -64,6 +65,7 @@ class ProcessEngine(Engine):
             place.symlink_to(folder.path.absolute(), target_is_directory=True)
             if self._account:
                 self._account.own(folder.path, place)
+                self._account.open_way(folder.path)
         except OSError as error:
             raise TaskFailedInternally(f"the cache {folder.name} could not be attached: {error}") from None
         self._links.append(target)

@@ -59,11 +59,13 @@ def test_what_another_user_started_is_ended(kind: str, open_tmp: Path) -> None:
 def test_a_cache_becomes_the_users(open_tmp: Path) -> None:
     async def run() -> None:
         async with bench_on(KINDS[0], open_tmp, account=account_of("nobody", open_tmp)) as bench:
-            (open_tmp / "kept").mkdir(mode=0o700)
+            place = open_tmp / "closed"
+            place.mkdir(mode=0o700)
+            (place / "kept").mkdir(mode=0o700)
             engine = await bench.engine("sh", "-c", "echo 1 > some/cache/file; echo 2 > some/other")
-            await engine.attach_cache(bench.platform.new_cache_folder("kept", open_tmp / "kept"), "some/cache")
+            await engine.attach_cache(bench.platform.new_cache_folder("kept", place / "kept"), "some/cache")
             assert (await (await engine.start({})).wait()).exit_code == 0
-            assert (open_tmp / "kept/file").owner() == "nobody"
+            assert (place / "kept/file").owner() == "nobody"
 
     asyncio.run(run())
 
