@@ -18,7 +18,9 @@ Needs nothing but pytest. A worker with a platform that follows a script, and ni
   `MemoryLog` · `MemoryStore` (and, in `taskrunner.queues.memory`, `MemoryQueue`)
 - Time: `clock.run(main())` runs hours in milliseconds
 - Contracts, each a class that a test class of yours extends by a method or two: `PlatformConformance`,
-  `CacheFolderConformance`, `CachesConformance`, `HostConformance`, `LogConformance`, `QueueConformance`
+  `CacheFolderConformance`, `CachesConformance`, `HostConformance`, `LogConformance`, `QueueConformance`,
+  `ArtifactStoreConformance`
+- Peers that push work: `ScriptedSource`, `ScriptedPeer`
 
 Everything is loaded when it is first asked for: the contracts need pytest, the fakes do not.
 """
@@ -32,6 +34,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from taskrunner.testing import clock as clock
+    from taskrunner.testing.artifacts import ArtifactStoreConformance as ArtifactStoreConformance
     from taskrunner.testing.caches import CacheFolderConformance as CacheFolderConformance
     from taskrunner.testing.caches import CachesConformance as CachesConformance
     from taskrunner.testing.fake_caches import FakeCacheFolder as FakeCacheFolder
@@ -44,10 +47,13 @@ if TYPE_CHECKING:
     from taskrunner.testing.memory import MemoryLog as MemoryLog
     from taskrunner.testing.memory import MemoryStore as MemoryStore
     from taskrunner.testing.platform import PlatformConformance as PlatformConformance
+    from taskrunner.testing.push import ScriptedPeer as ScriptedPeer
+    from taskrunner.testing.push import ScriptedSource as ScriptedSource
     from taskrunner.testing.queue import QueueConformance as QueueConformance
     from taskrunner.testing.script import Script as Script
 
 _HOMES = {
+    "ArtifactStoreConformance": "artifacts",
     "CacheFolderConformance": "caches",
     "CachesConformance": "caches",
     "FakeCacheFolder": "fake_caches",
@@ -62,6 +68,8 @@ _HOMES = {
     "PlatformConformance": "platform",
     "QueueConformance": "queue",
     "Script": "script",
+    "ScriptedPeer": "push",
+    "ScriptedSource": "push",
 }
 """Public name to the module that has it."""
 
@@ -80,6 +88,7 @@ if not TYPE_CHECKING:  # a checker knows all names, and complains about others
 
 
 __all__ = [
+    "ArtifactStoreConformance",
     "CacheFolderConformance",
     "CachesConformance",
     "FakeCacheFolder",
@@ -94,5 +103,7 @@ __all__ = [
     "PlatformConformance",
     "QueueConformance",
     "Script",
+    "ScriptedPeer",
+    "ScriptedSource",
     "clock",
 ]

@@ -90,7 +90,8 @@ class MemoryStore(ArtifactStore):
             yield self.bodies[key][begin : begin + READ_SIZE]
 
     async def list(self, run: RunKey) -> list[Artifact]:
-        return [self._artifact(key) for key in sorted(self.bodies, key=str) if key[0] == run and key[1] != LOG_NAME]
+        names = sorted(name for owner, name in self.bodies if owner == run and name != LOG_NAME)
+        return [self._artifact((run, name)) for name in names]
 
     def log(self, run: RunKey) -> str:
         """The log of a run, as text."""

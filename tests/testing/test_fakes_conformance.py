@@ -1,18 +1,20 @@
-"""The fakes keep the contracts, and so does the log of the library itself."""
+"""The fakes keep the contracts."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from taskrunner.interfaces.artifacts import ArtifactStore
 from taskrunner.interfaces.caches import CacheFolder, Caches
 from taskrunner.interfaces.host import Host
 from taskrunner.interfaces.log import Log
+from taskrunner.testing.artifacts import ArtifactStoreConformance
 from taskrunner.testing.caches import CacheFolderConformance, CachesConformance
 from taskrunner.testing.fake_caches import FakeCacheFolder, FakeCaches
 from taskrunner.testing.fake_host import FakeHost
 from taskrunner.testing.host import HostConformance
 from taskrunner.testing.log import LogConformance
-from taskrunner.testing.memory import MemoryLog
+from taskrunner.testing.memory import MemoryLog, MemoryStore
 
 
 class TestFakeCacheFolder(CacheFolderConformance):
@@ -42,3 +44,11 @@ class TestMemoryLog(LogConformance):
         assert isinstance(log, MemoryLog)
         log.end()
         return log.data
+
+
+class TestMemoryStore(ArtifactStoreConformance):
+    def setup_method(self) -> None:
+        self.memory = MemoryStore()
+
+    def store(self) -> ArtifactStore:
+        return self.memory
