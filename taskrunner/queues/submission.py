@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from taskrunner.errors import Complaint, MalformedPayload
-from taskrunner.model import Submission
+from taskrunner.model import ID_PATTERN, Submission
 
-TASK_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
-"""Becomes part of the names of folders and containers, so: no separator, no leading dot, not too long."""
+TASK_ID = re.compile(ID_PATTERN)
+"""What the worker asks of an id as well: better refused now than resolved as malformed later."""
 
 MAX_DOCUMENT = 1 << 20
 """Bytes of a document as JSON. Taskcluster and SQS stop at 1 MiB too; files belong into an artifact store."""
@@ -54,7 +54,11 @@ def is_task_id(text: object) -> bool:
 
 def _complaints(submission: Submission) -> Iterator[Complaint]:
     if not is_task_id(submission.task_id):
-        yield Complaint("task_id", "is not the id of a task", "1 to 128 letters, digits, `_`, `-`, `.`; no leading dot")
+        yield Complaint(
+            "task_id",
+            "is not the id of a task",
+            "use up to 100 letters, digits, `.`, `_` and `-`, and begin with a letter or a digit",
+        )
     if not isinstance(submission.document, Mapping):
         yield Complaint("document", "is not a mapping of names to values")
     if not _is_whole(submission.priority, -MAX_PRIORITY, MAX_PRIORITY):

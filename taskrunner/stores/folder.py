@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
+import re
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -24,7 +25,6 @@ from typing import ParamSpec, Protocol, TypeVar
 from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner.interfaces.artifacts import LOG_NAME, ArtifactStore
 from taskrunner.model import Artifact, RunKey
-from taskrunner.queues.submission import is_task_id
 from taskrunner.stores.folder_files import RunFolder
 
 P = ParamSpec("P")
@@ -36,6 +36,10 @@ CHUNK = 1 << 20
 
 CALL_LIMIT = 60.0
 """Seconds for one call to the disk: a sync of gigabytes may take a while; longer, and the disk hangs."""
+
+TASK_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+"""What is safe as the name of a folder. Wider than what a task of ours may be called: the log of one that was refused
+for its id is kept as well."""
 
 LONGEST_NAME = 1024
 """Characters of an artifact's name: that of S3, so that what fits here fits there."""
@@ -80,7 +84,7 @@ class FolderStore(ArtifactStore):
         return await _on_disk(self._folder(run).artifacts)
 
     def _folder(self, run: RunKey) -> RunFolder:
-        if not is_task_id(run.task_id) or run.run_id < 0:
+        if not TASK_ID.fullmatch(run.task_id) or run.run_id < 0:
             raise ValueError(f"{str(run)!r} names no run")
         return RunFolder(self._root / run.task_id / str(run.run_id))
 
