@@ -65,7 +65,7 @@ class ContainerFiles:
         if not stat.mode & _GO_DIR:
             raise NotADirectoryError(f"{path} is no folder")
         async with self._tar(f"{found}/.") as tar:
-            while member := await self._step(tar.next):
+            while member := await self._step(_next, tar):
                 entry = await self._entry(tar, member, base=await self._base(path), folder=found)
                 if entry is not None:
                     yield entry
@@ -132,7 +132,7 @@ class ContainerFiles:
 
     async def _contents(self, path: str) -> AsyncIterator[bytes]:
         async with self._tar(path) as tar:
-            member = await self._step(tar.next)
+            member = await self._step(_next, tar)
             if member is not None:
                 async for chunk in self._extract(tar, member):
                     yield chunk
@@ -157,6 +157,13 @@ class ContainerFiles:
             raise
         except (tarfile.TarError, http.client.HTTPException, OSError) as error:
             raise TaskFailedInternally(f"reading files out of the container failed: {error}") from error
+
+
+def _next(tar: tarfile.TarFile) -> tarfile.TarInfo | None:
+    """The next member; those before are forgotten, of which there may be a million."""
+    member = tar.next()
+    tar.members.clear()  # type: ignore[attr-defined]
+    return member
 
 
 def _inner_parts(path: str, base: str) -> list[str]:

@@ -52,9 +52,11 @@ class Daemon:
         connecting = threads.submit(docker.APIClient, f"unix://{socket}", version="auto", timeout=CALL_TIMEOUT)
         try:
             return cls(socket, await asyncio.wrap_future(connecting), threads)
-        except DockerException as error:
+        except BaseException as error:
             threads.shutdown(wait=False)
-            raise Unavailable(no_answer(socket, error)) from error
+            if isinstance(error, DockerException):
+                raise Unavailable(no_answer(socket, error)) from error
+            raise
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs a blocking function of docker-py's, or one that uses it, in a thread.
