@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from taskrunner.errors import MalformedPayload, NotSupported, TaskFailed, TaskFailedInternally, Unavailable
+from taskrunner.errors import (
+    ConfigError,
+    MalformedPayload,
+    NotSupported,
+    TaskFailed,
+    TaskFailedInternally,
+    Unavailable,
+)
 from taskrunner.machines.chart import Signal
 from taskrunner.machines.task import TaskEvent
 from taskrunner.model import Resolution, exception, failed
@@ -21,6 +28,8 @@ def resolution_of(error: BaseException) -> Resolution:
             return exception("resource-unavailable", error.message)
         case TaskFailedInternally():
             return exception("internal-error", str(error))
+        case ConfigError():
+            return exception("internal-error", f"the worker's configuration: {error}")
         case _:
             return exception("internal-error", f"{type(error).__name__}: {error}")
 
@@ -43,5 +52,5 @@ def fatal(message: str) -> Signal:
 
 def is_ours(error: BaseException) -> bool:
     """Whether a developer of this worker, or of a plug, wants to see the traceback."""
-    known = (MalformedPayload, NotSupported, TaskFailed, Unavailable, TaskFailedInternally, TimeoutError)
+    known = (MalformedPayload, NotSupported, TaskFailed, Unavailable, TaskFailedInternally, ConfigError, TimeoutError)
     return not isinstance(error, known)
