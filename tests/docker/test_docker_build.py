@@ -58,7 +58,7 @@ def bench(tmp_path: Path, api: docker.APIClient, private: Registry) -> Iterator[
 async def built(bench: Bench, spec: BuildSpec, **secrets: str) -> Results:
     held = {name: Secret(literal=value) for name, value in secrets.items()}
     engine = await bench.loaded(DockerPayload(build=spec), held)
-    execution = await engine.start({name: bench._reveal(secret) for name, secret in held.items()})
+    execution = await engine.start({name: bench.reveal(secret) for name, secret in held.items()})
     return await execution.wait()
 
 
@@ -222,7 +222,7 @@ def test_a_name_that_a_dead_worker_was_pushing_is_taken_away(
         results = await built(bench, BuildSpec(repository.url, tags=(f"{stuck.host}/app:1",), push=True))
         delivering = asyncio.create_task(results.deliver())
         assert await asyncio.to_thread(stuck.came.wait, 60)
-        heir = await DockerPlatform.open(bench.options, PlatformContext("heir", bench.home, bench._reveal))
+        heir = await DockerPlatform.open(bench.options, PlatformContext("heir", bench.home, bench.reveal))
         lines = await heir.clean_up_after(bench.worker_id)
         assert f"{stuck.host}/app:1" not in docker_names()
         assert await heir.clean_up_after(bench.worker_id) == []

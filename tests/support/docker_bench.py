@@ -23,7 +23,7 @@ LIMIT = 120  # seconds for one test, reached only by what is broken
 
 @attrs.define
 class Bench:
-    """One platform for one test, opened within `run`."""
+    """One platform for one test, which is open while `run` runs."""
 
     home: Path
     options: DockerOptions = attrs.field(factory=DockerOptions)
@@ -38,9 +38,10 @@ class Bench:
         self.caches = FakeCaches(self.home / "caches")
 
     def run(self, work: Callable[[], Awaitable[T]]) -> T:
-        return asyncio.run(self._run(work))
+        return asyncio.run(self.within(work))
 
-    async def _run(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def within(self, work: Callable[[], Awaitable[T]]) -> T:
+        """The same in a loop that runs already."""
         async with asyncio.timeout(LIMIT):
             context = PlatformContext(self.worker_id, self.home, lambda secret: secret.literal)
             self.platform = await DockerPlatform.open(self.options, context)
@@ -56,7 +57,7 @@ class Bench:
         folder = self.home / "runs" / str(self._runs)
         folder.mkdir(parents=True)
         task = Task(key.task_id, "docker", secrets=secrets or {})
-        context = RunContext(task, key, folder, self.log, self.caches, self._reveal, self.moved.append)
+        context = RunContext(task, key, folder, self.log, self.caches, self.reveal, self.moved.append)
         return await self.platform.new_engine(context)
 
     async def loaded(self, payload: DockerPayload, secrets: Mapping[str, Secret] | None = None) -> Engine:
@@ -69,7 +70,7 @@ class Bench:
             raise
         return engine
 
-    def _reveal(self, secret: Secret) -> str:
+    def reveal(self, secret: Secret) -> str:
         self.log.mask(secret.literal)
         return secret.literal
 

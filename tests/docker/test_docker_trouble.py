@@ -1,0 +1,69 @@
+"""A daemon that goes away, or falls silent, in the middle of a run."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from taskrunner.errors import TaskFailedInternally, Unavailable
+from taskrunner_docker import DockerOptions, DockerPayload, daemon
+from tests.support.docker_bench import Bench, Everything
+from tests.support.docker_proxy import docker_proxy
+
+SLEEPER = DockerPayload(image="taskrunner-base", command=("sh", "-c", "echo up; exec sleep 1000000"))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, api: docker.APIClient, base_image: str) -> Iterator[Bench]:
+    socket = tmp_path / "docker.sock"
+    bench = Bench(tmp_path / "home", DockerOptions(host=f"unix://{socket}"), f"w-{uuid.uuid4().hex[:8]}")
+    yield bench
+    assert not Everything.of(api, bench.worker_id, bench.home).containers
+
+
+def test_a_daemon_that_restarts_loses_sight_of_the_run(bench: Bench, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with docker_proxy(tmp_path / "docker.sock") as proxy:
+
+            async def lose() -> None:
+                execution = await (await bench.loaded(SLEEPER)).start({})
+                await bench.log.until("up")
+                await proxy.cut()
+                with pytest.raises(Unavailable, match="lost sight of the container"):
+                    await execution.wait()
+                with pytest.raises(TaskFailedInternally, match="lost sight"):
+                    await execution.kill()
+                await execution.abort()
+
+            await bench.within(lose)
+
+    asyncio.run(main())
+
+
+def test_a_daemon_that_falls_silent_holds_nobody_for_ever(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "CALL_TIMEOUT", 1)
+
+    async def main() -> None:
+        async with docker_proxy(tmp_path / "docker.sock") as proxy:
+
+            async def hang() -> None:
+                execution = await (await bench.loaded(SLEEPER)).start({})
+                await bench.log.until("up")
+                proxy.freeze()
+                with pytest.raises(TaskFailedInternally, match="has not answered within 1 s"):
+                    await execution.kill()
+                with pytest.raises(TaskFailedInternally, match="has not answered within 1 s"):
+                    await execution.abort()
+                await proxy.cut()
+                await execution.abort()
+
+            await bench.within(hang)
+
+    asyncio.run(main())
