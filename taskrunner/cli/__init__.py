@@ -1,5 +1,5 @@
-"""The command line. This module imports click and nothing else of weight: each verb is loaded when it is called, and the
-list of verbs is here, so that `taskrunner --help` is instant.
+"""The command line. This module imports click and nothing else of weight: each verb is loaded when it is called, and
+the list of verbs is here, so that `taskrunner --help` is instant.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Verbs(click.Group):
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="taskrunner-worker", prog_name="taskrunner")
 def taskrunner() -> None:
-    """A task worker that you can read.
+    r"""A task worker that you can read.
 
     Tasks are handed in with `submit` and run by workers, which are started with `run`. Everything is kept under
     TASKRUNNER_HOME, or in your data folder (~/.local/share/taskrunner).

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import IO, Any, ParamSpec
+from urllib.parse import urlsplit
 
 import click
 
 from taskrunner.config import Config, decode_config, load_settings
-from taskrunner.documents import parse_document, read_document
 from taskrunner.environment import home
-from taskrunner.errors import MalformedPayload, TaskrunnerError
+from taskrunner.errors import Bug, MalformedPayload, TaskrunnerError
 from taskrunner.interfaces.queue import Submitter
-from taskrunner.model import Resolution, Submission, TaskStatus
-from taskrunner.payload import decode_task, submission_of
-from taskrunner.registry import open_queue, payload_classes
-from taskrunner.start import queue_url
+from taskrunner.model import Resolution, TaskStatus
+from taskrunner.registry import open_queue
 
 P = ParamSpec("P")
-T = TypeVar("T")
 
 USAGE = 2
 """The exit status when what was asked for is wrong: click's own."""
+INTERRUPTED = 130
+"""The exit status after Ctrl-C: that of a shell, 128 + SIGINT."""
+NO_READER = 141
+"""The exit status when whoever read us has gone: 128 + SIGPIPE."""
 EXIT_STATUS = {"completed": 0, "failed": 1, "exception": 3}
 """The exit status of a verb that waited for a task."""
+COLOURS = {"completed": "green", "failed": "red", "exception": "magenta"}
 
 config_option = click.option(
     "--config",
@@ -48,32 +51,46 @@ class Complaint(click.ClickException):
 
     exit_code = USAGE
 
-    def show(self, file: Any = None) -> None:
-        click.echo(f"taskrunner: {self.format_message()}", err=True, file=file)
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"taskrunner: {printable(self.format_message())}", err=True, file=file)
 
 
 def verb(command: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable[P, None]:
-    """Makes a click callback of a coroutine: its result is the exit status, and errors of ours become one message."""
+    """Makes a click callback of a coroutine: its result is the exit status, and errors of ours become one message. Only
+    a bug shows its traceback."""
 
     @wraps(command)
     def call(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             status = asyncio.run(command(*args, **kwargs))
+        except Bug:
+            raise
         except MalformedPayload as error:
             raise Complaint(f"this task cannot be taken:\n{error}") from error
         except TaskrunnerError as error:
             raise Complaint(str(error)) from error
         except KeyboardInterrupt:
-            sys.exit(130)
+            sys.exit(INTERRUPTED)
         except BrokenPipeError:
-            sys.stderr.close()  # whoever read us has gone, and Python would complain of it once more at exit
-            sys.exit(141)
+            mute(sys.stdout)
+            sys.exit(NO_READER)
+        except OSError as error:
+            raise Complaint(f"{error.filename or 'this machine'}: {error.strerror or error}") from error
         sys.exit(status or 0)
 
     return call
 
 
+def mute(stream: IO[Any]) -> None:
+    """Whoever read this stream has gone: from now on it leads nowhere, so that nothing complains of it again."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
 def check_file(path: Path | None) -> None:
+    """Raises Complaint when a file was named that is not there."""
     if path and not path.is_file():
         raise Complaint(f"--config: there is no file {path}")
 
@@ -87,7 +104,7 @@ def load_config(path: Path | None, **flags: Any) -> Config:
 @asynccontextmanager
 async def submitter(config: Config) -> AsyncIterator[Submitter]:
     """The queue that a verb talks to. Raises ConfigError."""
-    opened = open_queue(queue_url(config, home()))
+    opened = open_queue(config.queue_url(home()))
     try:
         if not isinstance(opened, Submitter):
             raise Complaint("this queue is handed its tasks by others: nothing can be submitted to it, or asked of it")
@@ -96,26 +113,8 @@ async def submitter(config: Config) -> AsyncIterator[Submitter]:
         await opened.close()
 
 
-def read_task(path: str) -> Submission:
-    """A task from a file, or from stdin when the path is `-`. Warns of what a worker would complain about; only what
-    cannot be queued at all is refused.
-
-    Raises: MalformedPayload.
-    """
-    if path == "-":
-        document = parse_document(click.get_text_stream("stdin").read(), "stdin")
-    else:
-        document = read_document(Path(path))
-    submission = submission_of(document)
-    try:
-        decode_task(submission.document, payload_classes())
-    except MalformedPayload as error:
-        click.echo(f"{path}: the worker will not take this task:\n{error}", err=True)
-    return submission
-
-
 def exit_status(status: TaskStatus) -> int:
-    """What a script is told about a task that is resolved."""
+    """What a script is told about a task."""
     return EXIT_STATUS[status.resolution.kind] if status.resolution else EXIT_STATUS["exception"]
 
 
@@ -123,5 +122,17 @@ def told(resolution: Resolution | None) -> str:
     """A resolution in one line, with its colour on a terminal."""
     if resolution is None:
         return ""
-    colour = {"completed": "green", "failed": "red", "exception": "magenta"}[resolution.kind]
-    return click.style(str(resolution), fg=colour)
+    return click.style(printable(str(resolution)), fg=COLOURS[resolution.kind])
+
+
+def printable(text: str) -> str:
+    """A text from somewhere else, which can neither move the cursor of a terminal nor give it orders."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else "�" for letter in text)
+
+
+def shown_url(url: str) -> str:
+    """A URL without the password that it may hold."""
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url
+    return parts._replace(netloc=f"***@{parts.netloc.rpartition('@')[2]}", query="").geturl()

@@ -3,82 +3,117 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Callable
+from functools import partial
 
 import click
 
-from taskrunner.cli.common import exit_status, submitter
-from taskrunner.cli.lines import JsonLines, Lines
+from taskrunner.cli.common import exit_status, mute, submitter, told
+from taskrunner.cli.lines import Lines
+from taskrunner.cli.view import View
 from taskrunner.config import Config
 from taskrunner.environment import home
 from taskrunner.interfaces.host import Host
 from taskrunner.interfaces.queue import Queue, Submitter
 from taskrunner.journal import RunFolder
 from taskrunner.logs import follow
+from taskrunner.machines.chart import Move
 from taskrunner.model import Resolution, Submission
 from taskrunner.observer import Sight
 from taskrunner.queues.ledger_queue import LedgerQueue
-from taskrunner.registry import open_queue
-from taskrunner.start import queue_url, run_worker
+from taskrunner.start import run_worker
 from taskrunner.worker import Until
 
+LOOK_AGAIN = 0.5
+"""Seconds between two looks at a task that is not ours to run now: it waits for its time, or another worker has it."""
 
-async def run_one(config: Config, host: Host, submission: Submission, *, as_json: bool) -> int:
+
+async def run_one(
+    config: Config, host: Host, submission: Submission, view: View, open_it: Callable[[str], Queue]
+) -> int:
     """Submits a task, runs it and nothing else, and returns the exit status that says how it ended.
 
     Raises: ConfigError, Conflict, Unavailable.
     """
     async with submitter(config) as tasks:
-        await tasks.submit(submission)
-        observer = JsonLines() if as_json else LogAndLines()
+        if not await tasks.submit(submission):
+            await _say_known(tasks, submission.task_id)
         until = Until(over=lambda: _resolved(tasks, submission.task_id))
-        await run_worker(
-            config,
-            host,
-            home(),
-            until=until,
-            observer=observer,
-            queue=lambda worker_id: _only(config, worker_id, submission),
-        )
-        if isinstance(observer, LogAndLines):
-            await observer.drained()
-        return exit_status(await tasks.status(submission.task_id))
+        only = partial(_only, open_it, submission.task_id)
+        try:
+            load = await run_worker(config, host, home(), until=until, observer=view, queue=only)
+        finally:
+            await view.closed()
+        status = await tasks.status(submission.task_id)
+        if status.state != "resolved":
+            click.echo(f"taskrunner: {status.task_id} is {status.state}: {load.why}", err=True)
+        return exit_status(status)
 
 
-def _only(config: Config, worker_id: str, submission: Submission) -> Queue:
-    """A queue that grants nothing but this task, where the queue can do that; else others may be run beside it."""
-    queue = open_queue(queue_url(config, home()), worker_id)
+def _only(open_it: Callable[[str], Queue], task_id: str, worker_id: str) -> Queue:
+    """A queue that grants nothing but this task, where it can do that; else others may be run beside it."""
+    queue = open_it(worker_id)
     if isinstance(queue, LedgerQueue):
-        queue.only = submission.task_id
+        queue.only = task_id
     return queue
 
 
-async def _resolved(tasks: Submitter, task_id: str) -> str:
+async def _say_known(tasks: Submitter, task_id: str) -> None:
+    """A task that was submitted before is not run again on its own: its first result may have been used."""
     status = await tasks.status(task_id)
-    return f"{task_id} is resolved" if status.state == "resolved" else ""
+    if status.state == "resolved":
+        hint = f"`taskrunner retry {task_id}` runs it again, and a task file without an id is a new task each time"
+        click.echo(f"taskrunner: {task_id} was run before: {told(status.resolution)}\n  {hint}", err=True)
 
 
-class LogAndLines(Lines):
-    """Lines on stderr, and the log of each run on stdout as it is written."""
+async def _resolved(tasks: Submitter, task_id: str) -> str:
+    if (await tasks.status(task_id)).state == "resolved":
+        return f"{task_id} is resolved"
+    await asyncio.sleep(LOOK_AGAIN)  # it could not be claimed just now
+    return ""
+
+
+class TaskLines(Lines):
+    """Lines on stderr, and the log of each run on stdout as it is written. How a run ended is said when all of its log
+    is there."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._copying: list[asyncio.Task[None]] = []
-        self._over: set[str] = set()
+        self._copying: dict[str, asyncio.Task[None]] = {}
+        self._over: dict[str, Resolution] = {}
+
+    def opened(self, worker_id: str, queue: str, capacity: int) -> None:
+        """The log begins with it."""
+
+    def worker_moved(self, move: Move, why: str) -> None:
+        if not why.endswith(" is resolved"):
+            super().worker_moved(move, why)
 
     def started(self, run: Sight) -> None:
         super().started(run)
-        self._copying.append(asyncio.create_task(self._copy(run)))
+        self._copying[str(run.claim.run)] = asyncio.create_task(self._copy(run))
 
     def ended(self, run: Sight, resolution: Resolution) -> None:
-        super().ended(run, resolution)
-        self._over.add(str(run.claim.run))
+        self._over[str(run.claim.run)] = resolution
 
-    async def drained(self) -> None:
-        """Waits until all logs are on stdout."""
-        await asyncio.gather(*self._copying)
+    async def closed(self) -> None:
+        for name in self._copying.keys() - self._over.keys():
+            self._copying[name].cancel()  # the worker broke down, and nothing more is written
+        await asyncio.gather(*self._copying.values(), return_exceptions=True)
+        await super().closed()
 
     async def _copy(self, run: Sight) -> None:
-        out = click.get_binary_stream("stdout")
-        async for piece in follow(RunFolder(home(), run.claim.run).log, ended=lambda: str(run.claim.run) in self._over):
-            out.write(piece)
-            out.flush()
+        name = str(run.claim.run)
+        async for piece in follow(RunFolder(home(), run.claim.run).log, ended=lambda: name in self._over):
+            await asyncio.to_thread(write_out, piece)
+        super().ended(run, self._over[name])
+
+
+def write_out(piece: bytes) -> None:
+    """Writes to stdout, for as long as somebody reads there. May block."""
+    try:
+        sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+    except (OSError, ValueError):
+        mute(sys.stdout)

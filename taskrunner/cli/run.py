@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +17,19 @@ from taskrunner.cli.common import (
     config_option,
     json_option,
     queue_option,
-    read_task,
+    shown_url,
     submitter,
     verb,
 )
+from taskrunner.cli.files import read_task
 from taskrunner.cli.lines import JsonLines, Lines
-from taskrunner.cli.one import run_one
-from taskrunner.config import decode_config
+from taskrunner.cli.one import LOOK_AGAIN, TaskLines, run_one
+from taskrunner.cli.view import View
+from taskrunner.config import Config, decode_config
 from taskrunner.environment import home
 from taskrunner.interfaces.host import Host
-from taskrunner.interfaces.queue import Submitter
-from taskrunner.registry import hosts
+from taskrunner.interfaces.queue import Queue, Submitter
+from taskrunner.registry import hosts, open_queue
 from taskrunner.start import run_worker
 from taskrunner.worker import Until
 
@@ -34,7 +40,7 @@ BROKEN = 4
 @click.command("run")
 @config_option
 @queue_option
-@click.option("--capacity", type=click.IntRange(1, 1000), help="How many runs at a time.")
+@click.option("--capacity", type=click.IntRange(1, 1000), metavar="N", help="How many runs at a time; otherwise 1.")
 @click.option("--max-tasks", type=click.IntRange(1), metavar="N", help="Stop after N runs.")
 @click.option("--idle-timeout", type=click.FloatRange(0), metavar="SECONDS", help="Stop after so long without a run.")
 @click.option("--until-empty", is_flag=True, help="Stop when nothing is pending and nothing runs.")
@@ -42,11 +48,12 @@ BROKEN = 4
     "--task",
     "task_path",
     metavar="FILE",
-    help="Submit this task (- reads it from stdin), run it alone, print its log, and exit with 0, 1 or 3.",
+    help="Submit this task (- reads it from stdin), run it alone, print its log, and exit as it ended.",
 )
 @json_option
 @verb
 async def run_verb(
+    *,
     config_path: Path | None,
     queue: str | None,
     capacity: int | None,
@@ -56,16 +63,22 @@ async def run_verb(
     task_path: str | None,
     as_json: bool,
 ) -> int:
-    """Run a worker on this machine, or one task.
+    r"""Run a worker on this machine, or one task.
 
-    A worker takes tasks from its queue until it is told to stop. SIGTERM or the first Ctrl-C: it finishes what runs; the
-    second: it hands back what runs, now. On a terminal it shows a live table; elsewhere plain lines, or JSON.
-
-    \b
-    With --task, the exit status says how the task ended: 0 completed, 1 failed, 3 exception.
+    A worker takes tasks from its queue until it is told to stop. SIGTERM or the first Ctrl-C: it finishes what runs;
+    the second: it hands back what runs, now; the third kills it. On a terminal it shows a live table; elsewhere a line
+    for each change on stderr, or with --json an object for each on stdout.
 
     \b
-    Examples:
+    Exit status:
+      0    the worker stopped as it was told to; the task is completed
+      1    the task failed
+      2    a mistake in the call, the configuration, or the task file
+      3    the task is an exception, or was handed back
+      4    the worker could not go on
+
+    \b
+    Example:
       taskrunner run --capacity 4
       taskrunner run --until-empty
       taskrunner run --task hello.toml
@@ -77,12 +90,46 @@ async def run_verb(
             raise Complaint(
                 "--task runs one task and stops: it goes with none of --max-tasks, --idle-timeout, --until-empty"
             )
-        return await run_one(config, host, read_task(task_path), as_json=as_json)
+        submission = read_task(task_path)
+        view = _view(as_json=as_json, one=True)
+        return await run_one(config, host, submission, view, _opening(config, view))
     async with submitter(config) as tasks:
         over = (lambda: _nothing_pending(tasks)) if until_empty else None
         until = Until(tasks=max_tasks, idle=idle_timeout, over=over)
-        load = await run_worker(config, host, home(), until=until, observer=JsonLines() if as_json else Lines())
+        view = _view(as_json=as_json, one=False)
+        try:
+            load = await run_worker(config, host, home(), until=until, observer=view, queue=_opening(config, view))
+        finally:
+            await view.closed()
     return BROKEN if load.broken else 0
+
+
+def _view(*, as_json: bool, one: bool) -> View:
+    if as_json:
+        return JsonLines()
+    if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        return _live_view(one=one)
+    return TaskLines() if one else Lines()
+
+
+def _live_view(*, one: bool) -> View:
+    """Rich takes a while to load, and a service never needs it."""
+    from taskrunner.cli.live import LiveWorker
+    from taskrunner.cli.live_task import LiveTask
+
+    return LiveTask(home()) if one else LiveWorker(home())
+
+
+def _opening(config: Config, view: View) -> Callable[[str], Queue]:
+    """Opens the worker's queue, and lets the view know of both."""
+
+    def open_it(worker_id: str) -> Queue:
+        url = config.queue_url(home())
+        opened = open_queue(url, worker_id)
+        view.opened(worker_id, shown_url(url), config.capacity)
+        return opened
+
+    return open_it
 
 
 def _host(config_path: Path | None, flags: dict[str, Any]) -> Host:
@@ -94,4 +141,7 @@ def _host(config_path: Path | None, flags: dict[str, Any]) -> Host:
 
 
 async def _nothing_pending(tasks: Submitter) -> str:
-    return "" if await tasks.pending() else "nothing is pending"
+    if not await tasks.pending():
+        return "nothing is pending"
+    await asyncio.sleep(LOOK_AGAIN)  # what is pending could not be claimed just now: it waits to be tried again
+    return ""

@@ -1,0 +1,131 @@
+"""`taskrunner schema` and `config check`: what may be written, and what was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from taskrunner.cli.common import check_file, config_option, load_config, printable, queue_option, shown_url, verb
+from taskrunner.config import Config
+from taskrunner.environment import config_file, environment, home
+from taskrunner.errors import ConfigError
+from taskrunner.model import Secret
+from taskrunner.registry import load_platform, open_queue, platforms
+from taskrunner.schema import task_schema
+from taskrunner.secret_values import Secrets, SecretSource
+
+BAD = 2
+"""The exit status for a configuration with which no worker starts."""
+
+
+@click.command("schema")
+@click.argument("document", type=click.Choice(["task"]))
+def schema_verb(document: str) -> None:  # noqa: ARG001  there is one kind so far
+    r"""Print the JSON Schema of a task file, for the platforms that are installed: editors complete and check with it.
+
+    \b
+    Example:
+      taskrunner schema task > task.schema.json
+    """
+    classes = {}
+    for name in platforms():
+        try:
+            classes[name] = load_platform(name).payload
+        except ConfigError as error:
+            click.echo(f"taskrunner: left out: {error}", err=True)
+    click.echo(json.dumps(task_schema(classes), indent=2))
+
+
+@click.group("config")
+def config_verb() -> None:
+    r"""Check a worker's configuration.
+
+    It comes from taskrunner.toml, .env, TASKRUNNER_* variables and flags; what comes later wins.
+
+    \b
+    Example:
+      taskrunner config check
+    """
+
+
+@config_verb.command("check")
+@config_option
+@queue_option
+@verb
+async def check_verb(config_path: Path | None, queue: str | None) -> int:
+    r"""Read a worker's configuration as `run` does, look whether its secrets are there, and print what is in effect.
+
+    Exits with 0 when a worker would start with it, and with 2 when not; what is wrong is told by file and key. Values
+    of secrets are never shown.
+
+    \b
+    Example:
+      taskrunner config check --config /etc/taskrunner.toml
+    """
+    check_file(config_path)
+    config = load_config(config_path, queue=queue)
+    options = {name: config.options(load_platform(name)) for name in config.tables}
+    secrets = Secrets(config.secrets, environment())
+    await open_queue(config.queue_url(home())).close()
+    for line in _lines(config, config_path or config_file(environment()), options):
+        click.echo(printable(line))
+    for warning in secrets.warnings():
+        click.echo(f"warning: {warning}", err=True)
+    try:
+        secrets.check()
+    except ConfigError as error:
+        click.echo(f"taskrunner: {error}", err=True)
+        return BAD
+    return 0
+
+
+def _lines(config: Config, file: Path | None, options: Mapping[str, object]) -> Iterator[str]:
+    yield (
+        f"# read from {file}" if file else "# no file: ./taskrunner.toml and the one in the config folder are not there"
+    )
+    yield f"# home: {home()}"
+    yield f"# platforms installed: {', '.join(platforms())}"
+    yield f"capacity = {config.capacity}"
+    yield f"queue = {_value(shown_url(config.queue_url(home())))}"
+    yield f"lease = {config.lease:g}"
+    yield f"min_free_disk = {config.min_free_disk}"
+    if config.secrets:
+        yield from ("", "[secrets]")
+        yield from (f"{_key(name)} = {_source(source)}" for name, source in config.secrets.items())
+    for name, table in options.items():
+        yield from ("", f"[{_key(name)}]")
+        yield from (f"{key} = {_value(value)}" for key, value in _fields(table).items())
+
+
+def _source(source: SecretSource) -> str:
+    """Where a secret comes from; one that stands in the file is masked."""
+    if source.literal:
+        return '"***"'
+    return f"{{env = {_value(source.env)}}}" if source.env else f"{{file = {_value(source.file)}}}"
+
+
+def _value(value: Any) -> str:
+    """A decoded value as TOML would have it, and secrets as `***`."""
+    if isinstance(value, Secret):
+        return f"{{secret = {_value(value.name)}}}" if value.name else '"***"'
+    if attrs.has(type(value)):
+        value = _fields(value)
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{_key(key)} = {_value(each)}" for key, each in value.items() if each not in (None, ""))
+        return f"{{{inner}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return attrs.asdict(value, recurse=False)
+
+
+def _key(key: str) -> str:
+    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)

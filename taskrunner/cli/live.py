@@ -1,0 +1,166 @@
+"""What a worker does, on a terminal: a table that is redrawn in its place, and above it what has come to its end.
+
+A thread of its own draws, since a terminal that is stopped by Ctrl-S must not stop the worker. It draws when something
+has changed, at most five times a second; once a second while there are runs, for the clock and the last lines of their
+logs; and not at all while there is nothing to do.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+import attrs
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.text import Text
+
+from taskrunner.cli.board import Board, Row, draw
+from taskrunner.cli.common import COLOURS, printable
+from taskrunner.cli.view import View, details, duration, news
+from taskrunner.journal import RunFolder
+from taskrunner.machines.chart import Move
+from taskrunner.machines.worker import WorkerEvent
+from taskrunner.model import Progress, Resolution
+from taskrunner.observer import Sight
+
+AT_MOST = 0.2
+"""Seconds between two drawings."""
+
+
+class LiveWorker(View):
+    """The live table, on stderr."""
+
+    tick = 1.0
+    """Seconds between two drawings when nothing has changed but the time."""
+
+    def __init__(self, home: Path) -> None:
+        self.board = Board()
+        self._home = home
+        self._above: list[object] = []
+        self._changed = threading.Condition()
+        self._dirty, self._over = False, False
+        self._painter = threading.Thread(target=self._paint, name="painter", daemon=True)
+
+    # ---- what is seen, from any thread ------------------------------------------------------------------
+
+    def opened(self, worker_id: str, queue: str, capacity: int) -> None:
+        self.board.queue, self.board.capacity = queue, capacity
+        self.tell(line("worker", f"{worker_id} with {capacity} slot{'s' * (capacity > 1)}, tasks from {queue}"))
+        self.start()
+
+    def start(self) -> None:
+        """Begins to draw."""
+        self._painter.start()
+
+    def worker_moved(self, move: Move, why: str) -> None:
+        with self._changed:
+            self._note(move, why)
+            text = news(move, why)
+            self.tell(*([line("worker", text)] if text else []))
+            if move.target == "stopped":
+                self.tell(line("worker", self.board.summary()))
+
+    def _note(self, move: Move, why: str) -> None:
+        board = self.board
+        board.state = move.target
+        if move.event == WorkerEvent.SHUTDOWN:
+            board.told, board.why = board.told + 1, why
+        elif move.event in {WorkerEvent.PAUSED, WorkerEvent.RESUMED}:
+            board.pause = why if move.event == WorkerEvent.PAUSED else ""
+
+    def started(self, run: Sight) -> None:
+        name = str(run.claim.run)
+        with self._changed:
+            self.board.rows[name] = Row(name, run.slot, RunFolder(self._home, run.claim.run).log)
+            self.tell()
+
+    def moved(self, run: Sight, move: Move) -> None:
+        row = self.board.rows.get(str(run.claim.run))
+        if row and move.moved:
+            row.state, row.name, row.progress = move.target, run.name, None
+            self.tell()
+
+    def progress(self, run: Sight, progress: Progress) -> None:
+        if row := self.board.rows.get(str(run.claim.run)):
+            row.progress = progress
+            self.tell()
+
+    def ended(self, run: Sight, resolution: Resolution) -> None:
+        with self._changed:
+            row = self.board.rows.pop(str(run.claim.run))
+            self.board.ended[resolution.kind] += 1
+            self.tell(*self.end_of(row, resolution))
+
+    def warn(self, text: str) -> None:
+        self.tell(*(line("warning", each, "yellow") for each in text.splitlines()))
+
+    async def closed(self) -> None:
+        with self._changed:
+            self._over = True
+            self.tell()
+        if self._painter.is_alive():
+            self._painter.join()
+
+    def end_of(self, row: Row, resolution: Resolution) -> Iterable[object]:
+        """What is left of a run above the table."""
+        yield line(row.run, f"{resolution} after {duration(row.took)}  {row.name}", COLOURS[resolution.kind])
+        for each in details(resolution):
+            yield Padding(Text(each), (0, 0, 0, len("00:00:00 ")))
+
+    def tell(self, *lines: object) -> None:
+        """Something has changed, and these lines are to stand above the table."""
+        with self._changed:
+            self._above += lines
+            self._dirty = True
+            self._changed.notify()
+
+    # ---- drawing, in a thread ---------------------------------------------------------------------------
+
+    def picture(self, board: Board, width: int) -> RenderableType:
+        """What is redrawn in its place."""
+        return draw(board, width)
+
+    def show(self, console: Console, above: object) -> None:
+        """Prints what stays."""
+        console.print(above)
+
+    def scroll(self, console: Console, board: Board) -> None:
+        """Prints what has come by itself since the last time."""
+
+    def _paint(self) -> None:
+        console = Console(stderr=True, highlight=False)
+        try:
+            with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as live:
+                while not self._over:
+                    self._paint_once(live)
+                    self._wait()
+                self._paint_once(live)
+        except OSError:
+            return  # the terminal has gone; the worker has not
+
+    def _paint_once(self, live: Live) -> None:
+        with self._changed:
+            above, self._above, self._dirty = self._above, [], False
+            board = attrs.evolve(self.board, rows=dict(self.board.rows))
+        self.scroll(live.console, board)
+        for each in above:
+            self.show(live.console, each)
+        live.update(self.picture(board, live.console.width), refresh=True)
+
+    def _wait(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._dirty or self._over, self.tick if self.board.rows else None)
+        if not self._over:
+            time.sleep(AT_MOST)
+
+
+def line(who: str, what: str, style: str = "") -> Text:
+    """One line above the table, as the plain ones are."""
+    text = Text(f"{datetime.now().astimezone():%H:%M:%S} ", "bright_black")
+    text.append(f"{who}  ", "bold")
+    return text.append(printable(what).rstrip(), style)

@@ -1,0 +1,156 @@
+"""One task on a terminal: its log scrolls, and below it a line says what it does and for how long."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import attrs
+from rich.console import Console, Group, RenderableType
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from taskrunner.cli.board import BAR_WIDTH, STATES, Board, Row, bar
+from taskrunner.cli.common import printable
+from taskrunner.cli.live import AT_MOST, LiveWorker
+from taskrunner.cli.one import write_out
+from taskrunner.cli.view import duration
+from taskrunner.interfaces.results import READ_SIZE
+from taskrunner.machines.chart import Move
+from taskrunner.model import Resolution
+
+PIECES = 4
+"""Pieces of a log (1 MiB) that are printed before the line below is drawn again."""
+
+_ORDERS = re.compile(
+    r"(\x1b\[[0-9;:]*m)"
+    r"|\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])?"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
+"""What a terminal obeys. The first group is colours, the only orders that a task may give: anything else could draw
+over the line below, or worse."""
+
+
+@attrs.define
+class LogCopy:
+    """Reads a log as it grows."""
+
+    path: Path
+    offset: int = 0
+    rest: bytes = b""
+    """The begin of a line whose end is not there yet."""
+
+    def whole_lines(self, piece: bytes) -> bytes:
+        """The lines that this piece completes."""
+        lines, end, rest = (self.rest + piece).rpartition(b"\n")
+        self.rest = rest
+        return lines + end
+
+    def pieces(self) -> Iterator[bytes]:
+        """What has come since the last time."""
+        while piece := self._read():
+            self.offset += len(piece)
+            yield piece
+
+    def _read(self) -> bytes:
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.offset)
+                return file.read(READ_SIZE)
+        except FileNotFoundError:
+            return b""
+
+
+@attrs.frozen
+class Rest:
+    """Stands above the line about a run's end: first comes all of its log."""
+
+    row: Row
+
+
+@attrs.frozen
+class Lines:
+    """Lines of a log, for the terminal to wrap: nothing is measured, so that a flood is printed quickly."""
+
+    text: str
+
+    def __rich_console__(self, *_: object) -> Iterator[Segment]:
+        yield Segment(self.text)
+
+
+class LiveTask(LiveWorker):
+    """The log on stdout, the line about the run on stderr."""
+
+    tick = AT_MOST
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        self._copies: dict[str, LogCopy] = {}
+        self._same_terminal = sys.stdout.isatty()
+
+    def opened(self, worker_id: str, queue: str, capacity: int) -> None:  # noqa: ARG002  the log begins with it
+        self.start()
+
+    def worker_moved(self, move: Move, why: str) -> None:
+        if not why.endswith(" is resolved"):
+            super().worker_moved(move, why)
+
+    def end_of(self, row: Row, resolution: Resolution) -> Iterable[object]:
+        """Its log ends with the reason; where that is not on this terminal, the line says it too."""
+        yield Rest(row)
+        lines = super().end_of(row, resolution)
+        yield from islice(lines, 1) if self._same_terminal else lines
+
+    # ---- drawing, in a thread ---------------------------------------------------------------------------
+
+    def picture(self, board: Board, width: int) -> RenderableType:
+        lines: list[RenderableType] = [_status(row, width) for row in board.rows.values()]
+        if notice := board.notice():
+            lines.append(Text(printable(notice), "yellow", no_wrap=True, overflow="ellipsis"))
+        return Group(*lines)
+
+    def scroll(self, console: Console, board: Board) -> None:
+        for row in board.rows.values():
+            copy = self._copies.setdefault(row.run, LogCopy(row.log))
+            for piece in islice(copy.pieces(), PIECES):
+                self._print(console, copy.whole_lines(piece))
+
+    def show(self, console: Console, above: object) -> None:
+        if not isinstance(above, Rest):
+            super().show(console, above)
+            return
+        copy = self._copies.pop(above.row.run, LogCopy(above.row.log))
+        for piece in copy.pieces():
+            self._print(console, copy.whole_lines(piece))
+        self._print(console, copy.rest)
+
+    def _print(self, console: Console, data: bytes) -> None:
+        if not self._same_terminal:
+            write_out(data)
+        elif data:
+            console.print(Lines(harmless(data)), end="")
+
+
+def harmless(data: bytes) -> str:
+    """The lines of a log for a terminal: colours stay, other orders go; of a line that was drawn several times, the
+    last state. Ends with the end of a line and the terminal's own colour."""
+    lines = data.decode("utf-8", "replace").split("\n")
+    newest = (line.rstrip("\r").rpartition("\r")[2] for line in lines)
+    text = _ORDERS.sub(lambda match: match[1] or "", "\n".join(newest))
+    return text.removesuffix("\n") + "\x1b[0m\n"
+
+
+def _status(row: Row, width: int) -> RenderableType:
+    """The line about a run."""
+    grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    grid.add_column(no_wrap=True, overflow="ellipsis", max_width=width // 3)
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    rest = bar(row.progress, BAR_WIDTH) if row.progress else Text(printable(row.name), "bright_black")
+    grid.add_row(Text(row.run, "bold"), Text(row.state, STATES.get(row.state, "")), duration(row.took), rest)
+    return grid

@@ -1,0 +1,31 @@
+"""`taskrunner states`: the state machines, from their declaration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from taskrunner.machines.chart import Chart
+from taskrunner.machines.table import FORMATS, read
+from taskrunner.machines.task import TaskMachine
+from taskrunner.machines.worker import WorkerMachine
+
+MACHINES: dict[str, type[Chart[Any]]] = {"task": TaskMachine, "worker": WorkerMachine}
+
+
+@click.command("states")
+@click.argument("machine", type=click.Choice(list(MACHINES)))
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="table", show_default=True)
+def states_verb(machine: str, form: str) -> None:
+    r"""Print a state machine from its declaration: which event does what in which state.
+
+    The table and JSON show everything, events that move nothing (`·`) included; an empty cell is an event that this
+    state refuses. The diagrams, Mermaid and Graphviz, show the moves.
+
+    \b
+    Example:
+      taskrunner states task
+      taskrunner states worker --format dot | dot -Tsvg > worker.svg
+    """
+    click.echo(FORMATS[form](read(MACHINES[machine])), nl=False)
