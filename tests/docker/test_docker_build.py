@@ -159,6 +159,39 @@ def _only_tag(api: docker.APIClient, worker_id: str) -> str:
     return str(tag).rpartition(":")[2]
 
 
+@pytest.fixture
+def private_base(api: docker.APIClient, base_image: str, private: Registry) -> str:
+    """An image that only the private registry has."""
+    name = f"{private.host}/base/{uuid.uuid4().hex[:8]}"
+    api.tag(base_image, name, "1")
+    said = api.push(name, tag="1", auth_config={"username": "ci", "password": PASSWORD})
+    assert "digest: sha256" in said
+    api.remove_image(f"{name}:1")
+    return f"{name}:1"
+
+
+def test_a_private_base_image_is_fetched_with_the_login(
+    bench: Bench, repository: Repository, private_base: str
+) -> None:
+    repository.commit({"Dockerfile": f"FROM {private_base}\nRUN echo from the private base\n"})
+    bench.run(lambda: delivered(bench, BuildSpec(repository.url)))
+    assert PASSWORD not in bench.log.text
+
+
+def test_a_private_base_image_without_a_login(bench: Bench, repository: Repository, private_base: str) -> None:
+    repository.commit({"Dockerfile": f"FROM {private_base}\n"})
+    bench.options = DockerOptions()
+
+    async def fail() -> Results:
+        results = await built(bench, BuildSpec(repository.url))
+        await results.dispose()
+        return results
+
+    results = bench.run(fail)
+    assert (results.exit_code, results.reason) == (1, "build-failed")
+    assert private_base in results.message
+
+
 def test_a_branch_that_is_not_there_leaves_the_mirror(bench: Bench, repository: Repository) -> None:
     repository.commit({"Dockerfile": "FROM taskrunner-base\n"})
     with pytest.raises(TaskFailed) as caught:
