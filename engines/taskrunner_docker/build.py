@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
@@ -28,6 +29,8 @@ from taskrunner_docker.transfer import Transfers
 
 _LOGIN_TIMEOUT = 9.0
 """Seconds to find the password for a base image: BuildKit gives a session up that is silent for ten."""
+_NO_LOGIN = re.compile(r"cannot be pulled.*(?:401|403|denied|authorization|basic auth)", re.IGNORECASE | re.DOTALL)
+_LOGIN_ADVICE = "check the login for its registry in [docker.registries] of the worker's configuration"
 
 
 @attrs.frozen
@@ -174,7 +177,8 @@ def _results(job: BuildJob, commit: str, outcome: BuildOutcome) -> BuildResults:
     if outcome.image_id:
         return BuildResults(job, commit, exit_code=0, image_id=outcome.image_id)
     step = f"build failed at {outcome.failed_step}" if outcome.failed_step else "build failed"
-    return BuildResults(job, commit, exit_code=1, reason="build-failed", message=f"{step}: {outcome.error}")
+    advice = f"; {_LOGIN_ADVICE}" if _NO_LOGIN.search(outcome.error) else ""
+    return BuildResults(job, commit, exit_code=1, reason="build-failed", message=f"{step}: {outcome.error}{advice}")
 
 
 def _credentials(transfers: Transfers, loop: asyncio.AbstractEventLoop) -> Callable[[str], tuple[str, str] | None]:

@@ -190,6 +190,7 @@ def test_a_private_base_image_without_a_login(bench: Bench, repository: Reposito
     results = bench.run(fail)
     assert (results.exit_code, results.reason) == (1, "build-failed")
     assert private_base in results.message
+    assert "check the login for its registry in [docker.registries]" in results.message
 
 
 def test_a_branch_that_is_not_there_leaves_the_mirror(bench: Bench, repository: Repository) -> None:
