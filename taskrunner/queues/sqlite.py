@@ -54,6 +54,7 @@ class SqliteQueue(LedgerQueue):
         self._closed = True
         for listener in self._listeners.values():
             listener.close()
+        await asyncio.sleep(0)  # a claim that was cancelled just now hands in what it gives back
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_LIMIT):
                 await asyncio.get_running_loop().run_in_executor(self._clerk, self._file.close)
@@ -76,8 +77,7 @@ class SqliteQueue(LedgerQueue):
             raise
 
     def _hand_in(self, verb: Callable[[Ledger], T]) -> asyncio.Future[T]:
-        if self._closed:
-            raise Bug("the queue was closed")
+        self._check_open()
         return asyncio.get_running_loop().run_in_executor(self._clerk, self._file.perform, verb)
 
     async def _limited(self, call: asyncio.Future[T]) -> T:
@@ -87,7 +87,12 @@ class SqliteQueue(LedgerQueue):
         except TimeoutError:
             raise Unavailable(f"{self._file.path} was locked by another process for {CALL_LIMIT:.0f} seconds") from None
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Bug("the queue was closed")
+
     def _hear_of(self, wish: Wish) -> None:
+        self._check_open()
         self._listeners[wish].open()
 
     def _rung(self, canceled: Canceled | None) -> None:

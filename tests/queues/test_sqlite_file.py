@@ -165,6 +165,8 @@ def test_a_closed_queue_is_not_used_again(path: Path) -> None:
         await queue.close()
         with pytest.raises(Bug):
             await queue.status("one")
+        with pytest.raises(Bug):
+            await queue.claim(1, lease=LONG, wait=0)
 
     with_queue(path, close_twice)
     assert list(path.parent.glob("queue.db.wake/*")) == []
@@ -414,3 +416,23 @@ def test_a_program_ends_although_its_queue_hangs(path: Path) -> None:
         return process.returncode, out
 
     assert asyncio.run(run()) == (0, b"Unavailable\n")
+
+
+# ---- what was granted to nobody -------------------------------------------------------------------------
+
+
+def test_what_was_granted_to_who_had_gone_is_given_back_even_by_a_queue_that_closes(path: Path) -> None:
+    async def main() -> None:
+        queue, other = SqliteQueue(path, "alice"), SqliteQueue(path, "bob")
+        await submit_one(queue)
+        claiming = asyncio.create_task(queue.claim(1, lease=LONG, wait=LONG))
+        await asyncio.sleep(0)  # the claim is in its thread now
+        claiming.cancel()
+        await queue.close()
+        with pytest.raises(asyncio.CancelledError):
+            await claiming
+        [claim] = await other.claim(1, lease=LONG, wait=20)
+        assert claim.task_id == "one"
+        await other.close()
+
+    asyncio.run(main())
