@@ -69,7 +69,7 @@ class Spool(Log):
         self.path = path
         self._head, self._on_append = head, on_append
         self._tail = LogTail(path, tail // 2)
-        self._reserve = path.with_name(path.name + ".reserve")
+        self._reserve = _reserve(path)
         self._masker = Masker()
         self._lock = threading.Lock()
         self._lost, self._why_lost = 0, ""
@@ -226,6 +226,15 @@ class Spool(Log):
         return f"{lost}{resolution} after {took:,.1f} s{message}"
 
 
+def is_finished(path: Path) -> bool:
+    """Whether the spool at this path has its trailer: what is reserved for that is given back when it is written."""
+    return path.exists() and not _reserve(path).exists()
+
+
+def _reserve(path: Path) -> Path:
+    return path.with_name(path.name + ".reserve")
+
+
 def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
@@ -233,4 +242,4 @@ def _remove(path: Path) -> None:
         log.warning("cannot remove %s: %s", path, error.strerror)
 
 
-__all__ = ["HEAD", "TAIL", "OnAppend", "Spool", "follow", "last_line", "read"]
+__all__ = ["HEAD", "TAIL", "OnAppend", "Spool", "follow", "is_finished", "last_line", "read"]

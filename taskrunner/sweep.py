@@ -10,11 +10,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-from taskrunner.errors import TaskrunnerError, Unavailable
+from taskrunner.errors import Conflict, TaskrunnerError, Unavailable
 from taskrunner.folders import remove_folder
-from taskrunner.journal import FINAL, Journal, RunFolder, Unfinished, unfinished
+from taskrunner.journal import FINAL, Journal, Unfinished, unfinished
 from taskrunner.liveness import bury, dead_workers
-from taskrunner.logs import Spool
+from taskrunner.logs import Spool, is_finished
 from taskrunner.model import Resolution, exception
 from taskrunner.services import Services
 
@@ -40,10 +40,10 @@ async def _bury(services: Services, worker_id: str) -> AsyncIterator[str]:
     runs = await asyncio.to_thread(unfinished, services.home, worker_id)
     used = {run.platform for run in runs} & set(services.platforms.classes)
     for line in await _clean_platforms(services, worker_id, sorted(used)):
-        yield line
+        yield f"left by worker {worker_id}, which died, and removed: {line}"
     for run in runs:
         for line in await asyncio.to_thread(remove_folder, run.folder.work):
-            yield line
+            yield f"left by worker {worker_id}, which died: {line}"
         yield await _hand_back(services, run)
 
 
@@ -52,7 +52,7 @@ async def _clean_platforms(services: Services, worker_id: str, names: list[str])
         async with asyncio.timeout(SWEEP_LIMIT):
             return await services.platforms.clean_up_after(worker_id, names)
     except (TaskrunnerError, TimeoutError) as error:
-        return [f"what worker {worker_id} left could not all be removed: {str(error) or 'it took too long'}"]
+        return [f"not all of it: {str(error) or 'it took too long'}"]
 
 
 async def _hand_back(services: Services, run: Unfinished) -> str:
@@ -62,19 +62,23 @@ async def _hand_back(services: Services, run: Unfinished) -> str:
         await services.queue.resolve(run.claim, ending)
     except Unavailable as error:
         return f"{what} waits for its lease to end: {error}"
+    except Conflict:
+        outcome = "had been resolved by it"
     except TaskrunnerError:
         outcome = "had been taken over already"
     else:
         outcome = "was handed back"
-    _close(run.folder, ending)
+    _close(run, ending)
     return f"{what} {outcome}"
 
 
-def _close(folder: RunFolder, ending: Resolution) -> None:
-    """Ends the dead run's log and journal, so that both say what became of it."""
+def _close(run: Unfinished, ending: Resolution) -> None:
+    """Ends the dead run's log and journal, so that both say what became of it; a log that has its end keeps it."""
+    if not is_finished(run.folder.log):
+        lasted = (run.records[-1].at - run.records[0].at).total_seconds()  # as far as anybody knows
+        with suppress(TaskrunnerError):
+            Spool.reopen(run.folder.log).finish(ending, lasted)
     with suppress(TaskrunnerError):
-        Spool.reopen(folder.log).finish(ending, 0.0)
-    with suppress(TaskrunnerError):
-        journal = Journal.reopen(folder)
+        journal = Journal.reopen(run.folder)
         journal.moved(FINAL, "worker_died")
         journal.close()
