@@ -1,0 +1,282 @@
+"""A worker as its user has it: the installed command in a process of its own, on a home of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import docker
+from docker.errors import APIError
+
+from taskrunner.journal import Record, RunFolder, read_journal
+from taskrunner.model import RunKey, TaskStatus
+from taskrunner.payload import submission_of
+from taskrunner.queues.ledger_queue import LedgerQueue
+from taskrunner.queues.sqlite import SqliteQueue
+from tests.support.queue_processes import PATIENCE, soon, until
+
+COMMAND = Path(sys.executable).with_name("taskrunner")
+LABEL = "taskrunner.test"
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Ended:
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def everything(self) -> str:
+        return self.out + self.err
+
+
+class WorkerProcess:
+    """`taskrunner run`, whose lines are read as they come."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def output(self) -> str:
+        return "".join(self.lines)
+
+    def sees(self, text: str) -> None:
+        """Returns once a line holds this text."""
+        with self._news:
+            assert self._news.wait_for(lambda: text in self.output or not self._reader.is_alive(), PATIENCE), self.output
+        assert text in self.output, self.output
+
+    def kill(self) -> None:
+        """As `kill -9`. Returns when it is dead."""
+        self.process.kill()
+        self.ends()
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def ends(self) -> int:
+        """Its exit status, once it has ended by itself."""
+        status = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        return status
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        if self.process.stdout:
+            self.process.stdout.close()
+
+    def _read(self) -> None:
+        for line in self.process.stdout or ():
+            with self._news:
+                self.lines.append(line)
+                self._news.notify_all()
+        with self._news:
+            self._news.notify_all()
+
+
+@attrs.define(eq=False)
+class Bench:
+    """One home, what is run on it, and what is left of that; `close` leaves nothing."""
+
+    folder: Path
+    home: Path = attrs.field(init=False)
+    token: str = attrs.field(init=False, factory=lambda: "1" + "".join(secrets.choice("0123456789") for _ in range(8)))
+    """A number that is nowhere else: a time to sleep by which processes are found, and a label of images."""
+    variables: dict[str, str] = attrs.field(factory=dict)
+    """On top of the few that every command gets."""
+    workers: list[WorkerProcess] = attrs.field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.home = self.folder / "home"
+
+    # ---- running ----------------------------------------------------------------------------------------
+
+    def configure(self, text: str) -> None:
+        (self.folder / "taskrunner.toml").write_text(text)
+
+    def environment(self) -> dict[str, str]:
+        base = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "LANG": "C.UTF-8"}
+        return {**base, "TASKRUNNER_HOME": str(self.home), **self.variables}
+
+    def worker(self, *arguments: str) -> WorkerProcess:
+        worker = WorkerProcess(self._start("run", *arguments, stderr=subprocess.STDOUT))
+        self.workers.append(worker)
+        return worker
+
+    def command(self, *arguments: str, stdin: str = "") -> Ended:
+        """Any command, to its end."""
+        process = self._start(*arguments, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        with process:
+            out, err = process.communicate(stdin, PATIENCE)
+        return Ended(process.returncode, out, err)
+
+    def run(self, document: Mapping[str, Any]) -> Ended:
+        """`taskrunner run --task`, with the task on its standard input."""
+        return self.command("run", "--task", "-", stdin=json.dumps(document))
+
+    def _start(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [COMMAND, *arguments],
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            **more,
+        )
+
+    def worker_ends(self, *arguments: str) -> WorkerProcess:
+        """A worker that takes what there is, and has ended well."""
+        worker = self.worker("--until-empty", *arguments)
+        assert worker.ends() == 0, worker.output
+        return worker
+
+    # ---- tasks ------------------------------------------------------------------------------------------
+
+    def process(self, script: str, **more: Any) -> dict[str, Any]:
+        """A task that runs a shell script."""
+        return {"id": f"t{self.token}", "platform": "process", "command": ["sh", "-c", script], **more}
+
+    def build(self, url: str, *, build: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+        """A task that builds an image."""
+        spec = {"repository": url, "ref": "main", "labels": {LABEL: self.token}, **(build or {})}
+        return {"id": f"t{self.token}", "platform": "docker", "build": spec, **more}
+
+    def submit(self, document: Mapping[str, Any]) -> str:
+        submission = submission_of(document)
+        self._ask(lambda queue: queue.submit(submission))
+        return submission.task_id
+
+    def status(self, task_id: str) -> TaskStatus:
+        return self._ask(lambda queue: queue.status(task_id))
+
+    def endings(self, task_id: str) -> list[str]:
+        """How each run ended."""
+        return [str(run.resolution) for run in self.status(task_id).runs]
+
+    def _ask(self, question: Callable[[LedgerQueue], Any]) -> Any:
+        async def asking() -> Any:
+            queue = SqliteQueue(self.home / "queue.db", "")
+            try:
+                return await question(queue)
+            finally:
+                await queue.close()
+
+        return asyncio.run(asking())
+
+    # ---- what is written about a run --------------------------------------------------------------------
+
+    def run_folder(self, task_id: str, run_id: int = 0) -> RunFolder:
+        return RunFolder(self.home, RunKey(task_id, run_id))
+
+    def records(self, task_id: str, run_id: int = 0) -> list[Record]:
+        return read_journal(self.run_folder(task_id, run_id).journal)
+
+    def states(self, task_id: str, run_id: int = 0) -> list[str]:
+        return [record.state for record in self.records(task_id, run_id) if record.kind == "moved"]
+
+    def reaches(self, task_id: str, state: str, run_id: int = 0) -> None:
+        """Returns once the journal of a run says so."""
+        until(lambda: state in self.states(task_id, run_id))
+
+    def log(self, task_id: str, run_id: int = 0) -> str:
+        try:
+            return self.run_folder(task_id, run_id).log.read_text()
+        except FileNotFoundError:
+            return ""
+
+    def says(self, task_id: str, text: str, run_id: int = 0) -> None:
+        """Returns once the log of a run has it."""
+        happened = soon(lambda: text in self.log(task_id, run_id), PATIENCE)
+        assert happened, (self.log(task_id, run_id), self.states(task_id, run_id), self.processes())
+
+    # ---- what is left -----------------------------------------------------------------------------------
+
+    def processes(self) -> dict[int, str]:
+        """Those that sleep for our number, or stand in a folder of ours, wherever they run."""
+        return {pid: line for pid, line, folder in _processes() if self.token in line or self._is_inside(folder)}
+
+    def sleeps(self) -> None:
+        """Returns once something sleeps for our number, wherever it runs."""
+        until(lambda: any(line.split() == ["sleep", self.token] for line in self.processes().values()))
+
+    def left(self) -> list[str]:
+        """Everything that should not be there when nothing runs."""
+        return [
+            *(f"folder {path}" for path in self.home.glob("runs/*/*/work")),
+            *(f"process {pid}: {line}" for pid, line in self.processes().items()),
+            *(f"lock {path}" for path in self.home.glob("workers/*")),
+            *(f"push note {path}" for path in self.home.glob("docker/pushing/*/*")),
+            *(f"file {path}" for path in self.home.rglob("tmp_*")),
+            *self._left_in_docker(),
+        ]
+
+    def _left_in_docker(self) -> list[str]:
+        with closing(docker.from_env(timeout=PATIENCE)) as client:
+            mine = {"label": f"taskrunner.home={self.home}"}
+            containers = [f"container {found.name}" for found in client.containers.list(all=True, filters=mine)]
+            return [
+                *containers,
+                *(f"network {found.name}" for found in client.networks.list(filters=mine)),
+                *(f"volume {found.name}" for found in client.volumes.list(filters=mine)),
+                *(f"image {found.id} {found.tags}" for found in self.images(client)),
+            ]
+
+    def images(self, client: docker.DockerClient) -> Iterator[Any]:
+        """With a name or without one."""
+        yield from client.images.list(all=True, filters={"label": f"{LABEL}={self.token}"})
+
+    def holding(self, text: str) -> list[str]:
+        """The files of this home that hold a text."""
+        wanted = text.encode()
+        return sorted(
+            str(path.relative_to(self.home))
+            for path in self.home.rglob("*")
+            if path.is_file() and wanted in path.read_bytes()
+        )
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.close()
+        for pid in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with closing(docker.from_env(timeout=PATIENCE)) as client:
+            for container in client.containers.list(all=True, filters={"label": f"taskrunner.home={self.home}"}):
+                container.remove(force=True, v=True)
+            for image in self.images(client):
+                with suppress(APIError):
+                    client.images.remove(image.id, force=True)
+
+    def _is_inside(self, folder: str) -> bool:
+        return folder == str(self.home) or folder.startswith(f"{self.home}/")
+
+
+def _processes() -> Iterator[tuple[int, str, str]]:
+    """Of each process of this machine: its number, its command line and its folder."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with suppress(OSError):
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                yield int(entry.name), line, os.readlink(entry / "cwd")
