@@ -23,6 +23,9 @@ STATES = {"claimed": "cyan", "loading": "blue", "running": "green", "uploading":
 WIDE = 70
 """Columns from which on a row has room for everything."""
 
+NARROW = 50
+"""Columns below which words are better than bars."""
+
 BAR_WIDTH = 20
 """Columns of a progress bar: fine enough for five percent."""
 
@@ -92,8 +95,8 @@ def _head(board: Board, width: int) -> Text:
     head.append(board.state.replace("_", " "), "bold")
     head.append(f"  {len(board.rows)} of {board.capacity} slot{'s' * (board.capacity > 1)}")
     for kind in ("completed", "failed", "exception"):
-        number = board.ended[kind]
-        head.append(f"  {number} {kind if width >= WIDE else kind[:4]}", COLOURS[kind] if number else "bright_black")
+        if (number := board.ended[kind]) or width >= WIDE:
+            head.append(f"  {number} {kind}", COLOURS[kind] if number else "bright_black")
     if width >= WIDE:
         head.append(f"  {board.queue}", "bright_black")
     return head
@@ -126,16 +129,19 @@ def activity(row: Row, width: int) -> RenderableType:
     progress = row.progress
     if progress is None:
         return Text(row.newest(), no_wrap=True, overflow="ellipsis")
-    return bar(progress, BAR_WIDTH if width >= WIDE else BAR_WIDTH // 2)
+    return bar(progress, width)
 
 
 def bar(progress: Progress, width: int) -> RenderableType:
-    """A progress bar of so many columns, and beside it how far what is."""
+    """How far what is, and before it a progress bar, on a terminal that is wide enough for both."""
     words = Text(f"{progress.step} {amount(progress)}", no_wrap=True, overflow="ellipsis")
     words.append(f"  {printable(progress.note)}" if progress.note else "", "bright_black")
+    if width < NARROW:
+        return words
+    columns = BAR_WIDTH if width >= WIDE else BAR_WIDTH // 2
     grid = Table.grid(padding=(0, 1, 0, 0), expand=True)
-    grid.add_column(width=width)
+    grid.add_column(width=columns)
     grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     total = progress.total or None
-    grid.add_row(ProgressBar(total=total, completed=progress.done, width=width, pulse=total is None), words)
+    grid.add_row(ProgressBar(total=total, completed=progress.done, width=columns, pulse=total is None), words)
     return grid

@@ -14,12 +14,12 @@ from datetime import datetime
 from pathlib import Path
 
 import attrs
-from rich.console import Console, RenderableType
-from rich.live import Live
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
 from taskrunner.cli.board import Board, Row, draw
+from taskrunner.cli.canvas import Canvas
 from taskrunner.cli.common import COLOURS, printable
 from taskrunner.cli.view import View, details, duration, news
 from taskrunner.journal import RunFolder
@@ -60,10 +60,8 @@ class LiveWorker(View):
     def worker_moved(self, move: Move, why: str) -> None:
         with self._changed:
             self._note(move, why)
-            text = news(move, why)
+            text = news(move, why) + (f": {self.board.summary()}" if move.target == "stopped" else "")
             self.tell(*([line("worker", text)] if text else []))
-            if move.target == "stopped":
-                self.tell(line("worker", self.board.summary()))
 
     def _note(self, move: Move, why: str) -> None:
         board = self.board
@@ -125,32 +123,26 @@ class LiveWorker(View):
         """What is redrawn in its place."""
         return draw(board, width)
 
-    def show(self, console: Console, above: object) -> None:
-        """Prints what stays."""
-        console.print(above)
-
-    def scroll(self, console: Console, board: Board) -> None:
-        """Prints what has come by itself since the last time."""
+    def shown(self, board: Board, above: Iterable[object]) -> Iterable[object]:  # noqa: ARG002  for who shows more
+        """What is to stand above the picture from now on."""
+        return above
 
     def _paint(self) -> None:
-        console = Console(stderr=True, highlight=False)
+        canvas = Canvas(Console(stderr=True, highlight=False, markup=False))
         try:
-            with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as live:
-                while not self._over:
-                    self._paint_once(live)
-                    self._wait()
-                self._paint_once(live)
+            while not self._over:
+                self._paint_once(canvas)
+                self._wait()
+            self._paint_once(canvas)
+            canvas.draw((), Group())
         except OSError:
             return  # the terminal has gone; the worker has not
 
-    def _paint_once(self, live: Live) -> None:
+    def _paint_once(self, canvas: Canvas) -> None:
         with self._changed:
             above, self._above, self._dirty = self._above, [], False
             board = attrs.evolve(self.board, rows=dict(self.board.rows))
-        self.scroll(live.console, board)
-        for each in above:
-            self.show(live.console, each)
-        live.update(self.picture(board, live.console.width), refresh=True)
+        canvas.draw(self.shown(board, above), self.picture(board, canvas.console.width))
 
     def _wait(self) -> None:
         with self._changed:
@@ -161,6 +153,7 @@ class LiveWorker(View):
 
 def line(who: str, what: str, style: str = "") -> Text:
     """One line above the table, as the plain ones are."""
-    text = Text(f"{datetime.now().astimezone():%H:%M:%S} ", "bright_black")
+    text = Text()
+    text.append(f"{datetime.now().astimezone():%H:%M:%S} ", "bright_black")
     text.append(f"{who}  ", "bold")
     return text.append(printable(what).rstrip(), style)

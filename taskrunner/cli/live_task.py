@@ -9,12 +9,12 @@ from itertools import islice
 from pathlib import Path
 
 import attrs
-from rich.console import Console, Group, RenderableType
-from rich.segment import Segment
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from taskrunner.cli.board import BAR_WIDTH, STATES, Board, Row, bar
+from taskrunner.cli.board import STATES, Board, Row, bar
+from taskrunner.cli.canvas import Raw
 from taskrunner.cli.common import printable
 from taskrunner.cli.live import AT_MOST, LiveWorker
 from taskrunner.cli.one import write_out
@@ -72,16 +72,6 @@ class Rest:
     row: Row
 
 
-@attrs.frozen
-class Lines:
-    """Lines of a log, for the terminal to wrap: nothing is measured, so that a flood is printed quickly."""
-
-    text: str
-
-    def __rich_console__(self, *_: object) -> Iterator[Segment]:
-        yield Segment(self.text)
-
-
 class LiveTask(LiveWorker):
     """The log on stdout, the line about the run on stderr."""
 
@@ -113,26 +103,24 @@ class LiveTask(LiveWorker):
             lines.append(Text(printable(notice), "yellow", no_wrap=True, overflow="ellipsis"))
         return Group(*lines)
 
-    def scroll(self, console: Console, board: Board) -> None:
+    def shown(self, board: Board, above: Iterable[object]) -> Iterable[object]:
         for row in board.rows.values():
             copy = self._copies.setdefault(row.run, LogCopy(row.log))
-            for piece in islice(copy.pieces(), PIECES):
-                self._print(console, copy.whole_lines(piece))
+            yield from self._lines(*(copy.whole_lines(piece) for piece in islice(copy.pieces(), PIECES)))
+        for each in above:
+            if isinstance(each, Rest):
+                copy = self._copies.pop(each.row.run, LogCopy(each.row.log))
+                yield from self._lines(*(copy.whole_lines(piece) for piece in copy.pieces()), copy.rest)
+            else:
+                yield each
 
-    def show(self, console: Console, above: object) -> None:
-        if not isinstance(above, Rest):
-            super().show(console, above)
-            return
-        copy = self._copies.pop(above.row.run, LogCopy(above.row.log))
-        for piece in copy.pieces():
-            self._print(console, copy.whole_lines(piece))
-        self._print(console, copy.rest)
-
-    def _print(self, console: Console, data: bytes) -> None:
-        if not self._same_terminal:
-            write_out(data)
-        elif data:
-            console.print(Lines(harmless(data)), end="")
+    def _lines(self, *pieces: bytes) -> Iterator[Raw]:
+        """The lines for this terminal; where stdout is none, they go there and are not to be seen here."""
+        for piece in filter(None, pieces):
+            if self._same_terminal:
+                yield Raw(harmless(piece))
+            else:
+                write_out(piece)
 
 
 def harmless(data: bytes) -> str:
@@ -151,6 +139,6 @@ def _status(row: Row, width: int) -> RenderableType:
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True)
     grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-    rest = bar(row.progress, BAR_WIDTH) if row.progress else Text(printable(row.name), "bright_black")
+    rest = bar(row.progress, width) if row.progress else Text(printable(row.name), "bright_black")
     grid.add_row(Text(row.run, "bold"), Text(row.state, STATES.get(row.state, "")), duration(row.took), rest)
     return grid

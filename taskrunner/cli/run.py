@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from taskrunner.cli.common import (
 from taskrunner.cli.files import read_task
 from taskrunner.cli.lines import JsonLines, Lines
 from taskrunner.cli.one import LOOK_AGAIN, TaskLines, run_one
-from taskrunner.cli.view import View
+from taskrunner.cli.view import Logged, View
 from taskrunner.config import Config, decode_config
 from taskrunner.environment import home
 from taskrunner.interfaces.host import Host
@@ -105,6 +106,12 @@ async def run_verb(
 
 
 def _view(*, as_json: bool, one: bool) -> View:
+    view = _new_view(as_json=as_json, one=one)
+    logging.getLogger().addHandler(Logged(view))
+    return view
+
+
+def _new_view(*, as_json: bool, one: bool) -> View:
     if as_json:
         return JsonLines()
     if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":

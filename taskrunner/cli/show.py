@@ -10,7 +10,17 @@ from typing import Any
 import attrs
 import click
 
-from taskrunner.cli.common import config_option, json_option, load_config, queue_option, submitter, told, verb
+from taskrunner.cli.common import (
+    config_option,
+    json_option,
+    load_config,
+    printable,
+    queue_option,
+    submitter,
+    told,
+    verb,
+)
+from taskrunner.cli.view import details
 from taskrunner.environment import home
 from taskrunner.journal import RunFolder, Step, read_journal, story
 from taskrunner.model import Artifact, Resolution, RunKey, RunStatus, TaskStatus
@@ -93,28 +103,42 @@ def _time(time: datetime | None) -> str | None:
 
 
 def _text(status: TaskStatus, runs: list[tuple[RunStatus, tuple[Step, ...]]], artifacts: list[Artifact]) -> str:
-    name = status.submission.document.get("name")
-    lines = [f"{status.task_id}{f' ({name})' if name else ''}: {told(status.resolution) or status.state}"]
-    if status.resolution and not runs:
-        lines.append(f"  {status.resolution.message}")
+    lines = [f"{_called(status)}: {told(status.resolution) or status.state}", f"submitted {_local(status.submitted)}"]
     for run, steps in runs:
         lines += ["", *_run_text(run, steps)]
+    if status.resolution and not (runs and runs[-1][0].resolution == status.resolution):
+        lines += ["", "ended without another run" if runs else "ended without a run", *_ending_text(status.resolution)]
     if artifacts:
-        lines += ["", "artifacts:", *(f"  {artifact.name}  {artifact.size:,} bytes" for artifact in artifacts)]
+        lines += ["", "artifacts"]
+        lines += [f"  {printable(artifact.name)}  {artifact.size:,} bytes" for artifact in artifacts]
     return "\n".join(lines)
 
 
 def _run_text(run: RunStatus, steps: tuple[Step, ...]) -> list[str]:
-    lines = [f"run {run.run_id} on {run.worker_id}, {run.started.astimezone():%Y-%m-%d %H:%M:%S}"]
-    width = max((len(step.state) for step in steps), default=0)
+    lines = [f"run {run.run_id} on {run.worker_id}, {_local(run.started)}"]
+    states = max((len(step.state) for step in steps), default=0)
     for step in steps:
         took = f"{step.took:8.2f} s" if step.took is not None else " " * 10
-        lines.append(f"  {step.state:<{width}}  {took}  {step.event}")
-    if run.resolution:
-        lines.append(f"  {told(run.resolution)}")
-        lines += [f"    {line}" for line in run.resolution.message.splitlines()]
-        lines += [f"    {line}" for line in json.dumps(dict(run.resolution.result), indent=2).splitlines()[1:-1]]
-    return lines
+        lines.append(f"  {step.state:<{states}}  {took}  {step.event}")
+    return [*lines, *_ending_text(run.resolution)]
+
+
+def _ending_text(resolution: Resolution | None) -> list[str]:
+    """How and why, and what came of it."""
+    if resolution is None:
+        return []
+    result = json.dumps(dict(resolution.result), indent=2).splitlines()[1:-1]
+    return [f"  {told(resolution)}", *(f"    {line}" for line in (*details(resolution), *result))]
+
+
+def _called(status: TaskStatus) -> str:
+    """A task by its id, and the name that its author gave it."""
+    name = status.submission.document.get("name")
+    return f"{status.task_id} ({printable(name)})" if name and isinstance(name, str) else status.task_id
+
+
+def _local(time: datetime) -> str:
+    return f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 # ---- many -----------------------------------------------------------------------------------------------
@@ -140,7 +164,6 @@ async def list_verb(limit: int, config_path: Path | None, queue: str | None, *, 
         return
     width = max((len(status.task_id) for status in statuses), default=0)
     for status in statuses:
-        when = f"{status.submitted.astimezone():%Y-%m-%d %H:%M:%S}"
-        click.echo(
-            f"{status.task_id:<{width}}  {when}  runs {len(status.runs)}  {told(status.resolution) or status.state}"
-        )
+        ending = told(status.resolution) or status.state
+        name = _called(status).removeprefix(status.task_id)
+        click.echo(f"{status.task_id:<{width}}  {_local(status.submitted)}  runs {len(status.runs)}  {ending}{name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 from taskrunner.cli.common import printable
@@ -32,6 +33,17 @@ class View(Observer):
 
     async def closed(self) -> None:
         """The worker has stopped; returns when everything about it has been shown."""
+
+
+class Logged(logging.Handler):
+    """What libraries log, as warnings of a view."""
+
+    def __init__(self, view: View) -> None:
+        super().__init__(logging.WARNING)
+        self._view = view
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._view.warn(self.format(record))
 
 
 def news(move: Move, why: str) -> str:

@@ -1,0 +1,69 @@
+"""Canvas: the lowest lines of a terminal, drawn again and again in their place, while others scroll above them.
+
+Rich draws what stands on them. Its own live display loses its place when the terminal gets narrower, since terminals
+wrap their contents anew, and a line that has become too long then takes two rows. Here the length of each is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import attrs
+from rich.console import Console, RenderableType
+from rich.segment import Segment
+
+
+@attrs.frozen
+class Raw:
+    """Text for the terminal as it is: not measured, so that a flood of lines is printed quickly. Ends with a line."""
+
+    text: str
+
+    def __rich_console__(self, *_: object) -> Iterator[Segment]:
+        yield Segment(self.text)
+
+
+@attrs.define
+class Canvas:
+    """Used from one thread. Drawing takes as long as the terminal is stopped, and raises OSError when it has gone."""
+
+    console: Console
+    _lengths: list[int] = attrs.field(factory=list)
+
+    def draw(self, above: Iterable[object], picture: RenderableType) -> None:
+        """Prints what stays, and the picture below it, all in one go so that nothing flickers."""
+        width, height = self.console.size
+        lines = list(_stripped(self.console.render_lines(picture, pad=False)))[: height - 1]
+        with self.console.capture() as captured:
+            for each in above:
+                self.console.print(each, end="" if isinstance(each, Raw) else "\n")
+            for line in lines:
+                self.console.print(_Line(line))
+        self.console.file.write(self._erase(width) + captured.get())
+        self.console.file.flush()
+        self._lengths = [Segment.get_line_length(line) for line in lines]
+
+    def _erase(self, width: int) -> str:
+        """What removes the last picture. The cursor stands in the first column of the row below it."""
+        rows = sum(max(1, -(-length // width)) for length in self._lengths)
+        up = f"\x1b[{rows}A" if rows else ""
+        return f"\r{up}\x1b[J"
+
+
+@attrs.frozen
+class _Line:
+    segments: list[Segment]
+
+    def __rich_console__(self, *_: object) -> Iterator[Segment]:
+        yield from self.segments
+        yield Segment.line()
+
+
+def _stripped(lines: Iterable[list[Segment]]) -> Iterator[list[Segment]]:
+    """Without the spaces at their ends, which would wrap like everything else."""
+    for line in lines:
+        while line and not line[-1].text.strip():
+            line.pop()
+        if line:
+            line[-1] = Segment(line[-1].text.rstrip(), line[-1].style)
+        yield line
