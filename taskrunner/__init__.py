@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from taskrunner.config import Config as Config
+    from taskrunner.coroutine import coroutine_platform as coroutine_platform
     from taskrunner.driver import Driver as Driver
     from taskrunner.driver import Step as Step
     from taskrunner.environment import home as home
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from taskrunner.errors import Unavailable as Unavailable
     from taskrunner.errors import UnknownTask as UnknownTask
     from taskrunner.errors import WorkerBroken as WorkerBroken
+    from taskrunner.folder_results import FolderResults as FolderResults
     from taskrunner.interfaces.artifacts import ArtifactStore as ArtifactStore
     from taskrunner.interfaces.caches import CacheFolder as CacheFolder
     from taskrunner.interfaces.caches import Caches as Caches
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from taskrunner.machines.chart import Move as Move
     from taskrunner.machines.chart import Refused as Refused
     from taskrunner.machines.chart import Signal as Signal
+    from taskrunner.machines.machine import Machine as Machine
     from taskrunner.machines.task import Attempt as Attempt
     from taskrunner.machines.task import TaskEvent as TaskEvent
     from taskrunner.machines.task import TaskMachine as TaskMachine
@@ -91,12 +94,12 @@ __all__ = [  # noqa: RUF022  under headings
     "Config", "Observer", "Sight", "Until", "Worker", "home", "run_worker", "services",
     # To write a platform, an engine, a host, a queue or a store
     "ArtifactStore", "CacheFolder", "Caches", "Capabilities", "Credits", "Engine", "Entry", "Exec", "Execution",
-    "Host", "Input", "Lease", "Leave", "Log", "Offer", "Peer", "Platform", "PlatformContext", "PushSource", "Queue",
-    "Results", "RunContext", "Submitter",
+    "FolderResults", "Host", "Input", "Lease", "Leave", "Log", "Offer", "Peer", "Platform", "PlatformContext",
+    "PushSource", "Queue", "Results", "RunContext", "Submitter", "coroutine_platform",
     # What is plugged in by default
     "FolderStore", "MemoryQueue", "PushQueue", "SqliteQueue",
     # The machines
-    "Attempt", "Chart", "Driver", "Load", "Move", "Refused", "Signal", "Step", "TaskEvent", "TaskMachine",
+    "Attempt", "Chart", "Driver", "Load", "Machine", "Move", "Refused", "Signal", "Step", "TaskEvent", "TaskMachine",
     "WorkerEvent", "WorkerMachine",
     # The words
     "Artifact", "ArtifactSpec", "CacheSpec", "Claim", "Health", "Notice", "Progress", "Resolution", "RunKey",
@@ -108,8 +111,10 @@ __all__ = [  # noqa: RUF022  under headings
 
 _HOMES = {
     "config": ["Config"],
+    "coroutine": ["coroutine_platform"],
     "driver": ["Driver", "Step"],
     "environment": ["home"],
+    "folder_results": ["FolderResults"],
     "errors": [
         "Bug", "ClaimLost", "Complaint", "ConfigError", "Conflict", "MalformedPayload", "NotSupported", "TaskFailed",
         "TaskFailedInternally", "TaskrunnerError", "Unavailable", "UnknownTask", "WorkerBroken",
@@ -125,6 +130,7 @@ _HOMES = {
     "interfaces.queue": ["Capabilities", "Queue", "Submitter"],
     "interfaces.results": ["Entry", "Results"],
     "machines.chart": ["Chart", "Move", "Refused", "Signal"],
+    "machines.machine": ["Machine"],
     "machines.task": ["Attempt", "TaskEvent", "TaskMachine"],
     "machines.worker": ["Load", "WorkerEvent", "WorkerMachine"],
     "model": [

@@ -18,20 +18,21 @@ from taskrunner.model import Resolution, exception, failed
 def resolution_of(error: BaseException) -> Resolution:
     """How a run ends that met this error."""
     match error:
-        case MalformedPayload():
-            return exception("malformed-payload", str(error))
-        case NotSupported():
-            return exception("malformed-payload", f"this platform does not support that: {error}")
         case TaskFailed():
             return failed(error.reason, error.message)
+        case MalformedPayload():
+            reason, text = "malformed-payload", str(error)
+        case NotSupported():
+            reason, text = "malformed-payload", f"this platform does not support that: {error}"
         case Unavailable():
-            return exception("resource-unavailable", error.message)
+            reason, text = "resource-unavailable", error.message
         case TaskFailedInternally():
-            return exception("internal-error", str(error))
+            reason, text = "internal-error", str(error)
         case ConfigError():
-            return exception("internal-error", f"the worker's configuration: {error}")
+            reason, text = "internal-error", f"the worker's configuration: {error}"
         case _:
-            return exception("internal-error", f"{type(error).__name__}: {error}")
+            reason, text = "internal-error", f"{type(error).__name__}: {error}"
+    return exception(reason, text)
 
 
 def signal_of(error: BaseException) -> Signal:

@@ -37,11 +37,6 @@ def new_worker_id() -> str:
     return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
-def queue_url(config: Config, home: Path) -> str:
-    """Where runs come from: what the configuration says, else a SQLite file under the home."""
-    return config.queue or f"sqlite://{home / 'queue.db'}"
-
-
 @asynccontextmanager
 async def services(
     config: Config,
@@ -57,11 +52,12 @@ async def services(
 
     Raises: ConfigError, Unavailable.
     """
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  nothing runs yet that could wait for it
     worker_id = new_worker_id()
     known = Secrets(config.secrets, environment())
     context = PlatformContext(worker_id=worker_id, home=home, reveal=known.reveal)
     available = Platforms(platforms() if plugins is None else plugins, context, config.options)
-    opened = queue(worker_id) if queue else open_queue(queue_url(config, home), worker_id)
+    opened = queue(worker_id) if queue else open_queue(config.queue_url(home), worker_id)
     try:
         yield Services(
             worker_id=worker_id,

@@ -9,9 +9,9 @@ import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from taskrunner.folders import empty, walk
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.results import READ_SIZE
-from taskrunner_process.folders import empty, walk
 
 logger = logging.getLogger(__name__)
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import attrs
 
 from taskrunner.errors import Bug, Complaint, MalformedPayload, NotSupported, TaskFailedInternally
+from taskrunner.folder_results import REMOVE_TIME
+from taskrunner.folders import empty
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.engine import Engine
 from taskrunner_process.child import Start
 from taskrunner_process.command import TEMPORARY, environment
 from taskrunner_process.execution import ProcessExecution
-from taskrunner_process.folders import empty
 from taskrunner_process.launcher import Launcher
 from taskrunner_process.payload import ProcessPayload
-from taskrunner_process.results import REMOVE_TIME
 
 INPUT_TIME = 60.0
 """Seconds to write the payload's text to disk, which has a few megabytes at most."""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import attrs
 
+from taskrunner.folders import walk
 from taskrunner.interfaces.log import Log
-from taskrunner_process.folders import walk
 
 
 @attrs.frozen

@@ -1,0 +1,110 @@
+"""The simplest engine: a coroutine. For whoever has something to run that Python can do itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Self, TypeVar
+
+import attrs
+
+from taskrunner.errors import Bug, NotSupported
+from taskrunner.folder_results import FolderResults
+from taskrunner.interfaces.engine import Engine
+from taskrunner.interfaces.execution import Execution
+from taskrunner.interfaces.platform import Platform, PlatformContext, RunContext
+from taskrunner.interfaces.results import Results
+
+P = TypeVar("P")
+
+KILLED = 137
+"""The exit code of a coroutine that was stopped: what shells say of a process that was killed."""
+
+
+@attrs.frozen
+class NoOptions:
+    """Its section in a worker's configuration: there is nothing to say."""
+
+
+def coroutine_platform(
+    name: str, payload: type[P]
+) -> Callable[[Callable[[P, RunContext], Awaitable[int]]], type[Platform]]:
+    """Makes a platform of a coroutine function, whose result is the run's exit code.
+
+    It is given the decoded payload, an instance of the attrs class `payload`, and the run's context. What it leaves in
+    `context.folder` can be kept as artifacts. It is cancelled when the run is killed, and undoes in its `finally` what
+    it has begun; an error of `taskrunner.errors` that it raises decides how the run ends.
+    """
+
+    def decorate(work: Callable[[P, RunContext], Awaitable[int]]) -> type[Platform]:
+        members = {"name": name, "payload": payload, "options": NoOptions, "work": staticmethod(work)}
+        return type(f"{work.__name__.title()}Platform", (CoroutinePlatform,), {**members, "__doc__": work.__doc__})
+
+    return decorate
+
+
+class CoroutinePlatform(Platform):
+    """What `coroutine_platform` makes subclasses of."""
+
+    work: Callable[[Any, RunContext], Awaitable[int]]
+
+    @classmethod
+    async def open(cls, options: object, context: PlatformContext) -> Self:  # noqa: ARG003  it needs neither
+        return cls()
+
+    async def new_engine(self, context: RunContext) -> Engine:
+        return CoroutineEngine(self.work, context)
+
+
+class CoroutineEngine(Engine):
+    """One call of the coroutine, not begun."""
+
+    def __init__(self, work: Callable[[Any, RunContext], Awaitable[int]], context: RunContext) -> None:
+        self._work, self._context = work, context
+        self._payload: object = None
+
+    async def load(self, payload: object) -> None:
+        self._payload = payload
+
+    async def start(self, env: Mapping[str, str], *, stdin: bool = False) -> Execution:
+        if stdin:
+            raise NotSupported("a coroutine has no standard input")
+        context = attrs.evolve(self._context, task=attrs.evolve(self._context.task, env=env))
+        return CoroutineExecution(self._work(self._payload, context), context)
+
+    async def discard(self) -> None:
+        """It has taken nothing."""
+
+
+class CoroutineExecution(Execution):
+    """The coroutine as it runs."""
+
+    def __init__(self, work: Awaitable[int], context: RunContext) -> None:
+        self._context = context
+        self._running = asyncio.ensure_future(work)
+        self._results: Results | None = None
+        self._aborted = False
+
+    async def wait(self) -> Results:
+        await asyncio.wait([self._running])
+        if self._aborted:
+            raise Bug("nobody may wait for a coroutine that was aborted")
+        if self._results is None:
+            self._results = self._ended()
+        return self._results
+
+    async def kill(self) -> Results:
+        self._running.cancel()
+        return await self.wait()
+
+    async def abort(self) -> None:
+        self._aborted = True
+        self._running.cancel()
+        await asyncio.gather(self._running, return_exceptions=True)
+
+    def _ended(self) -> Results:
+        """Raises what the coroutine raised."""
+        folder, log = self._context.folder, self._context.log
+        if self._running.cancelled():
+            return FolderResults(folder, log, KILLED, message="it was stopped")
+        return FolderResults(folder, log, self._running.result())
