@@ -50,7 +50,8 @@ class _Shared:
     """What all members of a queue have in common."""
 
     def __init__(self) -> None:
-        db = sqlite3.connect(":memory:", isolation_level=None)
+        # Whichever thread happens to collect garbage closes it.
+        db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self.ledger = Ledger.over(db, _loop_time, "the queue in memory")
         self.ledger.tell = self._tell
         self.members: weakref.WeakSet[MemoryQueue] = weakref.WeakSet()
