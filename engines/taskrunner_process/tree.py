@@ -13,7 +13,7 @@ A forest makes trees, one for each command. Its methods block for well under a m
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from taskrunner.errors import TaskFailedInternally
 
@@ -74,18 +74,3 @@ def undying(pids: Iterable[int], limit: float) -> TaskFailedInternally:
         f"killed, but still there after {limit:g} s: process {names}. It waits in the kernel for a device or a network "
         "file system; look at /proc/<pid>/stack, and restart the machine if it stays"
     )
-
-
-def forests(worker_id: str) -> Iterator[Forest]:
-    """Every way that works here, the best first; each is opened when it is asked for, and the caller closes it."""
-    import sys
-
-    from taskrunner_process.portable import PortableForest
-
-    if sys.platform == "linux":
-        from taskrunner_process.cgroup import open_cgroups
-        from taskrunner_process.linux import SubreaperForest
-
-        yield from open_cgroups(worker_id)
-        yield SubreaperForest(worker_id)
-    yield PortableForest(worker_id)

@@ -23,7 +23,8 @@ from taskrunner.testing.memory import MemoryLog
 from taskrunner_process import ProcessPayload, ProcessPlatform
 from taskrunner_process.account import Account
 from taskrunner_process.engine import ProcessEngine
-from taskrunner_process.tree import Forest, forests
+from taskrunner_process.forests import forests
+from taskrunner_process.tree import Forest
 
 
 def kinds_of_tree() -> list[str]:
