@@ -22,7 +22,8 @@ from typing import Any
 import attrs
 
 from taskrunner.errors import Bug
-from taskrunner.machines.chart import Chart, Move, Refused, Signal
+from taskrunner.machines.chart import Move, Refused, Signal
+from taskrunner.machines.machine import Machine
 
 Work = Callable[[], Awaitable[Signal]]
 NO_LIMIT = float("inf")
@@ -57,7 +58,7 @@ class Step:
 class Driver:
     """Drives one machine. All methods are called from one event loop."""
 
-    machine: Chart[Any]
+    machine: Machine[Any]
     steps: Mapping[str, Step]
     """One for each state that is not final."""
     explain: Callable[[BaseException], Signal]
@@ -72,7 +73,7 @@ class Driver:
     _given_up: set[asyncio.Task[Signal]] = attrs.field(factory=set)
 
     def __attrs_post_init__(self) -> None:
-        states = {state.id for state in self.machine.states if not state.final}
+        states = set(self.machine.table.states) - set(self.machine.table.final)
         if states != set(self.steps):
             raise Bug(f"these states have no step, or are none: {', '.join(states ^ set(self.steps))}")
 

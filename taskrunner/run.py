@@ -27,6 +27,7 @@ from taskrunner.holdings import Holdings
 from taskrunner.interfaces.platform import Platform, RunContext
 from taskrunner.journal import RunFolder
 from taskrunner.machines.chart import Move, Signal
+from taskrunner.machines.machine import Machine
 from taskrunner.machines.task import Attempt, TaskEvent, TaskMachine, TaskState
 from taskrunner.model import Claim, Document, Progress, Resolution, Secret, Task, exception
 from taskrunner.observer import Sight
@@ -54,7 +55,7 @@ class TaskRun:
     slot: int = 0
     broken: WorkerBroken | None = None
     """What stops the worker, if this run found out."""
-    machine: TaskMachine = attrs.field(init=False, factory=lambda: TaskMachine(Attempt()))
+    machine: Machine[Attempt] = attrs.field(init=False, factory=lambda: Machine(TaskMachine, Attempt()))
     driver: Driver = attrs.field(init=False)
     papers: Papers = attrs.field(init=False)
     task: Task = attrs.field(init=False)
@@ -88,8 +89,7 @@ class TaskRun:
 
     @property
     def attempt(self) -> Attempt:
-        model: Attempt = self.machine.model
-        return model
+        return self.machine.model
 
     @property
     def sight(self) -> Sight:

@@ -21,6 +21,7 @@ from taskrunner.errors import ClaimLost, TaskrunnerError, Unavailable
 from taskrunner.fitness import fitness
 from taskrunner.interfaces.host import Host
 from taskrunner.machines.chart import Move, Signal
+from taskrunner.machines.machine import Machine
 from taskrunner.machines.task import TaskEvent
 from taskrunner.machines.worker import Load, WorkerEvent, WorkerMachine, WorkerState
 from taskrunner.model import Claim, Health
@@ -70,7 +71,7 @@ class Worker:
     runs: dict[int, TaskRun] = attrs.field(factory=dict)
     """By slot."""
     taken: int = 0
-    machine: WorkerMachine = attrs.field(init=False)
+    machine: Machine[Load] = attrs.field(init=False)
     driver: Driver = attrs.field(init=False)
     _idle_since: float = attrs.field(init=False, default=0.0)
     _swept: float = attrs.field(init=False, default=0.0)
@@ -78,7 +79,7 @@ class Worker:
     _group: asyncio.TaskGroup = attrs.field(init=False, factory=asyncio.TaskGroup)
 
     def __attrs_post_init__(self) -> None:
-        self.machine = WorkerMachine(Load(self.capacity))
+        self.machine = Machine(WorkerMachine, Load(self.capacity))
         self.driver = Driver(
             self.machine,
             {
@@ -94,8 +95,7 @@ class Worker:
 
     @property
     def load(self) -> Load:
-        model: Load = self.machine.model
-        return model
+        return self.machine.model
 
     async def run(self) -> Load:
         """Runs until it is told to stop, or is done by its own `until`, or is broken; the load says which."""

@@ -1,8 +1,8 @@
-"""What both machines share: a flat chart that refuses what it does not know, and says each move as a value.
+"""What both machines share: how a chart is declared, and the values that go in and come out.
 
 Rule 1: a machine is pure. It has no clock, does no I/O, starts no thread and awaits nothing.
 Rule 2: the declaration is the truth. What is not declared is refused with an error that names machine, state and event.
-Rule 3: events come in by `take`, and by nothing else.
+Rule 3: events come in by `Machine.take`, and by nothing else.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 from statemachine import State, StateChart
-from statemachine.exceptions import TransitionNotAllowed
 from statemachine.transition_list import TransitionList
 
 from taskrunner.errors import Bug
@@ -53,7 +52,7 @@ class Move:
 
 
 class Chart(StateChart[M], Generic[M]):
-    """The base of both machines.
+    """The base of both declarations.
 
     python-statemachine's defaults swallow errors and unknown events; here all of them come out.
     """
@@ -65,24 +64,6 @@ class Chart(StateChart[M], Generic[M]):
 
     kind = "machine"
     """The machine's name in errors and pages."""
-
-    @property
-    def at(self) -> str:
-        """The state's name."""
-        return str(self.current_state_value)
-
-    @property
-    def over(self) -> bool:
-        return bool(self.is_terminated)
-
-    def take(self, signal: Signal) -> Move:
-        """Takes one event. Raises Refused, and changes nothing, when this state does not know it."""
-        before = self.at
-        try:
-            self.send(str(signal.event), **signal.data)
-        except TransitionNotAllowed as refused:
-            raise Refused(self.kind, before, str(signal.event)) from refused
-        return Move(before, str(signal.event), self.at)
 
 
 def stay(*states: State, on: str | None = None) -> TransitionList:

@@ -13,6 +13,9 @@ import attrs
 
 from taskrunner.machines.chart import Chart
 
+AND = " and "
+NOT = "not "
+
 
 @attrs.frozen
 class Row:
@@ -29,6 +32,10 @@ class Row:
     @property
     def stays(self) -> bool:
         return self.source == self.target
+
+    def holds(self, model: object) -> bool:
+        """Whether its condition is met."""
+        return not self.condition or all(_holds(part, model) for part in self.condition.split(AND))
 
 
 @attrs.frozen
@@ -72,7 +79,11 @@ def _rows(states: tuple[Any, ...]) -> Iterator[Row]:
 
 def _condition(transition: Any) -> str:
     specs = [spec for spec in transition._specs if spec.group.name == "COND"]  # noqa: SLF001  it has no public reader
-    return " and ".join(f"{'' if spec.expected_value in (True, None) else 'not '}{spec.func}" for spec in specs)
+    return AND.join(f"{'' if spec.expected_value in (True, None) else NOT}{spec.func}" for spec in specs)
+
+
+def _holds(part: str, model: object) -> bool:
+    return bool(getattr(model, part.removeprefix(NOT))) is not part.startswith(NOT)
 
 
 def _named(transition: Any, group: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 from taskrunner.driver import Driver, OverLimit, Step, Stuck
 from taskrunner.errors import Bug
 from taskrunner.machines.chart import Move, Signal
+from taskrunner.machines.machine import Machine
 from taskrunner.machines.task import Attempt, TaskEvent, TaskMachine
 from taskrunner.testing import clock
 
@@ -35,7 +36,11 @@ class Story:
         self.moves: list[Move] = []
         steps = {state: self._step(state, work.get(state)) for state in ENDS}
         self.driver = Driver(
-            TaskMachine(Attempt()), steps, explain=self._explain, on_move=self.moves.append, on_stray=self.strays.append
+            Machine(TaskMachine, Attempt()),
+            steps,
+            explain=self._explain,
+            on_move=self.moves.append,
+            on_stray=self.strays.append,
         )
 
     def _step(self, state: str, given: Callable[[], Awaitable[Signal]] | Step | None) -> Step:
@@ -275,4 +280,6 @@ def test_after_the_end_nothing_happens() -> None:
 
 def test_a_state_without_work_is_refused() -> None:
     with pytest.raises(Bug, match="cleanup"):
-        Driver(TaskMachine(Attempt()), {state: Step(takes(0, BEGIN)) for state in ENDS if state != "cleanup"}, str)  # type: ignore[arg-type]
+        Driver(
+            Machine(TaskMachine, Attempt()), {state: Step(takes(0, BEGIN)) for state in ENDS if state != "cleanup"}, str
+        )  # type: ignore[arg-type]

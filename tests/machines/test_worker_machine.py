@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from taskrunner.machines.chart import Refused, Signal
+from taskrunner.machines.machine import Machine
 from taskrunner.machines.table import read
 from taskrunner.machines.worker import Load, WorkerEvent, WorkerMachine, WorkerState
 
@@ -21,14 +22,14 @@ DATA: dict[str, dict[str, Any]] = {
 }
 
 
-def tell(machine: WorkerMachine, *events: str) -> WorkerMachine:
+def tell(machine: Machine[Load], *events: str) -> Machine[Load]:
     for event in events:
         machine.take(Signal(WorkerEvent(event), DATA.get(event, {})))
     return machine
 
 
-def fresh(capacity: int = 1) -> WorkerMachine:
-    return WorkerMachine(Load(capacity))
+def fresh(capacity: int = 1) -> Machine[Load]:
+    return Machine(WorkerMachine, Load(capacity))
 
 
 def test_the_enums_are_the_declaration() -> None:
@@ -42,7 +43,7 @@ def test_the_enums_are_the_declaration() -> None:
 def test_every_state_takes_every_event_or_refuses_the_work_of_another(
     state: WorkerState, event: WorkerEvent, busy: int, pause: str
 ) -> None:
-    machine = WorkerMachine(Load(2, state=state, busy=busy, pause=pause))
+    machine = Machine(WorkerMachine, Load(2, state=state, busy=busy, pause=pause))
     if WORK.get(event, state) != state:
         with pytest.raises(Refused):
             tell(machine, event)
