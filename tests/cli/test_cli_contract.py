@@ -1,0 +1,148 @@
+"""What scripts may rely on: what is printed, and the exit status."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+import pytest
+
+from tests.support.command_line import CommandLine
+
+ARTIFACT = '[[artifacts]]\nname = "public/made.txt"\npath = "made.txt"\n'
+MALFORMED = 'id = "wrong"\nplatform = "process"\ncommand = "rm"\nretries = -1\ncolour = "red"\n'
+
+
+def test_submit_prints_the_id_alone_and_the_same_again(cli: CommandLine) -> None:
+    path = cli.task("hello", "true")
+    for _ in range(2):
+        ended = cli("submit", path)
+        assert (ended.status, ended.out, ended.err) == (0, "hello\n", "")
+    cli.task("hello", "false")
+    ended = cli("submit", path)
+    assert (ended.status, ended.out) == (2, "")
+    assert "hello" in ended.err
+
+
+@pytest.mark.parametrize(
+    "document",
+    ['platform = "process"\ncommand = ["true"]', "# a task\nplatform: process\ncommand: ['true']",
+     '{"platform": "process", "command": ["true"]}'],
+    ids=["toml", "yaml", "json"],
+)  # fmt: skip
+def test_a_task_comes_from_stdin_in_any_format_and_is_given_an_id(cli: CommandLine, document: str) -> None:
+    ended = cli("submit", "-", stdin=document)
+    assert (ended.status, ended.err) == (0, "")
+    assert cli.show(ended.out.strip())["state"] == "pending"
+
+
+def test_show_json_has_the_shape_that_was_promised(cli: CommandLine) -> None:
+    assert cli("run", "--task", cli.task("hello", "echo hi > made.txt", ARTIFACT)).status == 0
+    shown = cli.show("hello")
+    assert {key: shown[key] for key in ("task_id", "state", "resolution", "reason")} == {
+        "task_id": "hello", "state": "resolved", "resolution": "completed", "reason": None,
+    }  # fmt: skip
+    [run] = shown["runs"]
+    assert {
+        "run_id",
+        "worker_id",
+        "started",
+        "resolved",
+        "resolution",
+        "reason",
+        "exit_code",
+        "result",
+        "story",
+    } <= set(run)
+    assert (run["run_id"], run["resolution"], run["exit_code"], run["result"]) == (0, "completed", 0, {})
+    states = ["claimed", "loading", "running", "uploading", "cleanup", "resolved"]
+    assert [step["state"] for step in run["story"]] == states
+    assert all(datetime.fromisoformat(step["at"]) and step["event"] for step in run["story"])
+    [artifact] = shown["artifacts"]
+    assert (artifact["name"], artifact["size"], len(artifact["sha256"])) == ("public/made.txt", 3, 64)
+    [listed] = json.loads(cli("list", "--json").out)
+    assert (listed["task_id"], listed["resolution"]) == ("hello", "completed")
+
+
+def test_a_task_that_waits_is_shown_too(cli: CommandLine) -> None:
+    cli("submit", cli.task("later", "true"))
+    shown = cli.show("later")
+    assert (shown["state"], shown["resolution"], shown["runs"], shown["artifacts"]) == ("pending", None, [], [])
+    assert "later: pending" in cli("show", "later").out
+
+
+def test_run_task_exits_as_the_task_ended(cli: CommandLine) -> None:
+    completed = cli("run", "--task", cli.task("good", "echo said; printf unfinished"))
+    assert completed.status == 0
+    assert "said\nunfinished\n[taskrunner] completed" in completed.out
+    assert "good/0  completed after" in completed.err.splitlines()[-1]
+    failed = cli("run", "--task", cli.task("bad", "exit 3"))
+    assert failed.status == 1
+    assert "exit code 3" in failed.err
+    assert cli.show("bad")["runs"][0]["exit_code"] == 3
+    again = cli("run", "--task", cli.task("bad", "exit 3"))
+    assert again.status == 1
+    assert "taskrunner retry bad" in again.err
+
+
+def test_a_malformed_task_gets_every_complaint_at_once_everywhere(cli: CommandLine) -> None:
+    submitted = cli("submit", "-", stdin=MALFORMED)
+    assert (submitted.status, submitted.out) == (0, "wrong\n")
+    ended = cli("run", "--task", "-", stdin=MALFORMED)
+    assert ended.status == 3
+    for text in (submitted.err, ended.err, ended.out, cli("logs", "wrong").out, cli("show", "wrong").out):
+        assert "command: expected a list, got a text (write a list" in text
+        assert "retries: must be at least 0" in text
+        assert "colour: is not known here" in text
+    assert cli.show("wrong")["reason"] == "malformed-payload"
+
+
+@pytest.mark.parametrize("verb", ["show", "logs", "artifacts", "cancel", "retry", "wait"])
+def test_an_unknown_id_is_one_clear_line(cli: CommandLine, verb: str) -> None:
+    ended = cli(verb, "nobody")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err == "taskrunner: there is no task 'nobody'\n"
+
+
+def test_what_cannot_be_queued_at_all_is_refused(cli: CommandLine) -> None:
+    for name, text in [("task.toml", "platform = "), ("task.txt", ""), ("list.json", "[]")]:
+        (cli.folder / name).write_text(text)
+        for arguments in (["submit", name], ["run", "--task", name]):
+            ended = cli(*arguments)
+            assert (ended.status, ended.out) == (2, "")
+            assert name in ended.err
+
+
+def test_another_queue_is_named_by_its_url(cli: CommandLine) -> None:
+    queue = f"sqlite://{cli.folder}/other.db"
+    cli("submit", cli.task("hello", "true"), "--queue", queue)
+    assert cli("show", "hello").status == 2
+    assert cli("run", "--until-empty", "--queue", queue).status == 0
+    assert "hello: completed" in cli("show", "hello", "--queue", queue).out
+    bad = cli("show", "hello", "--queue", "sqlite://other.db")
+    assert bad.status == 2
+    assert "queue" in bad.err
+
+
+def test_cancel_and_retry_say_what_they_did(cli: CommandLine) -> None:
+    cli("submit", cli.task("hello", "true"))
+    retried = cli("retry", "hello")
+    assert (retried.status, "pending" in retried.out) == (1, True)
+    assert cli("cancel", "hello", "--message", "not any more").status == 0
+    assert "exception (canceled)" in cli("cancel", "hello").out
+    assert cli("cancel", "hello").status == 1
+    assert "not any more" in cli("show", "hello").out
+    assert cli("wait", "hello").status == 3
+    assert cli("retry", "hello").out == "hello is pending again\n"
+    assert cli("run", "--until-empty").status == 0
+    assert cli("wait", "hello").status == 0
+
+
+def test_wait_exits_as_the_worst_and_gives_up_in_time(cli: CommandLine) -> None:
+    for task_id, script in (("good", "true"), ("bad", "exit 1")):
+        cli("submit", cli.task(task_id, script))
+    assert cli("wait", "good", "--timeout", "0").status == 124
+    with cli.start("wait", "good", "bad") as waiting:
+        assert cli("run", "--until-empty", "--capacity", "2").status == 0
+        assert waiting.end() == 1
+        assert sorted(line.split("  ")[1] for line in waiting.lines) == ["completed", "failed (exit-code)"]

@@ -1,0 +1,77 @@
+"""Configurations are judged by file and key, and what a machine or a task may be is printed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.support.command_line import CommandLine
+
+CONFIG = """\
+capacity = 2
+
+[secrets]
+git = {env = "GIT_TOKEN"}
+literal = "sesame-open-1"
+
+[docker.registries."localhost:5000"]
+username = "demo"
+password = "sesame-open-2"
+"""
+
+
+def test_a_mistake_is_named_by_file_and_key_wherever_it_is_read(cli: CommandLine) -> None:
+    (cli.folder / "worker.toml").write_text("capacity = 0\nlaese = 3\n[process]\nuzer = 'me'\n")
+    for arguments in (["config", "check"], ["run"], ["list"]):
+        ended = cli(*arguments, "--config", "worker.toml")
+        assert (ended.status, ended.out) == (2, "")
+        assert "worker.toml: capacity: must be at least 1" in ended.err
+        assert "worker.toml: laese: is not known here (did you mean lease?)" in ended.err
+        assert "worker.toml: process.uzer: is not known here" in ended.err
+
+
+def test_later_layers_win_and_each_is_named(cli: CommandLine) -> None:
+    (cli.folder / "taskrunner.toml").write_text("capacity = 2\nlease = 30\n")
+    (cli.folder / ".env").write_text("TASKRUNNER_LEASE=40\n")
+    checked = cli("config", "check", "--queue", "sqlite:///tmp/of-the-flag.db")
+    assert checked.status == 0
+    for line in ("capacity = 2", "lease = 40", 'queue = "sqlite:///tmp/of-the-flag.db"', "# read from taskrunner.toml"):
+        assert line in checked.out.splitlines()
+    cli.env["TASKRUNNER_CAPACITY"] = "many"
+    ended = cli("config", "check")
+    assert ended.status == 2
+    assert "TASKRUNNER_CAPACITY: expected a whole number" in ended.err
+
+
+def test_secrets_are_looked_for_and_never_shown(cli: CommandLine) -> None:
+    (cli.folder / "taskrunner.toml").write_text(CONFIG)
+    ended = cli("config", "check")
+    assert ended.status == 2
+    assert "secrets.git: the variable GIT_TOKEN is not set" in ended.err
+    cli.env["GIT_TOKEN"] = "sesame-open-3"
+    ended = cli("config", "check")
+    assert ended.status == 0
+    assert '"localhost:5000" = {username = "demo", password = "***"}' in ended.out
+    assert "sesame" not in ended.out + ended.err
+
+
+def test_a_file_that_is_not_there_is_no_configuration(cli: CommandLine) -> None:
+    ended = cli("config", "check", "--config", "nowhere.toml")
+    assert (ended.status, ended.err) == (2, "taskrunner: --config: there is no file nowhere.toml\n")
+
+
+@pytest.mark.parametrize("machine", ["task", "worker"])
+def test_a_machine_is_printed_from_its_declaration(cli: CommandLine, machine: str) -> None:
+    table = json.loads(cli("states", machine, "--format", "json").out)
+    assert any(row["source"] == row["target"] for row in table["rows"])
+    printed = cli("states", machine).out
+    assert all(event in printed for event in table["events"])
+    assert " · " in printed
+    assert cli("states", machine, "--format", "mermaid").out.startswith("stateDiagram-v2")
+    assert cli("states", machine, "--format", "dot").out.startswith(f"digraph {machine} {{")
+
+
+def test_the_schema_of_a_task_knows_the_platforms(cli: CommandLine) -> None:
+    schema = json.loads(cli("schema", "task").out)
+    assert schema["properties"]["platform"]["enum"] == ["docker", "process"]

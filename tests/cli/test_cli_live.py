@@ -1,0 +1,201 @@
+"""The live table: on a real terminal of the kernel's, and drawn at several widths."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console, Group
+from rich.text import Text
+
+from taskrunner.cli.board import Board, Row, draw
+from taskrunner.cli.canvas import Canvas, Raw
+from taskrunner.cli.live_task import LogCopy, harmless
+from taskrunner.model import Progress
+from tests.support.command_line import LIMIT, TASKRUNNER, CommandLine, open_gate
+
+CTRL_C = b"\x03"
+
+ON_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Becomes a command whose terminal is its stdin, so that keys are signals."""
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Terminal:
+    """The other side of a pseudo-terminal that a command runs on."""
+
+    def __init__(self, main: int, process: subprocess.Popen[bytes]) -> None:
+        self.main, self.process = main, process
+        self.seen = ""
+
+    def until(self, text: str) -> None:
+        """Reads until this was printed, colours aside."""
+        while text not in self.seen:
+            piece = self._read()
+            assert piece, f"{text!r} did not come:\n{self.seen}"
+            self.seen += piece
+
+    def type(self, keys: bytes) -> None:
+        self.seen = ""
+        os.write(self.main, keys)
+
+    def end(self) -> int:
+        while piece := self._read():
+            self.seen += piece
+        return self.process.wait(LIMIT)
+
+    def _read(self) -> str:
+        try:
+            return ESCAPES.sub("", os.read(self.main, 65536).decode(errors="replace"))
+        except OSError as error:
+            if error.errno != errno.EIO:  # Linux's way to say that nobody is at the other side
+                raise
+            return ""
+
+
+@contextmanager
+def terminal(cli: CommandLine, *arguments: str, columns: int = 100) -> Iterator[Terminal]:
+    main, side = pty.openpty()
+    fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-c", ON_TERMINAL, TASKRUNNER, *arguments],
+        stdin=side, stdout=side, stderr=side, cwd=cli.folder, env=cli.env | {"TERM": "xterm-256color"},
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(side)
+    try:
+        yield Terminal(main, process)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(main)
+
+
+def test_a_worker_shows_what_runs_and_how_ctrl_c_is_meant(cli: CommandLine) -> None:
+    gate = cli.gate()
+    cli("submit", cli.task("slow", f"echo what it says last; read x < {gate}", 'name = "a slow one"'))
+    with terminal(cli, "run", "--capacity", "2") as seen:
+        seen.until("what it says last")
+        assert "1 of 2 slots" in seen.seen
+        assert "slow/0  a slow one" in seen.seen
+        seen.type(CTRL_C)
+        seen.until("SIGINT: finishing 1 run; Ctrl-C again hands them back")
+        open_gate(gate)
+        seen.until("slow/0  completed after")
+        assert seen.end() == 0
+        assert "stopped: 1 completed, 0 failed, 0 exception" in seen.seen
+
+
+def test_the_second_ctrl_c_hands_back_and_says_so(cli: CommandLine) -> None:
+    cli("submit", cli.task("slow", f"read x < {cli.gate()}"))
+    with terminal(cli, "run") as seen:
+        seen.until("running")
+        seen.type(CTRL_C)
+        seen.until("finishing 1 run")
+        seen.type(CTRL_C)
+        seen.until("slow/0  exception (worker-shutdown)")
+        assert seen.end() == 0
+    assert cli.show("slow")["state"] == "pending"
+
+
+def test_one_task_scrolls_its_log_above_one_line(cli: CommandLine) -> None:
+    gate = cli.gate()
+    path = cli.task(
+        "one", f"echo first; read x < {gate}; printf '10%%\\r99%%\\rdone\\nlast'; exit 4", 'name = "a name"'
+    )
+    with terminal(cli, "run", "--task", path) as seen:
+        seen.until("first\r\n")
+        seen.until("one/0  running")
+        open_gate(gate)
+        assert seen.end() == 1
+        assert "done\r\nlast\r\n[taskrunner] failed (exit-code)" in seen.seen
+        assert "99%" not in seen.seen
+        assert "one/0  failed (exit-code) after" in seen.seen.splitlines()[-2]
+
+
+def test_what_a_task_prints_gives_the_terminal_no_orders() -> None:
+    assert harmless(b"a\x1b[31mred\x1b[0m\n") == "a\x1b[31mred\x1b[0m\x1b[0m\n"
+    hostile = b"\x1b[2J\x1b]0;title\x07\x1bc\x1bP1$r\x1b\\\x9b3A\x07\x08one\x1b[?1049h\x1b\n\x00two"
+    assert harmless(hostile).replace("\ufffd", "") == "3Aone\ntwo\x1b[0m\n"
+
+
+def test_a_log_is_copied_line_by_line_as_it_grows(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    copy = LogCopy(path)
+    assert list(copy.pieces()) == []
+    path.write_bytes(b"one\ntw")
+    assert [copy.whole_lines(piece) for piece in copy.pieces()] == [b"one\n"]
+    with path.open("ab") as file:
+        file.write(b"o\nthr")
+    assert [copy.whole_lines(piece) for piece in copy.pieces()] == [b"two\n"]
+    assert copy.rest == b"thr"
+
+
+def a_board(folder: Path) -> Board:
+    (folder / "log").write_text("first\n\x1b[31ma last line that is far too long for any terminal at all\x1b[0m\n\n")
+    progress = [Progress("clone", 12_345_678), Progress("build", 3, 7, "steps", "RUN make"), Progress("push", 42, 100)]
+    rows = [Row(f"t-{i}/0", i, folder / "log", "a name", "loading", each) for i, each in enumerate([*progress, None])]
+    return Board("sqlite:///queue.db", 4, "running", rows={row.run: row for row in rows})
+
+
+def drawn(board: Board, columns: int) -> list[str]:
+    console = Console(file=StringIO(), width=columns, color_system=None)
+    with console.capture() as captured:
+        console.print(draw(board, columns))
+    return captured.get().splitlines()
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 80, 200])
+def test_the_table_fits_any_terminal(tmp_path: Path, columns: int) -> None:
+    board = a_board(tmp_path)
+    lines = drawn(board, columns)
+    assert max(map(len, lines)) <= columns
+    assert len(lines) == 1 + len(board.rows) + (columns >= 70)
+    board.pause = "the disk is full, and this is told in more words than fit on a line of such a terminal" * 3
+    assert len(drawn(board, columns)) == len(lines) + 1
+
+
+def test_steps_have_bars_and_others_their_last_line(tmp_path: Path) -> None:
+    lines = drawn(a_board(tmp_path), 120)
+    for text, line in zip(("clone 12.3 MB", "build 3 of 7 steps  RUN make", "push 42 %"), lines[2:], strict=False):
+        assert text in line
+        assert "━━━" in line
+    assert lines[5].rstrip().endswith("a last line that is far too long for any terminal at all")
+
+
+def test_the_newest_line_of_a_log_that_overflows_is_in_its_tail(tmp_path: Path) -> None:
+    row = Row("t/0", 0, tmp_path / "log")
+    row.log.write_text("head\n")
+    (tmp_path / "log.tail-5-9").write_text("older\n")
+    (tmp_path / "log.tail-5-10").write_text("newest\n")
+    assert row.newest() == "newest"
+
+
+def test_a_picture_is_erased_by_the_rows_that_it_has_now() -> None:
+    out = StringIO()
+    console = Console(file=out, width=20, height=10, force_terminal=True, color_system=None)
+    canvas = Canvas(console)
+    canvas.draw((Raw("kept\n"),), Group(Text("x" * 20), Text("short")))
+    assert out.getvalue() == "\r\x1b[J" + "kept\n" + "x" * 20 + "\nshort\n"
+    console.width = 8
+    out.truncate(0)
+    out.seek(0)
+    canvas.draw((), Group())
+    assert out.getvalue() == "\r\x1b[4A\x1b[J"  # three rows of the long line, and one

@@ -1,0 +1,125 @@
+"""A worker on the command line: when it stops, what it says, and how it is told to leave."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+
+from tests.support.command_line import TASKRUNNER, CommandLine, open_gate
+
+AGAIN = "[on_exit_status]\nretry = [7]\n"
+
+
+def states(lines: list[str], run: str) -> list[str]:
+    return [line.split("  ", 1)[1] for line in lines if f" {run}  " in line]
+
+
+def test_until_empty_runs_everything_and_says_so_line_by_line(cli: CommandLine) -> None:
+    for task_id in ("one", "two"):
+        cli("submit", cli.task(task_id, "true"))
+    ended = cli("run", "--until-empty")
+    lines = ended.err.splitlines()
+    assert (ended.status, ended.out) == (0, "")
+    assert " with 1 slot, tasks from sqlite:///" in lines[0]
+    for run in ("one/0", "two/0"):
+        said = states(lines, run)
+        assert said[:-1] == ["claimed", "loading", "running", "uploading", "cleanup"]
+        assert said[-1].startswith("completed after")
+    assert [line.split(" ", 1)[1] for line in lines[-2:]] == ["worker  stops: nothing is pending", "worker  stopped"]
+
+
+def test_until_empty_waits_for_what_is_tried_again(cli: CommandLine) -> None:
+    cli("submit", cli.task("twice", f"test -e {cli.folder}/seen || {{ touch {cli.folder}/seen; exit 7; }}", AGAIN))
+    assert cli("run", "--until-empty").status == 0
+    shown = cli.show("twice")
+    assert [run["reason"] for run in shown["runs"]] == ["intermittent-task", None]
+    assert shown["resolution"] == "completed"
+
+
+def test_a_worker_stops_after_so_many_tasks_and_after_so_long_without(cli: CommandLine) -> None:
+    for task_id in ("one", "two"):
+        cli("submit", cli.task(task_id, "true"))
+    assert cli("run", "--max-tasks", "1").status == 0
+    assert sorted(cli.show(task_id)["state"] for task_id in ("one", "two")) == ["pending", "resolved"]
+    idle = cli("run", "--idle-timeout", "0.2")
+    assert idle.status == 0
+    assert "stops: nothing to do for 0.2 s" in idle.err
+    assert {cli.show(task_id)["state"] for task_id in ("one", "two")} == {"resolved"}
+
+
+def test_sigterm_lets_finish_what_runs(cli: CommandLine) -> None:
+    gate = cli.gate()
+    cli("submit", cli.task("slow", f"read x < {gate}"))
+    cli("submit", cli.task("next", "true"))
+    with cli.start("run") as worker:
+        worker.until("slow/0  running")
+        worker.signal(signal.SIGTERM)
+        worker.until("stops: SIGTERM")
+        open_gate(gate)
+        assert worker.end() == 0
+    assert cli.show("slow")["resolution"] == "completed"
+    assert cli.show("next")["state"] == "pending"
+
+
+def test_the_second_signal_hands_back_what_runs(cli: CommandLine) -> None:
+    cli("submit", cli.task("slow", f"read x < {cli.gate()}"))
+    with cli.start("run") as worker:
+        worker.until("slow/0  running")
+        worker.signal(signal.SIGTERM)
+        worker.until("stops: SIGTERM")
+        worker.signal(signal.SIGINT)
+        worker.until("slow/0  uploading (shutdown)")
+        assert worker.end() == 0
+    shown = cli.show("slow")
+    assert (shown["state"], shown["runs"][0]["reason"]) == ("pending", "worker-shutdown")
+
+
+def test_a_running_task_is_cancelled_from_another_process(cli: CommandLine) -> None:
+    cli("submit", cli.task("slow", f"read x < {cli.gate()}"))
+    with cli.start("run", "--max-tasks", "1") as worker:
+        worker.until("slow/0  running")
+        assert cli("cancel", "slow", "--message", "wrong branch").status == 0
+        worker.until("slow/0  exception (canceled)")
+        assert worker.end() == 0
+    assert "wrong branch" in cli("show", "slow").out
+    assert "exception (canceled)" in cli("logs", "slow", "-f").out.splitlines()[-1]
+
+
+def test_json_is_one_object_a_line(cli: CommandLine) -> None:
+    cli("submit", cli.task("one", "exit 2"))
+    ended = cli("run", "--until-empty", "--json", "--capacity", "3")
+    said = [json.loads(line) for line in ended.out.splitlines()]
+    assert (ended.status, ended.err) == (0, "")
+    assert (said[0]["kind"], said[0]["state"], said[0]["capacity"]) == ("worker", "booting", 3)
+    moves = [each["state"] for each in said if each["kind"] == "moved"]
+    assert [state for i, state in enumerate(moves) if state not in moves[:i]] == [
+        "loading", "running", "uploading", "cleanup", "resolved",
+    ]  # fmt: skip
+    [end] = [each for each in said if each["kind"] == "ended"]
+    assert (end["task_id"], end["resolution"], end["reason"], end["exit_code"]) == ("one", "failed", "exit-code", 2)
+    assert said[-1]["state"] == "stopped"
+
+
+def test_a_task_ends_though_nobody_reads_its_log_any_more(cli: CommandLine) -> None:
+    gate = cli.gate()
+    path = cli.task("chatty", f"echo first; read x < {gate}; seq 100000")
+    command = [TASKRUNNER, "run", "--task", path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cli.folder, env=cli.env) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        while run.stdout.readline() != b"first\n":
+            pass
+        run.stdout.close()
+        open_gate(gate)
+        said = run.stderr.read().decode()
+        assert run.wait() == 0
+    assert "Traceback" not in said
+    assert "chatty/0  completed" in said.splitlines()[-1]
+
+
+def test_options_that_contradict_each_other_are_refused(cli: CommandLine) -> None:
+    ended = cli("run", "--task", cli.task("one", "true"), "--until-empty")
+    assert ended.status == 2
+    assert "--until-empty" in ended.err
+    assert cli("show", "one").status == 2

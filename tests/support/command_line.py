@@ -1,0 +1,106 @@
+"""The real command, in processes of their own, with a home of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+TASKRUNNER = str(Path(sys.executable).with_name("taskrunner"))
+
+LIMIT = 120.0
+"""Seconds until a command counts as hung."""
+
+
+class CommandLine:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("TASKRUNNER_")},
+            "TASKRUNNER_HOME": str(folder / "home"),
+            "XDG_CONFIG_HOME": str(folder / "no-config"),
+        }
+
+    def __call__(self, *arguments: str, stdin: str | bytes = b"") -> Ended:
+        """Runs a verb to its end."""
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        process = subprocess.run(
+            [TASKRUNNER, *arguments],
+            check=False, input=data, capture_output=True, cwd=self.folder, env=self.env, timeout=LIMIT,
+        )  # fmt: skip
+        return Ended(process)
+
+    @contextmanager
+    def start(self, *arguments: str) -> Iterator[Running]:
+        """Runs a verb beside the test; it is killed if it is still there at the end."""
+        with subprocess.Popen(
+            [TASKRUNNER, *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.folder, env=self.env, text=True,
+        ) as process:  # fmt: skip
+            timer = threading.Timer(LIMIT, process.kill)
+            timer.start()
+            try:
+                yield Running(process)
+            finally:
+                timer.cancel()
+                process.kill()
+
+    def task(self, task_id: str, script: str, extra: str = "") -> str:
+        """Writes a task that runs a shell script, and returns the path of its file."""
+        path = self.folder / f"{task_id}.toml"
+        command = json.dumps(["sh", "-c", script])
+        path.write_text(f'id = "{task_id}"\nplatform = "process"\ncommand = {command}\n{extra}\n')
+        return str(path)
+
+    def show(self, task_id: str) -> dict[str, Any]:
+        shown: dict[str, Any] = json.loads(self("show", task_id, "--json").out)
+        return shown
+
+    def gate(self, name: str = "gate") -> Path:
+        """A pipe: who reads it waits until the test opens it."""
+        path = self.folder / name
+        os.mkfifo(path)
+        return path
+
+
+class Ended:
+    def __init__(self, process: subprocess.CompletedProcess[bytes]) -> None:
+        self.status = process.returncode
+        self.raw = process.stdout
+        self.out, self.err = process.stdout.decode(errors="replace"), process.stderr.decode()
+        assert "Traceback" not in self.err, self.err
+
+
+class Running:
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+
+    def until(self, text: str, *, stream: str = "stderr") -> str:
+        """Reads lines until one holds this text, and returns it."""
+        for line in getattr(self.process, stream):
+            self.lines.append(line.rstrip("\n"))
+            if text in line:
+                return self.lines[-1]
+        raise AssertionError(f"{text!r} did not come:\n" + "\n".join(self.lines))
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> int:
+        """Waits for the end. Returns the exit status; what was printed since is in `lines`."""
+        out, err = self.process.communicate(timeout=LIMIT)
+        self.lines += [*out.splitlines(), *err.splitlines()]
+        assert "Traceback" not in "\n".join(self.lines)
+        return self.process.returncode
+
+
+def open_gate(gate: Path) -> None:
+    gate.write_text("go\n")
