@@ -24,10 +24,12 @@ from taskrunner.model import RunKey, TaskStatus
 from taskrunner.payload import submission_of
 from taskrunner.queues.ledger_queue import LedgerQueue
 from taskrunner.queues.sqlite import SqliteQueue
-from tests.support.queue_processes import PATIENCE, soon, until
+from tests.support.queue_processes import soon
 
 COMMAND = Path(sys.executable).with_name("taskrunner")
 LABEL = "taskrunner.test"
+PATIENCE = 40.0
+"""Seconds until something that does not happen is called broken; nothing here takes more than three."""
 
 T = TypeVar("T")
 
@@ -198,7 +200,7 @@ class Bench:
 
     def reaches(self, task_id: str, state: str, run_id: int = 0) -> None:
         """Returns once the journal of a run says so."""
-        until(lambda: state in self.states(task_id, run_id))
+        assert soon(lambda: state in self.states(task_id, run_id), PATIENCE), self.states(task_id, run_id)
 
     def log(self, task_id: str, run_id: int = 0) -> str:
         try:
@@ -219,7 +221,8 @@ class Bench:
 
     def sleeps(self) -> None:
         """Returns once something sleeps for our number, wherever it runs."""
-        until(lambda: any(line.split() == ["sleep", self.token] for line in self.processes().values()))
+        happened = soon(lambda: any(line.split() == ["sleep", self.token] for line in self.processes().values()), PATIENCE)
+        assert happened, self.processes()
 
     def left(self) -> list[str]:
         """Everything that should not be there when nothing runs."""
