@@ -16,8 +16,8 @@ from taskrunner.machines.table import FORMATS, read
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 MACHINES: dict[str, tuple[ModuleType, type[Chart[Any]]]] = {
-    "task": (task, task.TaskMachine),
-    "worker": (worker, worker.WorkerMachine),
+    "task": (task, task.TaskChart),
+    "worker": (worker, worker.WorkerChart),
 }
 
 PAGE = """\

@@ -58,9 +58,11 @@ if TYPE_CHECKING:
     from taskrunner.machines.chart import Signal as Signal
     from taskrunner.machines.machine import Machine as Machine
     from taskrunner.machines.task import Attempt as Attempt
+    from taskrunner.machines.task import TaskChart as TaskChart
     from taskrunner.machines.task import TaskEvent as TaskEvent
     from taskrunner.machines.task import TaskMachine as TaskMachine
     from taskrunner.machines.worker import Load as Load
+    from taskrunner.machines.worker import WorkerChart as WorkerChart
     from taskrunner.machines.worker import WorkerEvent as WorkerEvent
     from taskrunner.machines.worker import WorkerMachine as WorkerMachine
     from taskrunner.model import Artifact as Artifact
@@ -99,8 +101,8 @@ __all__ = [  # noqa: RUF022  under headings
     # What is plugged in by default
     "FolderStore", "MemoryQueue", "PushQueue", "SqliteQueue",
     # The machines
-    "Attempt", "Chart", "Driver", "Load", "Machine", "Move", "Refused", "Signal", "Step", "TaskEvent", "TaskMachine",
-    "WorkerEvent", "WorkerMachine",
+    "Attempt", "Chart", "Driver", "Load", "Machine", "Move", "Refused", "Signal", "Step", "TaskChart", "TaskEvent",
+    "TaskMachine", "WorkerChart", "WorkerEvent", "WorkerMachine",
     # The words
     "Artifact", "ArtifactSpec", "CacheSpec", "Claim", "Health", "Notice", "Progress", "Resolution", "RunKey",
     "RunStatus", "Secret", "Submission", "Task", "TaskStatus", "submission_of",
@@ -131,8 +133,8 @@ _HOMES = {
     "interfaces.results": ["Entry", "Results"],
     "machines.chart": ["Chart", "Move", "Refused", "Signal"],
     "machines.machine": ["Machine"],
-    "machines.task": ["Attempt", "TaskEvent", "TaskMachine"],
-    "machines.worker": ["Load", "WorkerEvent", "WorkerMachine"],
+    "machines.task": ["Attempt", "TaskChart", "TaskEvent", "TaskMachine"],
+    "machines.worker": ["Load", "WorkerChart", "WorkerEvent", "WorkerMachine"],
     "model": [
         "Artifact", "ArtifactSpec", "CacheSpec", "Claim", "Health", "Notice", "Progress", "Resolution", "RunKey",
         "RunStatus", "Secret", "Submission", "Task", "TaskStatus",

@@ -69,7 +69,8 @@ class Driver:
     on_stray: Callable[[BaseException], None] = lambda _: None
     """Told what a disowned step raised, since it has nobody else to tell. Must not raise."""
     _step: asyncio.Task[Signal] | None = None
-    _moved: asyncio.Event = attrs.field(factory=asyncio.Event)
+    _moved: asyncio.Future[None] | None = None
+    """Done when an event has moved the machine away from the step that runs."""
     _given_up: set[asyncio.Task[Signal]] = attrs.field(factory=set)
 
     def __attrs_post_init__(self) -> None:
@@ -93,24 +94,20 @@ class Driver:
         """Runs the machine to its end. Raises only CancelledError, when it is itself cancelled."""
         while not self.machine.over:
             state = self.machine.at
-            self._moved.clear()
+            self._moved = asyncio.get_running_loop().create_future()
             step = self._step = asyncio.create_task(
                 _coroutine(self.steps[state].work), name=f"{state} of {self.machine.kind}"
             )
             try:
-                await self._attend(step, state)
+                await self._attend(step, self._moved, state)
             except asyncio.CancelledError:
                 step.cancel("the driver is cancelled")
                 await self._undone(step, state)
                 raise
 
-    async def _attend(self, step: asyncio.Task[Signal], state: str) -> None:
+    async def _attend(self, step: asyncio.Task[Signal], moved: asyncio.Future[None], state: str) -> None:
         """Waits until a step is over in one of its three ways: done, too late, or interrupted."""
-        moved = asyncio.create_task(self._moved.wait())
-        try:
-            await asyncio.wait([step, moved], timeout=_seconds(self.steps[state].limit), return_when="FIRST_COMPLETED")
-        finally:
-            moved.cancel()
+        await asyncio.wait([step, moved], timeout=_seconds(self.steps[state].limit), return_when="FIRST_COMPLETED")
         if self._step is step and not step.done():
             self.tell(self.explain(OverLimit(state, self.steps[state].limit)))
         if self._step is step and step.done():
@@ -136,7 +133,8 @@ class Driver:
         if self._step:
             self._step.cancel(event)
             self._step = None
-        self._moved.set()
+        if self._moved and not self._moved.done():
+            self._moved.set_result(None)
 
     async def _undone(self, step: asyncio.Task[Signal], state: str) -> None:
         """Waits until an interrupted step has undone itself, within its limit; cancelling this gives up at once."""

@@ -55,7 +55,7 @@ class TaskRun:
     slot: int = 0
     broken: WorkerBroken | None = None
     """What stops the worker, if this run found out."""
-    machine: Machine[Attempt] = attrs.field(init=False, factory=lambda: Machine(TaskMachine, Attempt()))
+    machine: Machine[Attempt] = attrs.field(init=False, factory=lambda: TaskMachine(Attempt()))
     driver: Driver = attrs.field(init=False)
     papers: Papers = attrs.field(init=False)
     task: Task = attrs.field(init=False)
@@ -284,7 +284,13 @@ class TaskRun:
         return self._exit_code not in self.task.on_exit_status.purge_caches
 
     async def _remove_folder(self) -> list[str]:
-        return await asyncio.to_thread(remove_folder, self.papers.folder.work)
+        try:
+            self.papers.folder.work.rmdir()  # as a rule its engine has emptied it, and a thread would cost more
+        except FileNotFoundError:
+            return []
+        except OSError:
+            return await asyncio.to_thread(remove_folder, self.papers.folder.work)
+        return []
 
     # ---- what comes from outside ------------------------------------------------------------------------
 

@@ -79,7 +79,7 @@ class Worker:
     _group: asyncio.TaskGroup = attrs.field(init=False, factory=asyncio.TaskGroup)
 
     def __attrs_post_init__(self) -> None:
-        self.machine = Machine(WorkerMachine, Load(self.capacity))
+        self.machine = WorkerMachine(Load(self.capacity))
         self.driver = Driver(
             self.machine,
             {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self, cast
 
-from taskrunner.errors import Unavailable
+from taskrunner.errors import ConfigError, Unavailable
 from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.platform import HEALTHY, Platform, PlatformContext, RunContext
 from taskrunner.model import Health
@@ -20,6 +21,9 @@ from taskrunner_docker.labels import Marks
 if TYPE_CHECKING:
     from taskrunner_docker.daemon import Daemon
     from taskrunner_docker.transfer import Transfers
+
+LIBRARIES = ("docker", "dulwich", "h2")
+"""What this platform works with: the distribution's extra `docker`."""
 
 HEALTH_AGE = 5.0
 """Seconds after which what is known of the daemon's health is asked for again."""
@@ -41,6 +45,7 @@ class DockerPlatform(Platform):
 
     @classmethod
     async def open(cls, options: object, context: PlatformContext) -> Self:
+        _need_libraries()
         from taskrunner_docker.daemon import Daemon
 
         options = cast("configuration.DockerOptions", options)
@@ -103,3 +108,10 @@ class DockerPlatform(Platform):
 
         registries = Registries(self._daemon, self._options.registries, context.reveal, context.log.mask)
         return Transfers(self._daemon, registries, context.log.say, context.progress)
+
+
+def _need_libraries() -> None:
+    """Raises ConfigError: who installed the worker without them should read what to do, not a traceback."""
+    if missing := [name for name in LIBRARIES if find_spec(name) is None]:
+        what = "pip install 'taskrunner-worker[docker]'"
+        raise ConfigError(f"the docker platform needs {', '.join(missing)}, not installed here: {what}")

@@ -15,12 +15,9 @@ from rich.segment import Segment
 
 @attrs.frozen
 class Raw:
-    """Text for the terminal as it is: not measured, so that a flood of lines is printed quickly. Ends with a line."""
+    """Whole lines for the terminal as they are: it wraps them itself, and a flood of them is printed quickly."""
 
     text: str
-
-    def __rich_console__(self, *_: object) -> Iterator[Segment]:
-        yield Segment(self.text)
 
 
 @attrs.define
@@ -34,14 +31,17 @@ class Canvas:
         """Prints what stays, and the picture below it, all in one go so that nothing flickers."""
         width, height = self.console.size
         lines = list(_stripped(self.console.render_lines(picture, pad=False)))[: height - 1]
-        with self.console.capture() as captured:
-            for each in above:
-                self.console.print(each, end="" if isinstance(each, Raw) else "\n")
-            for line in lines:
-                self.console.print(_Line(line))
-        self.console.file.write(self._erase(width) + captured.get())
+        texts = [self._erase(width), *map(self._text, above), *(self._text(_Line(line)) for line in lines)]
+        self.console.file.write("".join(texts))
         self.console.file.flush()
         self._lengths = [Segment.get_line_length(line) for line in lines]
+
+    def _text(self, what: object) -> str:
+        if isinstance(what, Raw):
+            return what.text
+        with self.console.capture() as captured:
+            self.console.print(what, end="")
+        return captured.get().removesuffix("\n") + "\n"
 
     def _erase(self, width: int) -> str:
         """What removes the last picture. The cursor stands in the first column of the row below it."""

@@ -21,7 +21,7 @@ MOST_LINES = 10_000
 class Outlet:
     """One stream. A reader who has gone is no error: lines then go nowhere."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
         self._lines: Queue[str | None] = Queue(MOST_LINES)
         self._left_out = 0
@@ -45,7 +45,11 @@ class Outlet:
 
     def _write_all(self) -> None:
         while (line := self._lines.get()) is not None:
-            try:
-                click.echo(line, file=self._stream)
-            except (OSError, ValueError):
-                mute(self._stream)
+            if self._stream:  # a process may be started without one
+                self._write(self._stream, line)
+
+    def _write(self, stream: TextIO, line: str) -> None:
+        try:
+            click.echo(line, file=stream)
+        except (OSError, ValueError):
+            mute(stream)

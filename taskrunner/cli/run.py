@@ -114,7 +114,7 @@ def _view(*, as_json: bool, one: bool) -> View:
 def _new_view(*, as_json: bool, one: bool) -> View:
     if as_json:
         return JsonLines()
-    if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+    if sys.stderr and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         return _live_view(one=one)
     return TaskLines() if one else Lines()
 

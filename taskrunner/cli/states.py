@@ -8,10 +8,10 @@ import click
 
 from taskrunner.machines.chart import Chart
 from taskrunner.machines.table import FORMATS, read
-from taskrunner.machines.task import TaskMachine
-from taskrunner.machines.worker import WorkerMachine
+from taskrunner.machines.task import TaskChart
+from taskrunner.machines.worker import WorkerChart
 
-MACHINES: dict[str, type[Chart[Any]]] = {"task": TaskMachine, "worker": WorkerMachine}
+MACHINES: dict[str, type[Chart[Any]]] = {"task": TaskChart, "worker": WorkerChart}
 
 
 @click.command("states")

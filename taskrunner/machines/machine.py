@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from taskrunner.machines.chart import Chart, Move, Refused, Signal
 from taskrunner.machines.table import Row, Table, read
@@ -28,10 +28,13 @@ M = TypeVar("M", bound=Stateful)
 
 
 class Machine(Generic[M]):
-    """Begins in the state that its model names, or in the initial one."""
+    """Begins in the state that its model names, or in the initial one. A subclass names its chart."""
 
-    def __init__(self, chart: type[Chart[M]], model: M) -> None:
-        self.table, self._rows = _stepwise(chart)
+    chart: ClassVar[type[Chart[Any]]]
+    """The declaration."""
+
+    def __init__(self, model: M) -> None:
+        self.table, self._rows = _stepwise(self.chart)
         self.model = model
         self.model.state = model.state or self.table.initial
 

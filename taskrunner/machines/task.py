@@ -30,6 +30,7 @@ import attrs
 from statemachine import State
 
 from taskrunner.machines.chart import Chart, stay
+from taskrunner.machines.machine import Machine
 from taskrunner.model import COMPLETED, Resolution, exception, failed
 
 
@@ -144,8 +145,8 @@ class Attempt:
         self.end(exception("internal-error", message), keep=True)
 
 
-class TaskMachine(Chart[Attempt]):
-    """The machine of one run; its model is an Attempt."""
+class TaskChart(Chart[Attempt]):
+    """The declaration: what one run can be told, and what follows."""
 
     kind = "task"
 
@@ -191,3 +192,9 @@ class TaskMachine(Chart[Attempt]):
         | cleanup.from_(uploading, on="breaks")
         | resolved.from_(cleanup, on="breaks")
     )
+
+
+class TaskMachine(Machine[Attempt]):
+    """One run: takes events, and moves as the chart declares. Its model is an Attempt."""
+
+    chart = TaskChart

@@ -20,6 +20,7 @@ import attrs
 from statemachine import State
 
 from taskrunner.machines.chart import Chart, stay
+from taskrunner.machines.machine import Machine
 
 
 class WorkerState(StrEnum):
@@ -101,8 +102,8 @@ class Load:
         self.leaves(why, immediate=True)
 
 
-class WorkerMachine(Chart[Load]):
-    """The machine of one worker; its model is a Load."""
+class WorkerChart(Chart[Load]):
+    """The declaration: what one worker can be told, and what follows."""
 
     kind = "worker"
 
@@ -136,3 +137,9 @@ class WorkerMachine(Chart[Load]):
         | stay(shutting_down, on="leaves")
     )
     fatal = stopped.from_(booting, shutting_down, on="breaks") | shutting_down.from_(claiming, running, on="breaks")
+
+
+class WorkerMachine(Machine[Load]):
+    """One worker: takes events, and moves as the chart declares. Its model is a Load."""
+
+    chart = WorkerChart

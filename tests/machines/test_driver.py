@@ -11,7 +11,6 @@ import pytest
 from taskrunner.driver import Driver, OverLimit, Step, Stuck
 from taskrunner.errors import Bug
 from taskrunner.machines.chart import Move, Signal
-from taskrunner.machines.machine import Machine
 from taskrunner.machines.task import Attempt, TaskEvent, TaskMachine
 from taskrunner.testing import clock
 
@@ -36,7 +35,7 @@ class Story:
         self.moves: list[Move] = []
         steps = {state: self._step(state, work.get(state)) for state in ENDS}
         self.driver = Driver(
-            Machine(TaskMachine, Attempt()),
+            TaskMachine(Attempt()),
             steps,
             explain=self._explain,
             on_move=self.moves.append,
@@ -280,6 +279,4 @@ def test_after_the_end_nothing_happens() -> None:
 
 def test_a_state_without_work_is_refused() -> None:
     with pytest.raises(Bug, match="cleanup"):
-        Driver(
-            Machine(TaskMachine, Attempt()), {state: Step(takes(0, BEGIN)) for state in ENDS if state != "cleanup"}, str
-        )  # type: ignore[arg-type]
+        Driver(TaskMachine(Attempt()), {state: Step(takes(0, BEGIN)) for state in ENDS if state != "cleanup"}, str)  # type: ignore[arg-type]

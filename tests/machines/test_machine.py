@@ -11,8 +11,8 @@ from statemachine.exceptions import TransitionNotAllowed
 
 from taskrunner.machines.chart import Chart, Refused, Signal
 from taskrunner.machines.machine import Machine
-from taskrunner.machines.task import Attempt, TaskEvent, TaskMachine, TaskState
-from taskrunner.machines.worker import Load, WorkerEvent, WorkerMachine, WorkerState
+from taskrunner.machines.task import Attempt, TaskChart, TaskEvent, TaskMachine, TaskState
+from taskrunner.machines.worker import Load, WorkerChart, WorkerEvent, WorkerMachine, WorkerState
 from taskrunner.model import COMPLETED, Resolution, exception, failed
 
 HELD: list[Resolution | None] = [None, COMPLETED, exception("worker-shutdown", "bye")]
@@ -44,8 +44,8 @@ def by_the_library(chart: type[Chart[Any]], model: Any, signal: Signal) -> tuple
     return str(machine.current_state_value), model
 
 
-def by_the_table(chart: type[Chart[Any]], model: Any, signal: Signal) -> tuple[str, object] | None:
-    machine = Machine(chart, model)
+def by_the_table(kind: type[Machine[Any]], model: Any, signal: Signal) -> tuple[str, object] | None:
+    machine = kind(model)
     try:
         move = machine.take(signal)
     except Refused:
@@ -61,7 +61,7 @@ def by_the_table(chart: type[Chart[Any]], model: Any, signal: Signal) -> tuple[s
 def test_every_event_of_a_run(state: TaskState, event: TaskEvent, held: Resolution | None, lost: bool) -> None:
     model = Attempt(state=str(state), retry_on=frozenset({75}), resolution=held, lost=lost)
     signal = Signal(event, TASK_DATA.get(event, {}))
-    assert by_the_table(TaskMachine, deepcopy(model), signal) == by_the_library(TaskMachine, model, signal)
+    assert by_the_table(TaskMachine, deepcopy(model), signal) == by_the_library(TaskChart, model, signal)
 
 
 @pytest.mark.parametrize(
@@ -71,15 +71,15 @@ def test_every_event_of_a_run(state: TaskState, event: TaskEvent, held: Resoluti
 def test_every_event_of_a_worker(state: WorkerState, event: WorkerEvent, busy: int, pause: str) -> None:
     model = Load(2, state=str(state), busy=busy, pause=pause)
     signal = Signal(event, WORKER_DATA.get(event, {}))
-    assert by_the_table(WorkerMachine, deepcopy(model), signal) == by_the_library(WorkerMachine, model, signal)
+    assert by_the_table(WorkerMachine, deepcopy(model), signal) == by_the_library(WorkerChart, model, signal)
 
 
 def test_a_machine_begins_at_the_beginning() -> None:
-    assert (Machine(TaskMachine, Attempt()).at, Machine(WorkerMachine, Load()).at) == ("claimed", "booting")
+    assert (TaskMachine(Attempt()).at, WorkerMachine(Load()).at) == ("claimed", "booting")
 
 
 def test_what_an_action_does_not_know_comes_out_and_nothing_moved() -> None:
-    machine = Machine(TaskMachine, Attempt(state="running"))
+    machine = TaskMachine(Attempt(state="running"))
     with pytest.raises(TypeError):
         machine.take(Signal(TaskEvent.EXITED, {"status": 0}))
     assert (machine.at, machine.model.resolution) == ("running", None)

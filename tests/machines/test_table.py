@@ -8,10 +8,10 @@ import pytest
 
 from taskrunner.machines.chart import Chart
 from taskrunner.machines.table import FORMATS, read
-from taskrunner.machines.task import TaskMachine
-from taskrunner.machines.worker import WorkerMachine
+from taskrunner.machines.task import TaskChart
+from taskrunner.machines.worker import WorkerChart
 
-MACHINES = [TaskMachine, WorkerMachine]
+MACHINES = [TaskChart, WorkerChart]
 
 
 @pytest.mark.parametrize("machine", MACHINES)

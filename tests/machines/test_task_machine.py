@@ -11,10 +11,10 @@ from taskrunner.errors import Bug
 from taskrunner.machines.chart import Refused, Signal
 from taskrunner.machines.machine import Machine
 from taskrunner.machines.table import read
-from taskrunner.machines.task import Attempt, TaskEvent, TaskMachine, TaskState
+from taskrunner.machines.task import Attempt, TaskChart, TaskEvent, TaskMachine, TaskState
 from taskrunner.model import COMPLETED, Resolution, exception, failed
 
-TABLE = read(TaskMachine)
+TABLE = read(TaskChart)
 ORDER = list(TaskState)
 LIVE = [state for state in ORDER if state != TaskState.RESOLVED]
 OUTSIDE = {"cancel", "reclaim_failed", "shutdown", "timeout", "deadline", "malformed", "reject", "fatal"}
@@ -50,7 +50,7 @@ CASES = [
 
 
 def machine_in(state: str, **held: Any) -> Machine[Attempt]:
-    return Machine(TaskMachine, Attempt(state=state, retry_on=frozenset({75}), **held))
+    return TaskMachine(Attempt(state=state, retry_on=frozenset({75}), **held))
 
 
 def test_the_enums_are_the_declaration() -> None:
@@ -176,7 +176,7 @@ def test_results_are_kept_when_a_running_task_is_stopped_for_its_time_or_a_fault
 
 
 def test_after_the_end_nothing_is_known() -> None:
-    machine = Machine(TaskMachine, Attempt())
+    machine = TaskMachine(Attempt())
     for event in ["begin", "loaded"]:
         machine.take(Signal(TaskEvent(event)))
     machine.take(Signal(TaskEvent.EXITED, {"code": 0}))

@@ -10,9 +10,9 @@ import pytest
 from taskrunner.machines.chart import Refused, Signal
 from taskrunner.machines.machine import Machine
 from taskrunner.machines.table import read
-from taskrunner.machines.worker import Load, WorkerEvent, WorkerMachine, WorkerState
+from taskrunner.machines.worker import Load, WorkerChart, WorkerEvent, WorkerMachine, WorkerState
 
-TABLE = read(WorkerMachine)
+TABLE = read(WorkerChart)
 LIVE = [state for state in WorkerState if state != WorkerState.STOPPED]
 WORK = {"booted": "booting", "polled": "claiming", "drained": "shutting_down"}
 DATA: dict[str, dict[str, Any]] = {
@@ -29,7 +29,7 @@ def tell(machine: Machine[Load], *events: str) -> Machine[Load]:
 
 
 def fresh(capacity: int = 1) -> Machine[Load]:
-    return Machine(WorkerMachine, Load(capacity))
+    return WorkerMachine(Load(capacity))
 
 
 def test_the_enums_are_the_declaration() -> None:
@@ -43,7 +43,7 @@ def test_the_enums_are_the_declaration() -> None:
 def test_every_state_takes_every_event_or_refuses_the_work_of_another(
     state: WorkerState, event: WorkerEvent, busy: int, pause: str
 ) -> None:
-    machine = Machine(WorkerMachine, Load(2, state=state, busy=busy, pause=pause))
+    machine = WorkerMachine(Load(2, state=state, busy=busy, pause=pause))
     if WORK.get(event, state) != state:
         with pytest.raises(Refused):
             tell(machine, event)
