@@ -45,11 +45,13 @@ class DockerPlatform(Platform):
 
     @classmethod
     async def open(cls, options: object, context: PlatformContext) -> Self:
-        _need_libraries()
-        from taskrunner_docker.daemon import Daemon
-
         options = cast("configuration.DockerOptions", options)
         configuration.check(options)
+        _need("docker", *LIBRARIES)
+        if any(registry.ecr for registry in options.registries.values()):
+            _need("aws", "boto3")
+        from taskrunner_docker.daemon import Daemon
+
         return cls(await Daemon.connect(options.host), options, context)
 
     def check(self, payload: object) -> None:
@@ -110,8 +112,8 @@ class DockerPlatform(Platform):
         return Transfers(self._daemon, registries, context.log.say, context.progress)
 
 
-def _need_libraries() -> None:
+def _need(extra: str, *libraries: str) -> None:
     """Raises ConfigError: who installed the worker without them should read what to do, not a traceback."""
-    if missing := [name for name in LIBRARIES if find_spec(name) is None]:
-        what = "pip install 'taskrunner-worker[docker]'"
+    if missing := [name for name in libraries if find_spec(name) is None]:
+        what = f"pip install 'taskrunner-worker[{extra}]'"
         raise ConfigError(f"the docker platform needs {', '.join(missing)}, not installed here: {what}")
