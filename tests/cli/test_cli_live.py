@@ -27,6 +27,7 @@ from taskrunner.model import Progress
 from tests.support.command_line import LIMIT, TASKRUNNER, CommandLine, open_gate
 
 CTRL_C = b"\x03"
+WIDE = "wide" * 50
 
 ON_TERMINAL = """
 import fcntl, os, sys, termios
@@ -118,10 +119,12 @@ def test_the_second_ctrl_c_hands_back_and_says_so(cli: CommandLine) -> None:
 def test_one_task_scrolls_its_log_above_one_line(cli: CommandLine) -> None:
     gate = cli.gate()
     path = cli.task(
-        "one", f"echo first; read x < {gate}; printf '10%%\\r99%%\\rdone\\nlast'; exit 4", 'name = "a name"'
+        "one",
+        f"echo first; echo {WIDE}; read x < {gate}; printf '10%%\\r99%%\\rdone\\nlast'; exit 4",
+        'name = "a name"',
     )
     with terminal(cli, "run", "--task", path) as seen:
-        seen.until("first\r\n")
+        seen.until(f"first\r\n{WIDE}\r\n")
         seen.until("one/0  running")
         open_gate(gate)
         assert seen.end() == 1
