@@ -16,6 +16,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -46,19 +47,19 @@ class RunFolder:
             fix = "take 1 to 128 letters, digits, `_`, `-` and `.`, not beginning with `.`"
             raise MalformedPayload(Complaint("id", f"{self.run.task_id[:200]!r} cannot be the id of a task", fix))
 
-    @property
+    @cached_property
     def path(self) -> Path:
         return self.home / "runs" / self.run.task_id / str(self.run.run_id)
 
-    @property
+    @cached_property
     def log(self) -> Path:
         return self.path / "log"
 
-    @property
+    @cached_property
     def journal(self) -> Path:
         return self.path / "journal.jsonl"
 
-    @property
+    @cached_property
     def work(self) -> Path:
         """What the engine is given: the run's own folder, removed after it."""
         return self.path / "work"

@@ -55,7 +55,7 @@ class Papers:
             self.log.say("".join(traceback.format_exception(error)))
 
     def hide(self, resolution: Resolution) -> Resolution:
-        return attrs.evolve(resolution, message=self.log.hide(resolution.message))
+        return attrs.evolve(resolution, message=self.log.hide(resolution.message)) if resolution.message else resolution
 
     def close_log(self, resolution: Resolution) -> None:
         """Ends the log with how and why the run ended. A second call does nothing."""
