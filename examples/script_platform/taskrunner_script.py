@@ -1,0 +1,176 @@
+"""A platform against the full interface: runs a script by an interpreter of this machine, and leaves no process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Self, cast
+
+import attrs
+import psutil
+
+from taskrunner import (
+    Bug,
+    Complaint,
+    Engine,
+    Execution,
+    FolderResults,
+    MalformedPayload,
+    NotSupported,
+    Platform,
+    PlatformContext,
+    Progress,
+    Results,
+    RunContext,
+    TaskFailed,
+    TaskFailedInternally,
+)
+
+RUN, WORKER = "SCRIPT_RUN", "SCRIPT_WORKER"
+"""Environment variables by which everything that a run has started is found: children inherit them."""
+
+
+@attrs.frozen
+class ScriptPayload:
+    """What a task says."""
+
+    script: str
+    """The text that the interpreter runs."""
+    interpreter: str = "sh"
+    """A program that takes the name of a file."""
+
+
+@attrs.frozen
+class ScriptOptions:
+    """The table `[script]` of the worker's configuration."""
+
+    nice: int = 0
+    """How much the worker gives way to others: 0 to 19."""
+
+
+class ScriptPlatform(Platform):
+    name: ClassVar[str] = "script"
+    payload: ClassVar[type] = ScriptPayload
+    options: ClassVar[type] = ScriptOptions
+
+    def __init__(self, options: ScriptOptions, worker_id: str) -> None:
+        self._options, self._worker_id = options, worker_id
+
+    @classmethod
+    async def open(cls, options: object, context: PlatformContext) -> Self:
+        return cls(cast("ScriptOptions", options), context.worker_id)
+
+    def check(self, payload: object) -> None:
+        if not cast("ScriptPayload", payload).script.strip():
+            raise MalformedPayload(Complaint("script", "is empty", "write what is to be run"))
+
+    async def new_engine(self, context: RunContext) -> Engine:
+        marks = {RUN: f"{context.run}@{self._worker_id}", WORKER: self._worker_id}
+        return ScriptEngine(context, marks, self._options.nice)
+
+    async def clean_up_after(self, worker_id: str) -> list[str]:
+        return [f"killed process {pid}" for pid in await kill_all(WORKER, worker_id)]
+
+
+class ScriptEngine(Engine):
+    """One script, before it runs."""
+
+    def __init__(self, context: RunContext, marks: Mapping[str, str], nice: int) -> None:
+        self._context, self._marks, self._nice = context, marks, nice
+        self._interpreter = ""
+
+    async def load(self, payload: object) -> None:
+        payload = cast("ScriptPayload", payload)
+        self._interpreter = shutil.which(payload.interpreter) or ""
+        if not self._interpreter:
+            raise TaskFailed("no-interpreter", f"there is no {payload.interpreter} here: install it")
+        self._script.write_text(payload.script)
+        self._context.progress(Progress("script", len(payload.script), len(payload.script)))
+
+    async def start(self, env: Mapping[str, str], *, stdin: bool = False) -> Execution:
+        if stdin:
+            raise NotSupported("a script has no standard input")
+        reading, writing = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                "nice", "-n", str(self._nice), self._interpreter, str(self._script),
+                cwd=self._context.folder, env={"PATH": os.defpath, **env, **self._marks},
+                stdin=asyncio.subprocess.DEVNULL, stdout=writing, stderr=writing,
+            )  # fmt: skip
+        except OSError as error:
+            os.close(reading)
+            raise TaskFailedInternally(f"the script cannot be started: {error.strerror}") from None
+        finally:
+            os.close(writing)
+        return ScriptExecution(process, reading, self._context, self._marks[RUN])
+
+    async def discard(self) -> None:
+        self._script.unlink(missing_ok=True)
+
+    @property
+    def _script(self) -> Path:
+        return self._context.folder / ".script"
+
+
+class ScriptExecution(Execution):
+    """The script as it runs. It is over when its first process ends; whatever that left running is killed."""
+
+    def __init__(self, process: asyncio.subprocess.Process, output: int, context: RunContext, mark: str) -> None:
+        self._process, self._context, self._mark = process, context, mark
+        self._aborted = False
+        self._end = asyncio.create_task(self._run_to_end(output))
+
+    async def wait(self) -> Results:
+        await asyncio.wait([self._end])  # which does not cancel it when somebody cancels us
+        if self._aborted:
+            raise Bug("nobody may wait for a script that was aborted")
+        return self._end.result()
+
+    async def kill(self) -> Results:
+        await kill_all(RUN, self._mark)
+        return await self.wait()
+
+    async def abort(self) -> None:
+        self._aborted = True
+        await kill_all(RUN, self._mark)
+        await (await self._end).dispose()
+
+    async def _run_to_end(self, output: int) -> FolderResults:
+        copying = asyncio.create_task(self._copy(output))
+        status = await self._process.wait()
+        await kill_all(RUN, self._mark)
+        await copying
+        code = status if status >= 0 else 128 - status
+        return FolderResults(self._context.folder, self._context.log, code)
+
+    async def _copy(self, output: int) -> None:
+        """From the pipe to the log, until the last process that could write is gone."""
+        reader = asyncio.StreamReader()
+        loop = asyncio.get_running_loop()
+        pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(output, "rb"))
+        while data := await reader.read(1 << 16):
+            await asyncio.to_thread(self._context.log.write, data)  # the disk may be slow
+        pipe.close()
+
+
+async def kill_all(variable: str, value: str) -> list[int]:
+    """Kills each process that has this variable, and waits for its end. Raises TaskFailedInternally."""
+    return await asyncio.to_thread(_kill_all, variable, value)
+
+
+def _kill_all(variable: str, value: str) -> list[int]:
+    killed = []
+    while found := [each for each in psutil.process_iter(["environ"]) if _has(each, variable, value)]:
+        for process in found:
+            process.kill()
+            killed.append(process.pid)
+        if psutil.wait_procs(found, timeout=30)[1]:
+            raise TaskFailedInternally("processes of the run cannot be killed")
+    return killed
+
+
+def _has(process: psutil.Process, variable: str, value: str) -> bool:
+    return (process.info["environ"] or {}).get(variable) == value

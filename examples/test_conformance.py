@@ -1,0 +1,76 @@
+"""Each contract of the interfaces, and what it takes to be held to it: a class of a method or two."""
+
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from own_host import FileHost
+
+from taskrunner import ArtifactStore, CacheFolder, Caches, FolderStore, Host, Log, MemoryQueue
+from taskrunner.testing import (
+    ArtifactStoreConformance,
+    CacheFolderConformance,
+    CachesConformance,
+    FakeCacheFolder,
+    FakeCaches,
+    HostConformance,
+    LogConformance,
+    MemoryLog,
+    QueueConformance,
+    clock,
+)
+
+
+class TestHost(HostConformance):
+    @pytest.fixture(autouse=True)
+    def _notice(self, tmp_path: Path) -> None:
+        self.notice = tmp_path / "leave"
+
+    def host(self) -> Host:
+        return FileHost(self.notice)
+
+    def notify(self, host: Host) -> None:  # noqa: ARG002  one file stands for all hosts
+        self.notice.write_text("maintenance at 12:03")
+
+
+class TestQueue(QueueConformance):
+    def setup_method(self) -> None:
+        self.queue = MemoryQueue()
+
+    def worker(self, worker_id: str) -> MemoryQueue:
+        return self.queue.join(worker_id)
+
+    def submitter(self) -> MemoryQueue:
+        return self.queue.join("")
+
+    def run(self, main: Coroutine[Any, Any, None]) -> None:
+        clock.run(main)  # this queue has no process, file or socket: its hours may be virtual
+
+
+class TestStore(ArtifactStoreConformance):
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path) -> None:
+        self.folder = tmp_path / "store"
+
+    def store(self) -> ArtifactStore:
+        return FolderStore(self.folder)
+
+
+class TestLog(LogConformance):
+    def log(self, folder: Path) -> Log:  # noqa: ARG002  this one keeps nothing on disk
+        return MemoryLog()
+
+    def contents(self, log: MemoryLog) -> bytes:  # type: ignore[override]  # it gets what `log` gave
+        log.end()
+        return log.data
+
+
+class TestCacheFolder(CacheFolderConformance):
+    def cache_folder(self, name: str, path: Path) -> CacheFolder:
+        return FakeCacheFolder(name, path)
+
+
+class TestCaches(CachesConformance):
+    def caches(self, home: Path) -> Caches:
+        return FakeCaches(home)
