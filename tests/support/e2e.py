@@ -77,9 +77,9 @@ class WorkerProcess:
 
     def ends(self) -> int:
         """Its exit status, once it has ended by itself."""
-        status = self.process.wait(PATIENCE)
+        assert soon(lambda: self.process.poll() is not None, PATIENCE), self.output
         self._reader.join(PATIENCE)
-        return status
+        return self.process.returncode
 
     def close(self) -> None:
         self.process.kill()
