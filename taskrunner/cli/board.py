@@ -72,7 +72,7 @@ class Board:
         if self.told > 1:
             return f"handing back {runs}; Ctrl-C again kills this worker"
         if self.told:
-            return f"{self.why}: finishing {runs}; Ctrl-C again hands them back"
+            return f"{self.why}: finishing {runs}; Ctrl-C again hands {'it' if len(self.rows) == 1 else 'them'} back"
         return f"paused: {self.pause}" if self.pause else ""
 
     def summary(self) -> str:

@@ -25,6 +25,8 @@ P = ParamSpec("P")
 
 USAGE = 2
 """The exit status when what was asked for is wrong: click's own."""
+BROKEN = 4
+"""The exit status of a worker that could not go on."""
 INTERRUPTED = 130
 """The exit status after Ctrl-C: that of a shell, 128 + SIGINT."""
 NO_READER = 141
@@ -131,8 +133,9 @@ def printable(text: str) -> str:
 
 
 def shown_url(url: str) -> str:
-    """A URL without the password that it may hold."""
+    """A URL without the password or token that it may hold."""
     parts = urlsplit(url)
-    if "@" not in parts.netloc:
+    if "@" not in parts.netloc and not parts.query:
         return url
-    return parts._replace(netloc=f"***@{parts.netloc.rpartition('@')[2]}", query="").geturl()
+    user, _, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"***@{host}" if user else host, query="").geturl()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from rich.text import Text
 from taskrunner.cli.board import Board, Row, draw
 from taskrunner.cli.canvas import Canvas
 from taskrunner.cli.common import COLOURS, printable
+from taskrunner.cli.outlet import MOST_LINES
 from taskrunner.cli.view import View, details, duration, news
 from taskrunner.journal import RunFolder
 from taskrunner.machines.chart import Move
@@ -41,7 +43,7 @@ class LiveWorker(View):
     def __init__(self, home: Path) -> None:
         self.board = Board()
         self._home = home
-        self._above: list[object] = []
+        self._above: deque[object] = deque(maxlen=MOST_LINES)
         self._changed = threading.Condition()
         self._dirty, self._over = False, False
         self._painter = threading.Thread(target=self._paint, name="painter", daemon=True)
@@ -140,7 +142,8 @@ class LiveWorker(View):
 
     def _paint_once(self, canvas: Canvas) -> None:
         with self._changed:
-            above, self._above, self._dirty = self._above, [], False
+            above, self._dirty = list(self._above), False
+            self._above.clear()
             board = attrs.evolve(self.board, rows=dict(self.board.rows))
         canvas.draw(self.shown(board, above), self.picture(board, canvas.console.width))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -16,6 +15,7 @@ from rich.text import Text
 from taskrunner.cli.board import STATES, Board, Row, bar
 from taskrunner.cli.canvas import Raw
 from taskrunner.cli.common import printable
+from taskrunner.cli.harmless import WholeLines, harmless
 from taskrunner.cli.live import AT_MOST, LiveWorker
 from taskrunner.cli.one import write_out
 from taskrunner.cli.view import duration
@@ -26,14 +26,6 @@ from taskrunner.model import Resolution
 PIECES = 4
 """Pieces of a log (1 MiB) that are printed before the line below is drawn again."""
 
-_ORDERS = re.compile(
-    r"(\x1b\[[0-9;:]*m)"
-    r"|\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])?"
-    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
-)
-"""What a terminal obeys. The first group is colours, the only orders that a task may give: anything else could draw
-over the line below, or worse."""
-
 
 @attrs.define
 class LogCopy:
@@ -41,20 +33,13 @@ class LogCopy:
 
     path: Path
     offset: int = 0
-    rest: bytes = b""
-    """The begin of a line whose end is not there yet."""
-
-    def whole_lines(self, piece: bytes) -> bytes:
-        """The lines that this piece completes."""
-        lines, end, rest = (self.rest + piece).rpartition(b"\n")
-        self.rest = rest
-        return lines + end
+    lines: WholeLines = attrs.field(factory=WholeLines)
 
     def pieces(self) -> Iterator[bytes]:
-        """What has come since the last time."""
+        """The whole lines that have come since the last time."""
         while piece := self._read():
             self.offset += len(piece)
-            yield piece
+            yield self.lines.feed(piece)
 
     def _read(self) -> bytes:
         try:
@@ -106,11 +91,11 @@ class LiveTask(LiveWorker):
     def shown(self, board: Board, above: Iterable[object]) -> Iterable[object]:
         for row in board.rows.values():
             copy = self._copies.setdefault(row.run, LogCopy(row.log))
-            yield from self._lines(*(copy.whole_lines(piece) for piece in islice(copy.pieces(), PIECES)))
+            yield from self._lines(*islice(copy.pieces(), PIECES))
         for each in above:
             if isinstance(each, Rest):
                 copy = self._copies.pop(each.row.run, LogCopy(each.row.log))
-                yield from self._lines(*(copy.whole_lines(piece) for piece in copy.pieces()), copy.rest)
+                yield from self._lines(*copy.pieces(), copy.lines.rest)
             else:
                 yield each
 
@@ -121,15 +106,6 @@ class LiveTask(LiveWorker):
                 yield Raw(harmless(piece))
             else:
                 write_out(piece)
-
-
-def harmless(data: bytes) -> str:
-    """The lines of a log for a terminal: colours stay, other orders go; of a line that was drawn several times, the
-    last state. Ends with the end of a line and the terminal's own colour."""
-    lines = data.decode("utf-8", "replace").split("\n")
-    newest = (line.rstrip("\r").rpartition("\r")[2] for line in lines)
-    text = _ORDERS.sub(lambda match: match[1] or "", "\n".join(newest))
-    return text.removesuffix("\n") + "\x1b[0m\n"
 
 
 def _status(row: Row, width: int) -> RenderableType:

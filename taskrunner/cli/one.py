@@ -9,7 +9,7 @@ from functools import partial
 
 import click
 
-from taskrunner.cli.common import exit_status, mute, submitter, told
+from taskrunner.cli.common import BROKEN, exit_status, mute, submitter, told
 from taskrunner.cli.lines import Lines
 from taskrunner.cli.view import View
 from taskrunner.config import Config
@@ -47,8 +47,10 @@ async def run_one(
             await view.closed()
         status = await tasks.status(submission.task_id)
         if status.state != "resolved":
-            click.echo(f"taskrunner: {status.task_id} is {status.state}: {load.why}", err=True)
-        return exit_status(status)
+            click.echo(
+                f"taskrunner: {status.task_id} is {status.state} now: this worker stopped ({load.why})", err=True
+            )
+        return BROKEN if load.broken else exit_status(status)
 
 
 def _only(open_it: Callable[[str], Queue], task_id: str, worker_id: str) -> Queue:

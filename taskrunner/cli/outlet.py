@@ -15,7 +15,7 @@ import click
 from taskrunner.cli.common import mute
 
 MOST_LINES = 10_000
-"""Lines that wait for a reader who has paused; what comes after is left out, and counted."""
+"""Lines that wait for a reader who has paused; more than these are left out."""
 
 
 class Outlet:

@@ -23,6 +23,7 @@ from taskrunner.cli.common import (
     submitter,
     verb,
 )
+from taskrunner.cli.harmless import WholeLines, harmless
 from taskrunner.environment import home
 from taskrunner.interfaces.artifacts import LOG_NAME, ArtifactStore
 from taskrunner.interfaces.queue import Submitter
@@ -51,7 +52,9 @@ run_option = click.option("--run", "run_id", type=click.IntRange(0), metavar="N"
 async def logs_verb(
     task_id: str, *, run_id: int | None, live: bool, offset: int, config_path: Path | None, queue: str | None
 ) -> int:
-    r"""Print the log of a task: the bytes of its last run as they are, lines of the worker's own marked [taskrunner].
+    r"""Print the log of a task: that of its last run, with lines of the worker's own marked [taskrunner].
+
+    The bytes are printed as the task wrote them; on a terminal, whatever would give it orders is left out, but colours.
 
     With -f it waits for a task that is pending, goes on while it runs, and through the runs that follow when it is
     tried again.
@@ -77,13 +80,22 @@ def _advice(status: TaskStatus) -> str:
 
 
 async def _print(pieces: AsyncIterator[bytes]) -> int:
-    """Copies to stdout, untouched. Returns how many bytes that were."""
-    out, size = sys.stdout.buffer, 0
+    """Copies to stdout: untouched, but for what a terminal would obey. Returns how many bytes came."""
+    size, lines, shown = 0, WholeLines(), sys.stdout.isatty()
     async for piece in pieces:
-        out.write(piece)
-        out.flush()
+        _write(_for_terminal(lines.feed(piece)) if shown else piece)
         size += len(piece)
+    _write(_for_terminal(lines.rest))
     return size
+
+
+def _for_terminal(lines: bytes) -> bytes:
+    return harmless(lines).encode() if lines else b""
+
+
+def _write(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 def _run_of(status: TaskStatus, run_id: int | None) -> RunKey | None:

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from taskrunner.cli.common import (
+    BROKEN,
     Complaint,
     check_file,
     config_option,
@@ -33,9 +34,6 @@ from taskrunner.interfaces.queue import Queue, Submitter
 from taskrunner.registry import hosts, open_queue
 from taskrunner.start import run_worker
 from taskrunner.worker import Until
-
-BROKEN = 4
-"""The exit status of a worker that could not go on."""
 
 
 @click.command("run")

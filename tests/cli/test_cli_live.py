@@ -22,7 +22,8 @@ from rich.text import Text
 
 from taskrunner.cli.board import Board, Row, draw
 from taskrunner.cli.canvas import Canvas, Raw
-from taskrunner.cli.live_task import LogCopy, harmless
+from taskrunner.cli.harmless import WholeLines, harmless
+from taskrunner.cli.live_task import LogCopy
 from taskrunner.model import Progress
 from tests.support.command_line import LIMIT, TASKRUNNER, CommandLine, open_gate
 
@@ -97,7 +98,7 @@ def test_a_worker_shows_what_runs_and_how_ctrl_c_is_meant(cli: CommandLine) -> N
         assert "1 of 2 slots" in seen.seen
         assert "slow/0  a slow one" in seen.seen
         seen.type(CTRL_C)
-        seen.until("SIGINT: finishing 1 run; Ctrl-C again hands them back")
+        seen.until("SIGINT: finishing 1 run; Ctrl-C again hands it back")
         open_gate(gate)
         seen.until("slow/0  completed after")
         assert seen.end() == 0
@@ -133,10 +134,23 @@ def test_one_task_scrolls_its_log_above_one_line(cli: CommandLine) -> None:
         assert "one/0  failed (exit-code) after" in seen.seen.splitlines()[-2]
 
 
+def test_a_log_on_a_terminal_gives_it_no_orders(cli: CommandLine) -> None:
+    cli("run", "--task", cli.task("rude", "printf '\\033[31mred\\033[0m \\033]0;a title\\007end'"))
+    with terminal(cli, "logs", "rude") as seen:
+        assert seen.end() == 0
+    assert "red end\r\n" in seen.seen
+    assert b"\x1b]0;a title\x07end" in cli("logs", "rude").raw
+
+
 def test_what_a_task_prints_gives_the_terminal_no_orders() -> None:
     assert harmless(b"a\x1b[31mred\x1b[0m\n") == "a\x1b[31mred\x1b[0m\x1b[0m\n"
     hostile = b"\x1b[2J\x1b]0;title\x07\x1bc\x1bP1$r\x1b\\\x9b3A\x07\x08one\x1b[?1049h\x1b\n\x00two"
     assert harmless(hostile).replace("\ufffd", "") == "3Aone\ntwo\x1b[0m\n"
+
+
+def test_a_log_without_lines_is_cut_somewhere() -> None:
+    lines = WholeLines()
+    assert sum(len(lines.feed(b"x" * 100_000)) for _ in range(10)) >= 700_000
 
 
 def test_a_log_is_copied_line_by_line_as_it_grows(tmp_path: Path) -> None:
@@ -144,11 +158,11 @@ def test_a_log_is_copied_line_by_line_as_it_grows(tmp_path: Path) -> None:
     copy = LogCopy(path)
     assert list(copy.pieces()) == []
     path.write_bytes(b"one\ntw")
-    assert [copy.whole_lines(piece) for piece in copy.pieces()] == [b"one\n"]
+    assert list(copy.pieces()) == [b"one\n"]
     with path.open("ab") as file:
         file.write(b"o\nthr")
-    assert [copy.whole_lines(piece) for piece in copy.pieces()] == [b"two\n"]
-    assert copy.rest == b"thr"
+    assert list(copy.pieces()) == [b"two\n"]
+    assert copy.lines.rest == b"thr"
 
 
 def a_board(folder: Path) -> Board:
