@@ -26,6 +26,15 @@ VERBS = {
 """Verb to the module that has it under the same name, and what it does in one line."""
 
 
+def literal(verb: click.Command) -> click.Command:
+    r"""Click leaves the lines after a backspace as they are. Docstrings write it as \b, so that no such character
+    stands in the source."""
+    verb.help = (verb.help or "").replace(r"\b", "\b")
+    for part in verb.commands.values() if isinstance(verb, click.Group) else ():
+        literal(part)
+    return verb
+
+
 class Verbs(click.Group):
     """A group that knows its verbs by name, and loads one when it is called."""
 
@@ -37,7 +46,7 @@ class Verbs(click.Group):
             return None
         module = import_module(VERBS[cmd_name][0])
         verb: click.Command = getattr(module, f"{cmd_name}_verb")
-        return verb
+        return literal(verb)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  as above
         with formatter.section("Commands"):
@@ -58,6 +67,9 @@ def taskrunner() -> None:
       taskrunner run --until-empty
       taskrunner show hello
     """
+
+
+literal(taskrunner)
 
 
 def main(*arguments: Any, **settings: Any) -> Any:
