@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote, urlencode
+from uuid import uuid4
 
 import attrs
 
@@ -24,6 +25,7 @@ from taskrunner_docker.buildkit.session import Session
 from taskrunner_docker.buildkit.steps import Steps
 from taskrunner_docker.buildkit.trace import Trace
 
+CANCEL_TIMEOUT = 1.0  # seconds for the daemon to end what runs in a build, and say so: it takes some 30 ms
 END_TIMEOUT = 60.0  # seconds for the threads of a build that was given up, before they are left to themselves
 
 
@@ -52,17 +54,18 @@ async def build(
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
+            await _settled(loop.run_in_executor(None, work.cancel), running, limit=CANCEL_TIMEOUT)
             work.lifeline.cut()
-            await _settled(running, loop.run_in_executor(thread, work.discard))
+            await _settled(running, loop.run_in_executor(thread, work.discard), limit=END_TIMEOUT)
             raise
     finally:
         thread.shutdown(wait=False)
 
 
-async def _settled(*futures: asyncio.Future[Any]) -> None:
+async def _settled(*futures: asyncio.Future[Any], limit: float) -> None:
     """Waits for the end of what cannot be interrupted, even when cancelled again; looks at no result."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + END_TIMEOUT
+    deadline = loop.time() + limit
     while pending := [future for future in futures if not future.done()]:
         if loop.time() >= deadline:
             return
@@ -81,6 +84,9 @@ class _Build:
     write: Callable[[bytes], None]
     progress: Callable[[Progress], None]
     lifeline: Lifeline = attrs.field(factory=Lifeline)
+    build_id: str = attrs.field(factory=lambda: uuid4().hex)
+    """What the daemon calls this build, for whoever cancels it."""
+    canceled: bool = False
     image_id: str | None = None
     error: str | None = None
 
@@ -88,6 +94,8 @@ class _Build:
         api = Api.negotiate(self.daemon, self.lifeline)
         steps = Steps()
         with Session(api, self.lifeline, self.request) as session:
+            if self.canceled:
+                raise Unavailable("the build was given up before it began")
             try:
                 self._follow(api, session.id, steps)
             except (Unavailable, TaskFailedInternally):
@@ -102,7 +110,9 @@ class _Build:
         """Reads the answer to its end."""
         log = BuildLog(steps, self.write)
         last = None
-        with api.request(self.lifeline, "POST", f"/build?{_query(self.request, session_id)}", silent=True) as answer:
+        with api.request(
+            self.lifeline, "POST", f"/build?{_query(self.request, session_id, self.build_id)}", silent=True
+        ) as answer:
             try:
                 for message in messages(answer):
                     match message:
@@ -127,22 +137,33 @@ class _Build:
             raise Unavailable("the Docker daemon ended the build without saying how")
         return BuildOutcome(self.image_id, sent_bytes=sent)
 
+    def cancel(self) -> None:
+        """Asks the daemon to end it: the answer comes to its end only when nothing of the build runs any more, which
+        closing the connection would not wait for. Best effort.
+        """
+        self.canceled = True
+        self._ask("POST", f"/build/cancel?id={self.build_id}")
+
     def discard(self) -> None:
         """Removes the image of a build that was given up in the moment of its end. Best effort."""
         if self.image_id is not None and not self.request.tags:
-            lifeline = Lifeline()
-            with (
-                contextlib.suppress(Unavailable, TaskFailedInternally, NotSupported),
-                Api.negotiate(self.daemon, lifeline).request(lifeline, "DELETE", f"/images/{quote(self.image_id)}"),
-            ):
-                pass
+            self._ask("DELETE", f"/images/{quote(self.image_id)}")
+
+    def _ask(self, method: str, path: str) -> None:
+        lifeline = Lifeline()
+        with (
+            contextlib.suppress(Unavailable, TaskFailedInternally, NotSupported),
+            Api.negotiate(self.daemon, lifeline).request(lifeline, method, path),
+        ):
+            pass
 
 
-def _query(request: BuildRequest, session_id: str) -> str:
+def _query(request: BuildRequest, session_id: str, build_id: str) -> str:
     """The parameters of `POST /build`; version 2 is BuildKit."""
     parameters = [
         ("version", "2"),
         ("session", session_id),
+        ("buildid", build_id),
         ("remote", "client-session"),
         ("dockerfile", request.dockerfile),
         ("target", request.target),
