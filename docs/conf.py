@@ -3,8 +3,7 @@
 project = "taskrunner"
 author = "The taskrunner maintainers"
 copyright = "2026, the taskrunner maintainers"  # noqa: A001  Sphinx wants this name
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinxcontrib.mermaid"]
-myst_fence_as_directive = ["mermaid"]
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "undoc-members": False, "show-inheritance": True}

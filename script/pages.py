@@ -10,15 +10,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import attrs
+
+from script.diagram import draw
 from taskrunner.machines import task, worker
 from taskrunner.machines.chart import Chart
-from taskrunner.machines.table import FORMATS, read
+from taskrunner.machines.table import FORMATS, Table, read
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 MACHINES: dict[str, tuple[ModuleType, type[Chart[Any]]]] = {
     "task": (task, task.TaskChart),
     "worker": (worker, worker.WorkerChart),
 }
+MODELS = {"task": "Attempt", "worker": "Load"}
+"""What is known beside the state."""
 
 PAGE = """\
 % Made by script/pages.py from taskrunner/machines/{name}.py. Change that, and make this again.
@@ -29,15 +34,19 @@ PAGE = """\
 
 ## The moves
 
-```mermaid
-{diagram}```
+![Each state, and the events that lead from it to another]({name}.svg)
 
 ## Every event in every state
 
-`→` moves, `·` stays, an empty cell is refused with an error that names machine, state and event. In brackets stands
-what the model does. `taskrunner states {name} --format json` prints the same for programs.
+`→` moves, `·` stays, an empty cell is refused with an error that names machine, state and event.
 
-{table}"""
+{table}
+## What the model does
+
+With an event, a method of `{model}` is called, before the move. `taskrunner states {name}` prints both tables as one,
+`--format json` the same for programs, `--format mermaid` and `--format dot` the diagram.
+
+{actions}"""
 
 
 def page(name: str) -> str:
@@ -45,18 +54,37 @@ def page(name: str) -> str:
     module, machine = MACHINES[name]
     title, _, theory = (module.__doc__ or "").partition("\n\n")
     table = read(machine)
+    moves = attrs.evolve(table, rows=tuple(attrs.evolve(row, action="") for row in table.rows))
     return PAGE.format(
         name=name,
+        model=MODELS[name],
         title=title.rstrip("."),
         theory=theory.removeprefix("Theory of operation").lstrip(".: ").strip("\n").replace("::\n", ":\n"),
-        diagram=FORMATS["mermaid"](table),
-        table=FORMATS["table"](table),
+        table=FORMATS["table"](moves).replace("→ ", "→\N{NO-BREAK SPACE}"),
+        actions=_actions(table),
     )
+
+
+def diagram(name: str) -> str:
+    """Its picture."""
+    return draw(read(MACHINES[name][1]), f"The moves of a {name}")
+
+
+def _actions(table: Table) -> str:
+    """Event, method, and the states in which it is called."""
+    states: dict[tuple[str, str], list[str]] = {}
+    for row in table.rows:
+        if row.action and row.source not in states.setdefault((row.event, row.action), []):
+            states[row.event, row.action].append(row.source)
+    order = sorted(states, key=lambda pair: table.events.index(pair[0]))
+    lines = [f"| {event} | `{action}` | {', '.join(states[event, action])} |" for event, action in order]
+    return "\n".join(["| event | method | in |", "|---|---|---|", *lines]) + "\n"
 
 
 def main() -> int:
     for name in MACHINES:
         (DOCS / f"{name}.md").write_text(page(name), encoding="utf-8")
+        (DOCS / f"{name}.svg").write_text(diagram(name), encoding="utf-8")
     return 0
 
 
