@@ -19,8 +19,7 @@ from taskrunner.interfaces.platform import RunContext
 from taskrunner.interfaces.results import Results
 from taskrunner_docker.build_results import BuildResults
 from taskrunner_docker.buildkit import BuildOutcome, BuildRequest, build
-from taskrunner_docker.daemon import Daemon
-from taskrunner_docker.labels import Marks
+from taskrunner_docker.job import BuildJob
 from taskrunner_docker.payload import BuildSpec, DockerPayload
 from taskrunner_docker.removal import remove_tag
 from taskrunner_docker.source.fetch import Commit, fetch
@@ -31,22 +30,6 @@ _LOGIN_TIMEOUT = 9.0
 """Seconds to find the password for a base image: BuildKit gives a session up that is silent for ten."""
 _NO_LOGIN = re.compile(r"cannot be pulled.*(?:401|403|denied|authorization|basic auth)", re.IGNORECASE | re.DOTALL)
 _LOGIN_ADVICE = "check the login for its registry in [docker.registries] of the worker's configuration"
-
-
-@attrs.frozen
-class BuildJob:
-    """What engine, execution and results of one build share."""
-
-    daemon: Daemon
-    marks: Marks
-    transfers: Transfers
-    context: RunContext
-    spec: BuildSpec
-
-    @property
-    def tag(self) -> str:
-        """The name that the image has while this run lasts; the author's own are given when it is delivered."""
-        return self.marks.build_tag(self.context.run)
 
 
 @attrs.frozen

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakValueDictionary
 
 from taskrunner.errors import TaskFailedInternally
 from taskrunner.interfaces.results import Entry, Results
 from taskrunner.model import Document
+from taskrunner_docker.job import BuildJob
 from taskrunner_docker.pushing import PushNotes
 from taskrunner_docker.references import Reference
 from taskrunner_docker.removal import remove_tag
 from taskrunner_docker.stream import DockerError
-
-if TYPE_CHECKING:
-    from taskrunner_docker.build import BuildJob
 
 _NOT_FOUND = 404
 _taken: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()

@@ -100,7 +100,8 @@ class DockerPlatform(Platform):
         return ContainerEngine(self._daemon, self._marks, self._transfers(context), context)
 
     def _build(self, context: RunContext) -> Engine:
-        from taskrunner_docker.build import BuildEngine, BuildJob
+        from taskrunner_docker.build import BuildEngine
+        from taskrunner_docker.job import BuildJob
 
         return BuildEngine(partial(BuildJob, self._daemon, self._marks, self._transfers(context), context), context)
 

@@ -27,7 +27,10 @@ _UNREACHABLE = re.compile(
 _REFUSED, _GONE, _TOO_MANY, _SERVER_TROUBLE = {401, 403}, {404, 410}, 429, 500
 
 _TROUBLES: list[tuple[type[BaseException] | tuple[type[BaseException], ...], str]] = [
-    ((socket.gaierror, urllib3.exceptions.NameResolutionError), "is not known to the name service: is the address right?"),
+    (
+        (socket.gaierror, urllib3.exceptions.NameResolutionError),
+        "is not known to the name service: is the address right?",
+    ),
     (ConnectionRefusedError, "refused the connection: is the address right, and does the server run?"),
     (urllib3.exceptions.ConnectTimeoutError, f"did not answer within {CONNECT_TIMEOUT:.0f} s"),
     ((TimeoutError, urllib3.exceptions.ReadTimeoutError), f"was silent for {SILENCE:.0f} s"),
