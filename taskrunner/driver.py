@@ -107,7 +107,8 @@ class Driver:
 
     async def _attend(self, step: asyncio.Task[Signal], moved: asyncio.Future[None], state: str) -> None:
         """Waits until a step is over in one of its three ways: done, too late, or interrupted."""
-        await asyncio.wait([step, moved], timeout=_seconds(self.steps[state].limit), return_when="FIRST_COMPLETED")
+        either: list[asyncio.Future[Any]] = [step, moved]
+        await asyncio.wait(either, timeout=_seconds(self.steps[state].limit), return_when=asyncio.FIRST_COMPLETED)
         if self._step is step and not step.done():
             self.tell(self.explain(OverLimit(state, self.steps[state].limit)))
         if self._step is step and step.done():
