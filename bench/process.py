@@ -82,18 +82,16 @@ async def run_one(queue: SqliteQueue, task_id: str) -> None:
             raise RuntimeError(f"{task_id}: {status.resolution}")
 
 
-async def latency() -> tuple[list[float], list[float]]:
+async def latency(home: Path) -> tuple[list[float], list[float]]:
     """Seconds of each spawn, and of each task."""
-    with tempfile.TemporaryDirectory(prefix="taskrunner-bench-") as folder:
-        queue = SqliteQueue(Path(folder, "queue.db"), "")
-        async with worker(Path(folder)):
-            for number in range(WARM):
-                await run_one(queue, f"warm-{number}")
-            pairs = [
-                (await seconds_of(spawn()), await seconds_of(run_one(queue, f"task-{number}")))
-                for number in range(PAIRS)
-            ]
-        await queue.close()
+    queue = SqliteQueue(home / "queue.db", "")
+    async with worker(home):
+        for number in range(WARM):
+            await run_one(queue, f"warm-{number}")
+        pairs = [
+            (await seconds_of(spawn()), await seconds_of(run_one(queue, f"task-{number}"))) for number in range(PAIRS)
+        ]
+    await queue.close()
     return [bare for bare, _ in pairs], [ours for _, ours in pairs]
 
 
@@ -108,34 +106,41 @@ async def bare_rate() -> float:
     return SPAWNS / await seconds_of(asyncio.gather(*(one() for _ in range(SPAWNS))))
 
 
-async def our_rate() -> float:
+async def our_rate(home: Path) -> float:
     """Tasks a second, from a queue that is full when the worker starts; by the times of the queue itself."""
-    with tempfile.TemporaryDirectory(prefix="taskrunner-bench-") as folder:
-        queue = SqliteQueue(Path(folder, "queue.db"), "")
-        for number in range(TASKS):
-            await submit(queue, f"task-{number}")
-        async with worker(Path(folder), "--capacity", str(SLOTS), "--until-empty") as process:
-            await process.wait()
-        ends = []
-        async for status in queue.list(limit=TASKS):
-            if not status.resolution or status.resolution.kind != "completed" or not status.runs[-1].resolved:
-                raise RuntimeError(f"{status.task_id}: {status.resolution}")
-            ends.append(status.runs[-1].resolved)
-        await queue.close()
+    queue = SqliteQueue(home / "queue.db", "")
+    for number in range(TASKS):
+        await submit(queue, f"task-{number}")
+    async with worker(home, "--capacity", str(SLOTS), "--until-empty") as process:
+        await process.wait()
+    ends = []
+    async for status in queue.list(limit=TASKS):
+        if not status.resolution or status.resolution.kind != "completed" or not status.runs[-1].resolved:
+            raise RuntimeError(f"{status.task_id}: {status.resolution}")
+        ends.append(status.runs[-1].resolved)
+    await queue.close()
     ends.sort()
     return (TASKS - SETTLE) / (ends[-1] - ends[SETTLE - 1]).total_seconds()
 
 
-async def rates() -> list[tuple[float, float]]:
+async def rates(folder: Path) -> list[tuple[float, float]]:
     """The bare loop's and ours of each round; the bare one is measured before and after, and its mean taken."""
     found = []
     before = await bare_rate()
-    for _ in range(ROUNDS):
-        ours = await our_rate()
+    for number in range(ROUNDS):
+        ours = await our_rate(new_home(folder, f"round-{number}"))
         after = await bare_rate()
         found.append(((before + after) / 2, ours))
         before = after
     return found
+
+
+def new_home(folder: Path, name: str) -> Path:
+    """Homes are removed at the end, all together: ext4 looks past each inode that was freed in the last minutes when it
+    makes a new one, so that removing thousands would slow down what is measured next."""
+    home = folder / name
+    home.mkdir()
+    return home
 
 
 def load() -> str:
@@ -143,15 +148,21 @@ def load() -> str:
 
 
 def main() -> int:
+    with tempfile.TemporaryDirectory(prefix="taskrunner-bench-") as folder:
+        return measure(Path(folder))
+
+
+def measure(folder: Path) -> int:
+    print(f"homes are in {folder.parent}")
     print(f"one at a time, {PAIRS} pairs, {load()}", flush=True)
-    spawns, tasks = asyncio.run(latency())
+    spawns, tasks = asyncio.run(latency(new_home(folder, "latency")))
     added = statistics.median(tasks) - statistics.median(spawns)
     print(f"  {'spawn':12} {1e3 * statistics.median(spawns):7.1f} ms at the median")
     print(f"  {'task':12} {1e3 * statistics.median(tasks):7.1f} ms")
     print(f"  {'added':12} {1e3 * added:7.1f} ms, at most {1e3 * MOST_ADDED:.0f}")
 
     print(f"{SLOTS} at a time, {ROUNDS} rounds of {TASKS} tasks, {load()}", flush=True)
-    found = asyncio.run(rates())
+    found = asyncio.run(rates(folder))
     ratio = statistics.median(ours / bare for bare, ours in found)
     print(f"  {'bare loop':12} {statistics.median(bare for bare, _ in found):7.0f} a second at the median")
     print(f"  {'tasks':12} {statistics.median(ours for _, ours in found):7.0f} a second")
