@@ -63,11 +63,10 @@ class Config:
 
     def options(self, platform: type[Platform]) -> object:
         """What its table tells a platform, as an instance of the platform's own class. Raises ConfigError."""
-        try:
-            return decode(platform.options, self.tables.get(platform.name, {}), platform.name)
-        except MalformedPayload as error:
-            complaints = error.complaints
-        raise ConfigError("\n".join(f"configuration: {complaint}" for complaint in complaints))
+        options, complaints = _judged(platform, self.tables.get(platform.name, {}), platform.name)
+        if complaints:
+            raise ConfigError("\n".join(f"configuration: {complaint}" for complaint in complaints))
+        return options
 
 
 _KEYS = tuple(field.name for field in attrs.fields(Config) if field.name != "tables")
@@ -131,10 +130,19 @@ def _complaints(cls: type, value: object, path: str = "") -> tuple[Complaint, ..
 
 def _table_complaints(name: str, table: object) -> tuple[Complaint, ...]:
     try:
-        options = load_platform(name).options
+        platform = load_platform(name)
     except ConfigError as error:
         return (Complaint(name, str(error)),)
-    return _complaints(options, table, name)
+    return _judged(platform, table, name)[1]
+
+
+def _judged(platform: type[Platform], table: object, name: str) -> tuple[object, tuple[Complaint, ...]]:
+    """The options of a platform, and what is wrong with them."""
+    try:
+        options: object = decode(platform.options, table, name)
+    except MalformedPayload as error:
+        return None, error.complaints
+    return options, tuple(attrs.evolve(c, path=f"{name}.{c.path}") for c in platform.check_options(options))
 
 
 def _unknown(key: str) -> Complaint:

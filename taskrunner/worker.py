@@ -74,6 +74,8 @@ class Worker:
     machine: Machine[Load] = attrs.field(init=False)
     driver: Driver = attrs.field(init=False)
     _idle_since: float = attrs.field(init=False, default=0.0)
+    _dry: bool = attrs.field(init=False, default=False)
+    """The last claim gave nothing, so that another one without waiting would spin."""
     _swept: float = attrs.field(init=False, default=0.0)
     _changed: asyncio.Event = attrs.field(init=False, factory=asyncio.Event)
     _group: asyncio.TaskGroup = attrs.field(init=False, factory=asyncio.TaskGroup)
@@ -132,7 +134,9 @@ class Worker:
         health = await self._health()
         if not health.fit:
             return Signal(WorkerEvent.PAUSED, {"why": health.why})
-        for claim in await self._ask():
+        claims = await self._ask()
+        self._dry = not claims
+        for claim in claims:
             self._take(claim)
         done = await self._done()
         return Signal(WorkerEvent.SHUTDOWN, {"why": done}) if done else Signal(WorkerEvent.POLLED)
@@ -176,7 +180,7 @@ class Worker:
     def _patience(self) -> float:
         """Seconds that a claim waits for a task: a worker that is to stop on its own looks up in time."""
         if self.until.over:
-            return SHORT_WAIT if self.runs else 0.0
+            return SHORT_WAIT if self.runs or self._dry else 0.0
         if self.until.idle is not None:
             return min(CLAIM_WAIT, SHORT_WAIT if self.runs else max(0.0, self.until.idle - self._idle_for))
         return CLAIM_WAIT

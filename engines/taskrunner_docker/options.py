@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import attrs
 
-from taskrunner.errors import ConfigError
+from taskrunner.errors import Complaint
 from taskrunner.model import Secret
 
 
@@ -43,13 +43,13 @@ class DockerOptions:
     )
 
 
-def check(options: DockerOptions) -> None:
-    """Judges what types cannot say. Raises ConfigError naming the key."""
+def complaints(options: DockerOptions) -> Iterator[Complaint]:
+    """What types cannot say."""
     for host, registry in options.registries.items():
-        key = f'docker.registries."{host}"'
+        path = f'registries."{host}"'
         if "/" in host:
-            raise ConfigError(f"{key}: give host and port only, as in front of an image name, without https://")
+            yield Complaint(path, "is no registry's name", "give host and port, as in front of an image: no https://")
         if registry.ecr and (registry.username or registry.password):
-            raise ConfigError(f"{key}: has both `ecr` and a username or password: remove one of them")
+            yield Complaint(path, "has both `ecr` and a username or password", "remove one of them")
         if not registry.ecr and not (registry.username and registry.password):
-            raise ConfigError(f"{key}: needs `username` and `password`, or `ecr = {{region = …}}`")
+            yield Complaint(path, "says not how to log in", "give `username` and `password`, or `ecr = {region = ...}`")

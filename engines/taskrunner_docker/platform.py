@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self, cast
 
-from taskrunner.errors import ConfigError, Unavailable
+from taskrunner.errors import Complaint, ConfigError, Unavailable
 from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.platform import HEALTHY, Platform, PlatformContext, RunContext
 from taskrunner.model import Health
@@ -46,13 +47,16 @@ class DockerPlatform(Platform):
     @classmethod
     async def open(cls, options: object, context: PlatformContext) -> Self:
         options = cast("configuration.DockerOptions", options)
-        configuration.check(options)
         _need("docker", *LIBRARIES)
         if any(registry.ecr for registry in options.registries.values()):
             _need("aws", "boto3")
         from taskrunner_docker.daemon import Daemon
 
         return cls(await Daemon.connect(options.host), options, context)
+
+    @classmethod
+    def check_options(cls, options: object) -> Iterable[Complaint]:
+        return configuration.complaints(cast("configuration.DockerOptions", options))
 
     def check(self, payload: object) -> None:
         tasks.check(cast("tasks.DockerPayload", payload))

@@ -9,13 +9,13 @@ opens it at the first task that asks for it, once, and disposes of it at the end
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar, Self
 
 import attrs
 
-from taskrunner.errors import NotSupported
+from taskrunner.errors import Complaint, NotSupported
 from taskrunner.interfaces.caches import CacheFolder, Caches
 from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.execution import Execution
@@ -75,6 +75,13 @@ class Platform(ABC):
 
         Raises: ConfigError, Unavailable (the worker hands the run back, and asks again for the next).
         """
+
+    @classmethod
+    def check_options(cls, options: object) -> Iterable[Complaint]:
+        """Judges what the decoder cannot in its section of the configuration: everything that is wrong there, each with
+        its path below the section. Pure; called before `open`. Raises nothing.
+        """
+        return ()
 
     def check(self, payload: object) -> None:
         """Judges what the decoder cannot: fields that need or exclude each other. Pure; called before `new_engine`.
