@@ -38,9 +38,7 @@ class CgroupForest(Forest):
         self._folder.mkdir(exist_ok=True)
 
     def plant(self, run: str) -> ProcessTree:
-        folder = self._folder / label(run)
-        folder.mkdir(exist_ok=True)
-        return self._tree(folder)
+        return self._tree(self._folder / label(run))
 
     def _tree(self, folder: Path) -> CgroupTree:
         return KillableTree(folder) if self._version == 2 else CgroupTree(folder)  # noqa: PLR2004  the version's name
@@ -76,6 +74,9 @@ class CgroupTree(ProcessTree):
         self._folder = folder
 
     def admit(self, pid: int) -> None:
+        """Makes the group only now: the kernel lets nobody make one while another process is being moved, so that it
+        may take a while, and whoever admits can wait."""
+        self._folder.mkdir(exist_ok=True)
         (self._folder / "cgroup.procs").write_text(str(pid))
 
     def pids(self) -> set[int]:
