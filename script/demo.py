@@ -84,10 +84,8 @@ def main() -> int:
     if engine is None:
         print("\nDocker does not answer here, so the image build is left out; the process task has run.")
         return failed
-    before = inventory(engine)
     title("a repository, cloned, built, and pushed with a login")
     failed += build(engine, f"build-{number}")
-    failed += check(before, inventory(engine))
     print(f"\ndone in {time.monotonic() - began:.1f} s")
     return 1 if failed else 0
 
@@ -103,7 +101,11 @@ def build(engine: docker.DockerClient, task_id: str) -> int:
             make_repository(FOLDER / "git" / "web", REPOSITORY)
         (FOLDER / "taskrunner.toml").write_text(CONFIG.format(host=store.host))
         failed = run(BUILD.format(id=task_id, url=git.url("web"), host=store.host), FOLDER / "build.toml")
-        return failed or pull(engine, result_of(task_id))
+        if failed:
+            return failed
+        result = result_of(task_id)
+        pull(engine, result)
+        return check(engine, result)
 
 
 def run(task: str, path: Path) -> int:
@@ -123,7 +125,7 @@ def result_of(task_id: str) -> dict[str, Any]:
     return result
 
 
-def pull(engine: docker.DockerClient, result: dict[str, Any]) -> int:
+def pull(engine: docker.DockerClient, result: dict[str, Any]) -> None:
     """What was pushed can be pulled by its digest, by somebody who may log in."""
     [image] = result["images"]
     repository = image["name"].rpartition(":")[0]
@@ -134,7 +136,6 @@ def pull(engine: docker.DockerClient, result: dict[str, Any]) -> int:
     engine.images.pull(repository, tag=image["digest"], auth_config=auth)
     print(f"docker pull {name}: works")
     engine.images.remove(name)
-    return 0
 
 
 def environment() -> dict[str, str]:
@@ -149,25 +150,28 @@ def docker_engine() -> docker.DockerClient | None:
     return None
 
 
-def inventory(engine: docker.DockerClient) -> dict[str, set[str]]:
-    """Everything there is that a run could have left."""
-    return {
-        "containers": {str(item.id) for item in engine.containers.list(all=True)},
-        "networks": {str(item.id) for item in engine.networks.list()},
-        "volumes": {str(item.id) for item in engine.volumes.list()},
-        "images": {str(item.id) for item in engine.images.list(all=False) if "taskrunner-base:latest" not in item.tags},
-        "folders": {str(path) for path in HOME.glob("runs/*/*/work")},
+def check(engine: docker.DockerClient, result: dict[str, Any]) -> int:
+    """Looks for whatever a run of this home could have left; others may be at work on this machine meanwhile."""
+    ours = {"label": f"taskrunner.home={HOME}"}
+    left = {
+        "containers": [item.name for item in engine.containers.list(all=True, filters=ours)],
+        "networks": [item.name for item in engine.networks.list(filters=ours)],
+        "volumes": [item.name for item in engine.volumes.list(filters=ours)],
+        "images": [str(item.id) for item in engine.images.list(all=True) if is_of_the_run(item, result)],
+        "folders": [str(path) for path in HOME.glob("runs/*/*/work")],
     }
-
-
-def check(before: dict[str, set[str]], after: dict[str, set[str]]) -> int:
-    left = {kind: sorted(after[kind] - before[kind]) for kind in after if after[kind] - before[kind]}
     for kind, names in left.items():
-        print(f"left behind, {kind}: {', '.join(names)}")
-    if not left:
-        print(f"left behind: no {', no '.join(after)} of a run")
-        print("kept for the next demo: the base image, and .cache/demo with the logs, the registry and the git mirror")
-    return len(left)
+        if names:
+            print(f"left behind, {kind}: {', '.join(names)}")
+    if any(left.values()):
+        return 1
+    print(f"left behind: no {', no '.join(left)} of a run")
+    print("kept for the next demo: the base image, and .cache/demo with the logs, the registry and the git mirror")
+    return 0
+
+
+def is_of_the_run(image: Any, result: dict[str, Any]) -> bool:
+    return image.id == result["image_id"] or any(f"127.0.0.1:{REGISTRY_PORT}/" in tag for tag in image.tags)
 
 
 def title(text: str) -> None:
