@@ -15,7 +15,7 @@ from docker.errors import ImageNotFound
 
 from script.base_image import IMAGE, ensure_base_image
 from taskrunner.config import decode_config, load_settings
-from taskrunner.documents import read_document
+from taskrunner.documents import parse_document, read_document
 from taskrunner.payload import decode_task
 from taskrunner.registry import load_platform, payload_classes
 
@@ -87,6 +87,19 @@ def test_a_task_file_is_taken(path: Path) -> None:
     task, payload = decode_task(read_document(path), payload_classes())
     assert isinstance(payload, load_platform(task.platform).payload)
     load_platform(task.platform).check(object.__new__(load_platform(task.platform)), payload)
+
+
+def tasks_in_pages() -> Iterator[tuple[str, str]]:
+    """All but that of the script platform, which is not installed here; it is run below."""
+    for page in PAGES:
+        for form, text in re.findall(r"^```(toml|yaml|json)\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE):
+            if re.search(r"^\W*platform\W+(process|docker)\b", text, re.MULTILINE):
+                yield form, text
+
+
+@pytest.mark.parametrize(("form", "text"), list(tasks_in_pages()))
+def test_a_task_in_a_page_is_taken(form: str, text: str) -> None:
+    assert decode_task(parse_document(text, "page", form), payload_classes())
 
 
 def test_the_configuration_is_taken() -> None:
