@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Self, cast
 
@@ -31,6 +33,9 @@ from taskrunner import (
 
 RUN, WORKER = "SCRIPT_RUN", "SCRIPT_WORKER"
 """Environment variables by which everything that a run has started is found: children inherit them."""
+
+KILL_TIME = 30.0
+"""Seconds after which a process that does not die hangs in the kernel."""
 
 
 @attrs.frozen
@@ -157,19 +162,21 @@ class ScriptExecution(Execution):
 
 
 async def kill_all(variable: str, value: str) -> list[int]:
-    """Kills each process that has this variable, and waits for its end. Raises TaskFailedInternally."""
+    """Kills each process that has this variable, until there is none. Raises TaskFailedInternally."""
     return await asyncio.to_thread(_kill_all, variable, value)
 
 
 def _kill_all(variable: str, value: str) -> list[int]:
-    killed = []
+    killed, limit = set(), time.monotonic() + KILL_TIME
     while found := [each for each in psutil.process_iter(["environ"]) if _has(each, variable, value)]:
+        if time.monotonic() > limit:
+            raise TaskFailedInternally(f"processes cannot be killed: {sorted(each.pid for each in found)}")
         for process in found:
-            process.kill()
-            killed.append(process.pid)
-        if psutil.wait_procs(found, timeout=30)[1]:
-            raise TaskFailedInternally("processes of the run cannot be killed")
-    return killed
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+            killed.add(process.pid)
+        time.sleep(0.01)  # a process takes a moment to die, and may have made others meanwhile
+    return sorted(killed)
 
 
 def _has(process: psutil.Process, variable: str, value: str) -> bool:
