@@ -50,6 +50,8 @@ async def run_one(
             click.echo(
                 f"taskrunner: {status.task_id} is {status.state} now: this worker stopped ({load.why})", err=True
             )
+        elif not status.runs and status.resolution:  # no run has told it
+            click.echo(f"taskrunner: {status.task_id}: {status.resolution}: {status.resolution.message}", err=True)
         return BROKEN if load.broken else exit_status(status)
 
 
