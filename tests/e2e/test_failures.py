@@ -45,7 +45,10 @@ def case(name: str, document: dict[str, Any], kind: str, reason: str, message: s
 
 
 def build(repository: str = "{git}/faulty", **spec: Any) -> dict[str, Any]:
-    return {"platform": "docker", "build": {"repository": repository, "ref": "main", "labels": {LABEL: "{label}"}, **spec}}
+    return {
+        "platform": "docker",
+        "build": {"repository": repository, "ref": "main", "labels": {LABEL: "{label}"}, **spec},
+    }
 
 
 def script(text: str, **more: Any) -> dict[str, Any]:
@@ -251,6 +254,8 @@ def test_nothing_is_left_of_any_of_them(world: World) -> None:
 def test_no_failure_shows_a_secret(world: World, secret: str) -> None:
     assert secret not in world.output
     assert [name for name in world.bench.holding(secret) if not name.startswith("queue.db")] == []
-    shown = [world.bench.command("show", id_of(name), "--json").everything for name in ("wrong token", "wrong password")]
+    shown = [
+        world.bench.command("show", id_of(name), "--json").everything for name in ("wrong token", "wrong password")
+    ]
     assert secret not in "".join(shown)
     assert secret not in world.bench.command("list", "--json", "--limit", "100").everything

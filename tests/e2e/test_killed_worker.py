@@ -95,7 +95,9 @@ def test_a_worker_killed_in_any_state_of_a_container_leaves_nothing(
 
 
 def test_a_run_that_had_been_reported_keeps_its_own_last_words(bench: Bench, tmp_path: Path) -> None:
-    task = bench.submit({"id": f"t{bench.token}", "platform": "docker", "image": "taskrunner-base", "command": ["true"]})
+    task = bench.submit(
+        {"id": f"t{bench.token}", "platform": "docker", "image": "taskrunner-base", "command": ["true"]}
+    )
     with Gate(SOCKET, tmp_path) as gate:
         gate.hold(rb"DELETE /v[\d.]+/containers/")
         bench.variables["DOCKER_HOST"] = gate.address

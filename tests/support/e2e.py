@@ -64,7 +64,9 @@ class WorkerProcess:
     def sees(self, text: str) -> None:
         """Returns once a line holds this text."""
         with self._news:
-            assert self._news.wait_for(lambda: text in self.output or not self._reader.is_alive(), PATIENCE), self.output
+            assert self._news.wait_for(lambda: text in self.output or not self._reader.is_alive(), PATIENCE), (
+                self.output
+            )
         assert text in self.output, self.output
 
     def kill(self) -> None:
@@ -130,7 +132,10 @@ class Bench:
         """Any command, to its end."""
         process = self._start(*arguments, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
         with process:
-            out, err = process.communicate(stdin, PATIENCE)
+            try:
+                out, err = process.communicate(stdin, PATIENCE)
+            finally:
+                process.kill()
         return Ended(process.returncode, out, err)
 
     def run(self, document: Mapping[str, Any]) -> Ended:
@@ -221,7 +226,9 @@ class Bench:
 
     def sleeps(self) -> None:
         """Returns once something sleeps for our number, wherever it runs."""
-        happened = soon(lambda: any(line.split() == ["sleep", self.token] for line in self.processes().values()), PATIENCE)
+        happened = soon(
+            lambda: any(line.split() == ["sleep", self.token] for line in self.processes().values()), PATIENCE
+        )
         assert happened, self.processes()
 
     def left(self) -> list[str]:
