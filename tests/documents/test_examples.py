@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -106,6 +107,14 @@ def test_the_configuration_is_taken() -> None:
     config = decode_config(load_settings(EXAMPLES / "taskrunner.toml", {}))
     assert config.capacity == 4
     assert config.options(load_platform("docker"))
+
+
+def test_the_pod_sees_the_home_under_one_path() -> None:
+    pod: Any = read_document(EXAMPLES / "pod.yaml")
+    mounts = [{each["name"]: each["mountPath"] for each in c["volumeMounts"]} for c in pod["spec"]["containers"]]
+    assert mounts[0]["data"] == mounts[1]["data"]
+    [home] = [each["value"] for each in pod["spec"]["containers"][0]["env"] if each["name"] == "TASKRUNNER_HOME"]
+    assert Path(home).is_relative_to(mounts[0]["data"])
 
 
 def test_the_process_task_runs(tmp_path: Path) -> None:
