@@ -25,7 +25,7 @@ def base_image() -> str:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, base_image: str) -> Iterator[Bench]:  # noqa: ARG001  Docker must have it
+def bench(tmp_path: Path, base_image: str) -> Iterator[Bench]:
     bench = Bench(tmp_path)
     yield bench
     bench.close()

@@ -1,4 +1,4 @@
-"""Everything that a user does wrong, or that is down: which step failed, why, and what to do, in exactly these words."""
+"""Everything that a user does wrong, or that is down: which step failed, why, and what to do, word for word."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ case(
 )  # fmt: skip
 case(
     "wrong password", push("{registry}/team/app:1"), "failed", "login-failed",
-    "login to {registry} failed: login attempt to http://{registry}/v2/ failed with status: 401 Unauthorized; check the "
-    'login in [docker.registries."{registry}"] of the worker\'s configuration, and what it may do',
+    "login to {registry} failed: login attempt to http://{registry}/v2/ failed with status: 401 Unauthorized; check "
+    'the login in [docker.registries."{registry}"] of the worker\'s configuration, and what it may do',
 )  # fmt: skip
 case(
     "no credentials", push("{registry_by_name}/team/app:1"), "failed", "login-failed",
@@ -172,7 +172,7 @@ case(
 @pytest.fixture(scope="module")
 def world(
     tmp_path_factory: pytest.TempPathFactory,
-    base_image: str,  # noqa: ARG001  Docker must have it
+    base_image: str,
     repositories: Path,
     private_git: GitServer,
     private_registry: Registry,

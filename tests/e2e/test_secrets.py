@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,7 +26,7 @@ def command_lines() -> str:
 
 @pytest.mark.parametrize("how", ["named", "literal", "in the URL"])
 def test_a_token_and_a_password_are_nowhere(
-    bench: Bench, private_git: GitServer, private_registry: Registry, tmp_path: Path, repositories: Path, how: str
+    bench: Bench, private_git: GitServer, private_registry: Registry, repositories: Path, how: str
 ) -> None:
     repository = f"secret-{bench.token}"
     make_repository(repositories / repository, {"Dockerfile": "FROM taskrunner-base\nRUN echo a step\n"})
@@ -39,11 +38,11 @@ def test_a_token_and_a_password_are_nowhere(
         "in the URL": {"repository": url.replace("://", f"://ann:{GIT_TOKEN}@")},
     }[how]
     bench.variables["REGISTRY_PASSWORD"] = PASSWORD
-    (tmp_path / "git-token").write_text(GIT_TOKEN)
-    with Gate((host, int(port)), tmp_path) as gate:
+    (bench.folder / "git-token").write_text(GIT_TOKEN)
+    with Gate((host, int(port)), bench.folder) as gate:
         gate.hold(rb"POST /v2/[^ ]+/blobs/uploads/")
         bench.configure(
-            f'[secrets]\ngit = {{file = "{tmp_path}/git-token"}}\nregistry = {{env = "REGISTRY_PASSWORD"}}\n'
+            f'[secrets]\ngit = {{file = "{bench.folder}/git-token"}}\nregistry = {{env = "REGISTRY_PASSWORD"}}\n'
             f'[docker.registries."{gate.address}"]\nusername = "ann"\npassword = {{secret = "registry"}}\n'
         )
         tag = f"{gate.address}/team/app:{bench.token}"
@@ -66,7 +65,7 @@ def test_a_token_and_a_password_are_nowhere(
     assert bench.holding(PASSWORD) == []
     if how == "named":
         assert bench.holding(GIT_TOKEN) == []
-    assert os.stat(bench.home / "queue.db").st_mode & 0o077 == 0
+    assert (bench.home / "queue.db").stat().st_mode & 0o077 == 0
     assert bench.left() == []
 
 

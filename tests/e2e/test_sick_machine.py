@@ -76,13 +76,17 @@ def test_a_machine_with_too_little_disk_claims_nothing_and_says_why(bench: Bench
     [
         (
             "unix:///nowhere/docker.sock",
-            "Docker does not answer at /nowhere/docker.sock (nothing listens there): start it, or name its socket as "
-            "`host` in [docker]",
+            (
+                "Docker does not answer at /nowhere/docker.sock (nothing listens there): start it, or name its socket "
+                "as `host` in [docker]"
+            ),
         ),
         (
             "tcp://192.0.2.1:2375",
-            "the worker's configuration: DOCKER_HOST is 'tcp://192.0.2.1:2375': only unix:///path works, since Docker "
-            "must be on this machine",
+            (
+                "the worker's configuration: DOCKER_HOST is 'tcp://192.0.2.1:2375': only unix:///path works, since "
+                "Docker must be on this machine"
+            ),
         ),
     ],
 )

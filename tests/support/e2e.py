@@ -289,4 +289,4 @@ def _processes() -> Iterator[tuple[int, str, str]]:
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with suppress(OSError):
                 line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                yield int(entry.name), line, os.readlink(entry / "cwd")
+                yield int(entry.name), line, str((entry / "cwd").readlink())

@@ -69,7 +69,7 @@ class Gate:
                 threading.Thread(target=self._pump, args=(client, server, True), daemon=True).start()
                 threading.Thread(target=self._pump, args=(server, client, False), daemon=True).start()
 
-    def _pump(self, source: socket.socket, target: socket.socket, asks: bool) -> None:  # noqa: FBT001  a thread's arguments
+    def _pump(self, source: socket.socket, target: socket.socket, asks: bool) -> None:
         with suppress(OSError):
             while data := source.recv(_PIECE):
                 if asks and self._hold and self._hold.search(data):
