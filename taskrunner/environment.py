@@ -73,7 +73,10 @@ def home(variables: Mapping[str, str] | None = None) -> Path:
 
 
 def config_file(variables: Mapping[str, str]) -> Path | None:
-    """The configuration that applies when none is named: `./taskrunner.toml`, or the one in the XDG config folder."""
+    """The configuration that applies when no flag names one: TASKRUNNER_CONFIG, else `./taskrunner.toml`, else the one
+    in the XDG config folder."""
+    if named := variables.get("TASKRUNNER_CONFIG"):
+        return Path(named).expanduser()
     config = Path(variables.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     candidates = (Path("taskrunner.toml"), config / "taskrunner" / "taskrunner.toml")
     return next((path for path in candidates if path.is_file()), None)

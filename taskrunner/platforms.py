@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import attrs
 
-from taskrunner.errors import Complaint, MalformedPayload
+from taskrunner.errors import Complaint, MalformedPayload, Unavailable
 from taskrunner.interfaces.platform import HEALTHY, Platform, PlatformContext
 from taskrunner.model import Health
 
@@ -23,6 +23,9 @@ class Platforms:
     context: PlatformContext
     options: Callable[[type[Platform]], object] = lambda platform: platform.options()
     """Gives the decoded configuration of a platform. May raise ConfigError."""
+    promised: frozenset[str] = frozenset()
+    """Those that the operator says are here, by a table in the configuration. While one cannot be opened, the machine
+    is not fit to take work; a run that needs another, which is not here, cannot be helped by waiting."""
     open_ones: dict[str, Platform] = attrs.field(factory=dict)
     _opening: asyncio.Lock = attrs.field(factory=asyncio.Lock)
 
@@ -34,7 +37,7 @@ class Platforms:
     async def get(self, name: str) -> Platform:
         """The open platform of that name. Two who ask at once get the same.
 
-        Raises: MalformedPayload (there is none), ConfigError, Unavailable, TimeoutError.
+        Raises: MalformedPayload (there is none), ConfigError, Unavailable.
         """
         async with self._opening:
             if name not in self.open_ones:
@@ -46,11 +49,19 @@ class Platforms:
         if platform is None:
             known = ", ".join(sorted(self.classes)) or "none"
             raise MalformedPayload(Complaint("platform", f"this worker has no {name!r} platform", f"it has: {known}"))
-        async with asyncio.timeout(OPEN_LIMIT):
-            return await platform.open(self.options(platform), self.context)
+        try:
+            async with asyncio.timeout(OPEN_LIMIT):
+                return await platform.open(self.options(platform), self.context)
+        except TimeoutError:
+            raise Unavailable(f"the {name} platform did not open within {OPEN_LIMIT:g} s") from None
 
     async def health(self) -> Health:
-        """That of the first open platform that is not fit, or a good one."""
+        """That of the first platform that is promised or open and not fit, or a good one."""
+        for name in sorted(self.promised - set(self.open_ones)):
+            try:
+                await self.get(name)
+            except Unavailable as unavailable:
+                return Health(fit=False, why=unavailable.message)
         for platform in self.open_ones.values():
             health = await platform.health()
             if not health.fit:

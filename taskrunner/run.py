@@ -128,7 +128,12 @@ class TaskRun:
         self.attempt.retry_on = frozenset(self.task.on_exit_status.retry)
         if self.task.deadline:
             self._watchers.start("deadline", at(self.task.deadline, self._pass_deadline))
-        self._platform = await self.services.platforms.get(self.task.platform)
+        try:
+            self._platform = await self.services.platforms.get(self.task.platform)
+        except Unavailable as unavailable:
+            if self.task.platform in self.services.platforms.promised:
+                return _hand_back(unavailable)
+            raise
         self._platform.check(self.payload)
         return Signal(TaskEvent.BEGIN)
 
@@ -139,7 +144,7 @@ class TaskRun:
         try:
             self._held.engine = engine = await self._platform.new_engine(context)
         except Unavailable as unavailable:
-            return Signal(TaskEvent.REJECT, {"after": REJECT_DELAY, "message": unavailable.message})
+            return _hand_back(unavailable)
         await engine.load(self.payload)
         for cache in self.task.caches:
             lease = await (context.caches.shared if cache.read_only else context.caches.exclusive)(cache.name)
@@ -333,3 +338,7 @@ class TaskRun:
     def _heard(self, error: BaseException) -> None:
         self.papers.describe(error)
         self.services.observer.warn(f"{self.claim.run}: {self.papers.leak(str(error))}")
+
+
+def _hand_back(unavailable: Unavailable) -> Signal:
+    return Signal(TaskEvent.REJECT, {"after": REJECT_DELAY, "message": unavailable.message})

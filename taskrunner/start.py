@@ -45,10 +45,12 @@ async def services(
     observer: Observer | None = None,
     queue: Callable[[str], Queue] | None = None,
     plugins: Mapping[str, type[Platform]] | None = None,
+    patient: bool = True,
 ) -> AsyncIterator[Services]:
     """Everything that a worker's runs share, for as long as the block lasts. `queue` (which makes
     one, given the worker's id) and `plugins` (platform classes by name) are for whoever does not want those that the
-    configuration and the installed packages name.
+    configuration and the installed packages name. `patient` runs wait for a platform that the configuration has a section
+    for and that does not answer; others end as `resource-unavailable`.
 
     Raises: ConfigError, Unavailable.
     """
@@ -56,7 +58,12 @@ async def services(
     worker_id = new_worker_id()
     known = Secrets(config.secrets, environment())
     context = PlatformContext(worker_id=worker_id, home=home, reveal=known.reveal)
-    available = Platforms(platforms() if plugins is None else plugins, context, config.options)
+    available = Platforms(
+        platforms() if plugins is None else plugins,
+        context,
+        config.options,
+        frozenset(config.tables if patient else ()),
+    )
     opened = queue(worker_id) if queue else open_queue(config.queue_url(home), worker_id)
     try:
         yield Services(
@@ -84,12 +91,13 @@ async def run_worker(
     observer: Observer | None = None,
     queue: Callable[[str], Queue] | None = None,
     plugins: Mapping[str, type[Platform]] | None = None,
+    patient: bool = True,
 ) -> Load:
     """Runs a worker to its end. Returns how it was then: `why` it stopped, and whether it is `broken`.
 
     Raises: ConfigError, Unavailable.
     """
-    async with services(config, home, observer=observer, queue=queue, plugins=plugins) as shared:
+    async with services(config, home, observer=observer, queue=queue, plugins=plugins, patient=patient) as shared:
         lock = WorkerLock(home, shared.worker_id)
         try:
             worker = Worker(shared, host, config.capacity, until or Until(), config.min_free_disk)

@@ -42,7 +42,7 @@ async def run_one(
         until = Until(over=lambda: _resolved(tasks, submission.task_id))
         only = partial(_only, open_it, submission.task_id)
         try:
-            load = await run_worker(config, host, home(), until=until, observer=view, queue=only)
+            load = await run_worker(config, host, home(), until=until, observer=view, queue=only, patient=False)
         finally:
             await view.closed()
         status = await tasks.status(submission.task_id)

@@ -73,7 +73,8 @@ class Platform(ABC):
     async def open(cls, options: object, context: PlatformContext) -> Self:
         """Connects to whatever does the work. `options` is an instance of the class's `options`.
 
-        Raises: ConfigError, Unavailable (the worker hands the run back, and asks again for the next).
+        Raises: ConfigError, Unavailable (asked again for the next run; and before each claim, when the worker's
+        configuration has a section for this platform).
         """
 
     @classmethod

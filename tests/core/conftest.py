@@ -54,6 +54,7 @@ class World:
     seen: Watching = attrs.field(factory=Watching)
     min_free_disk: int = 0
     lease: float = 60.0
+    promised: frozenset[str] = frozenset()
     queue: MemoryQueue = attrs.field(init=False)
     """The submitter's view."""
     worker: Worker = attrs.field(init=False)
@@ -81,7 +82,7 @@ class World:
 
     def services(self, queue: Queue, worker_id: str) -> Services:
         context = PlatformContext(worker_id=worker_id, home=self.home, reveal=reveal)
-        platforms = Platforms({"fake": self.platform.plug()}, context)
+        platforms = Platforms({"fake": self.platform.plug()}, context, promised=self.promised)
         return Services(
             worker_id=worker_id,
             home=self.home,

@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from taskrunner.errors import ClaimLost, Unavailable
+from taskrunner.interfaces.platform import Platform, PlatformContext
 from taskrunner.interfaces.queue import Applied, Queue
 from taskrunner.model import Claim, Health, Resolution
 from taskrunner.worker import Until
@@ -227,6 +228,48 @@ def test_a_run_that_its_platform_cannot_take_now_is_handed_back(world: World) ->
         assert str(status.resolution) == "completed"
 
     world.run(scene)
+
+
+def shut(world: World) -> list[bool]:
+    """Makes the platform impossible to open while the list is not empty."""
+    down, plug = [True], world.platform.plug()
+
+    class Down(plug):  # type: ignore[misc,valid-type]
+        @classmethod
+        async def open(cls, options: object, context: PlatformContext) -> Platform:
+            if down:
+                raise Unavailable("the engine is not running: start it")
+            platform: Platform = await super().open(options, context)
+            return platform
+
+    world.platform.plug = lambda: Down  # type: ignore[method-assign]
+    return down
+
+
+def test_a_platform_that_is_promised_and_down_stops_the_claiming(world: World) -> None:
+    down = shut(world)
+
+    async def scene() -> None:
+        await world.submit("t", retries=0)
+        await asyncio.sleep(600)
+        assert (await world.queue.status("t")).runs == ()
+        assert world.worker.load.pause == "the engine is not running: start it"
+        down.clear()
+        assert str((await world.ended("t")).resolution) == "completed"
+
+    world.promised = frozenset({"fake"})
+    world.run(scene)
+
+
+def test_a_platform_that_is_not_promised_and_down_ends_the_run(world: World) -> None:
+    shut(world)
+
+    async def scene() -> None:
+        await world.submit("t")
+        assert str((await world.ended("t")).resolution) == "exception (resource-unavailable)"
+
+    world.run(scene)
+    assert "start it" in world.log()
 
 
 def test_a_sick_machine_stops_claiming_and_says_why(world: World) -> None:
