@@ -11,6 +11,9 @@ from pathlib import Path
 
 import attrs
 
+ROOM = 4 << 20
+"""Bytes: a resolution of the largest size, twice over, in a queue's file and in its log."""
+
 
 def walk(folder: Path) -> Iterator[os.DirEntry[str]]:
     """Everything below a folder, in no order; links are not followed. Not recursive: a task can nest thousands deep.
@@ -75,6 +78,15 @@ def empty(folder: Path) -> list[str]:
         return _Removal(top, folder).run()
     finally:
         os.close(top)
+
+
+def has_room(folder: Path) -> bool:
+    """Whether the disk still takes what has to be written at the end of a run (ROOM). Raises nothing."""
+    try:
+        system = os.statvfs(folder)
+    except OSError:
+        return True  # it is not the room that is missing
+    return system.f_bavail * system.f_frsize >= ROOM
 
 
 def remove_folder(folder: Path) -> list[str]:

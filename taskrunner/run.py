@@ -22,7 +22,7 @@ from taskrunner.collect import collect
 from taskrunner.driver import Driver, Step
 from taskrunner.errors import Bug, ClaimLost, Unavailable, WorkerBroken
 from taskrunner.faults import fatal, resolution_of, signal_of
-from taskrunner.folders import remove_folder
+from taskrunner.folders import has_room, remove_folder
 from taskrunner.holdings import Holdings
 from taskrunner.interfaces.platform import Platform, RunContext
 from taskrunner.journal import RunFolder
@@ -266,6 +266,8 @@ class TaskRun:
         """Says how it ended, or hands it back. A claim that is lost by now is an event like any other."""
         await self._watchers.stop("claim")
         self.papers.journal.resolution(self.resolution)
+        if not has_room(self.services.home):  # the queue may be on the disk that the task has filled
+            await self._remove_folder()
         try:
             if self.attempt.hand_back is not None:
                 await self.kept.release(self.attempt.hand_back, self.resolution.reason)

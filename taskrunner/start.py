@@ -47,10 +47,11 @@ async def services(
     plugins: Mapping[str, type[Platform]] | None = None,
     patient: bool = True,
 ) -> AsyncIterator[Services]:
-    """Everything that a worker's runs share, for as long as the block lasts. `queue` (which makes
-    one, given the worker's id) and `plugins` (platform classes by name) are for whoever does not want those that the
-    configuration and the installed packages name. `patient` runs wait for a platform that the configuration has a section
-    for and that does not answer; others end as `resource-unavailable`.
+    """Everything that a worker's runs share, for as long as the block lasts.
+
+    `queue` (which makes one, given the worker's id) and `plugins` (platform classes by name) are for whoever does not
+    want those that the configuration and the installed packages name. A `patient` worker waits for a platform that the
+    configuration has a section for and that does not answer; otherwise the run ends as `resource-unavailable`.
 
     Raises: ConfigError, Unavailable.
     """

@@ -47,6 +47,15 @@ def test_a_task_that_fills_the_disk_fails_alone(bench: Bench, small_home: Path) 
     assert bench.left() == []
 
 
+@pytest.mark.usefixtures("small_home")
+def test_a_task_that_fills_the_disk_under_its_own_queue_keeps_its_true_ending(bench: Bench) -> None:
+    bench.configure("min_free_disk = 0\n")
+    ended = bench.run(bench.process("dd if=/dev/zero of=big bs=64k; exit 5"))
+    assert ended.status == 1
+    assert "failed (exit-code)" in ended.everything
+    assert bench.left() == []
+
+
 def test_a_repository_that_does_not_fit_says_that_the_disk_is_full(
     bench: Bench, small_home: Path, git: GitServer, repositories: Path
 ) -> None:
