@@ -30,29 +30,27 @@ async def sweep(services: Services) -> list[str]:
     """
     said = []
     for worker_id in await asyncio.to_thread(dead_workers, services.home):
-        with bury(services.home, worker_id) as mine:
-            if mine:
-                said += [line async for line in _bury(services, worker_id)]
+        try:
+            with bury(services.home, worker_id) as mine:
+                if mine:
+                    said += [line async for line in _bury(services, worker_id)]
+        except (TaskrunnerError, TimeoutError) as error:  # it is not forgotten, and its runs are left to their leases
+            why = str(error) or "it took too long"
+            said.append(f"what worker {worker_id} left, which died, cannot be removed now: {why}")
     return said
 
 
 async def _bury(services: Services, worker_id: str) -> AsyncIterator[str]:
     runs = await asyncio.to_thread(unfinished, services.home, worker_id)
     used = {run.platform for run in runs} & set(services.platforms.classes)
-    for line in await _clean_platforms(services, worker_id, sorted(used)):
+    async with asyncio.timeout(SWEEP_LIMIT):
+        found = await services.platforms.clean_up_after(worker_id, sorted(used))
+    for line in found:
         yield f"left by worker {worker_id}, which died, and removed: {line}"
     for run in runs:
         for line in await asyncio.to_thread(remove_folder, run.folder.work):
             yield f"left by worker {worker_id}, which died: {line}"
         yield await _hand_back(services, run)
-
-
-async def _clean_platforms(services: Services, worker_id: str, names: list[str]) -> list[str]:
-    try:
-        async with asyncio.timeout(SWEEP_LIMIT):
-            return await services.platforms.clean_up_after(worker_id, names)
-    except (TaskrunnerError, TimeoutError) as error:
-        return [f"not all of it: {str(error) or 'it took too long'}"]
 
 
 async def _hand_back(services: Services, run: Unfinished) -> str:

@@ -9,6 +9,7 @@ shutting_down   wait for the last run to end
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -17,14 +18,14 @@ import attrs
 
 from taskrunner.claims import KeptClaim
 from taskrunner.driver import Driver, Step
-from taskrunner.errors import ClaimLost, TaskrunnerError, Unavailable
+from taskrunner.errors import ClaimLost, TaskrunnerError, Unavailable, WorkerBroken
 from taskrunner.fitness import fitness
 from taskrunner.interfaces.host import Host
 from taskrunner.machines.chart import Move, Signal
 from taskrunner.machines.machine import Machine
 from taskrunner.machines.task import TaskEvent
 from taskrunner.machines.worker import Load, WorkerEvent, WorkerMachine, WorkerState
-from taskrunner.model import Claim, Health
+from taskrunner.model import Claim, Health, Notice, Resolution
 from taskrunner.run import TaskRun
 from taskrunner.services import Services
 from taskrunner.sweep import sweep
@@ -76,6 +77,7 @@ class Worker:
     _idle_since: float = attrs.field(init=False, default=0.0)
     _dry: bool = attrs.field(init=False, default=False)
     """The last claim gave nothing, so that another one without waiting would spin."""
+    _said: frozenset[str] = attrs.field(init=False, default=frozenset())
     _swept: float = attrs.field(init=False, default=0.0)
     _changed: asyncio.Event = attrs.field(init=False, factory=asyncio.Event)
     _group: asyncio.TaskGroup = attrs.field(init=False, factory=asyncio.TaskGroup)
@@ -223,7 +225,7 @@ class Worker:
     async def _attend(self, run: TaskRun) -> None:
         if run.claim.run_id > 0:
             await self._sweep()  # its last worker may have died on this machine, with the run still alive
-        resolution = await run.run()
+        resolution = await self._run(run)
         del self.runs[run.slot]
         self._idle_since = asyncio.get_running_loop().time()
         self._tell(WorkerEvent.ENDED)
@@ -231,6 +233,15 @@ class Worker:
         self.services.observer.ended(run.sight, resolution)
         if run.broken:
             self._tell(WorkerEvent.FATAL, why=str(run.broken))
+
+    async def _run(self, run: TaskRun) -> Resolution:
+        """Runs it. What it raises, which it should not, breaks the worker and nothing else."""
+        try:
+            return await run.run()
+        except Exception as error:  # noqa: BLE001  a bug of ours must not take the other runs down with it
+            self._warn("".join(traceback.format_exception(error)))
+            run.broken = WorkerBroken(f"{type(error).__name__}: {error}")
+            return run.resolution
 
     async def _refuse(self, claim: Claim, error: TaskrunnerError) -> None:
         """Hands back a run for which not even a journal could be begun."""
@@ -241,8 +252,11 @@ class Worker:
 
     async def _sweep(self) -> None:
         self._swept = asyncio.get_running_loop().time()
-        for line in await sweep(self.services):
-            self._warn(line)
+        lines = await sweep(self.services)
+        for line in lines:
+            if line not in self._said:  # what cannot be removed now is tried again, and need not be said again
+                self._warn(line)
+        self._said = frozenset(lines)
 
     # ---- what comes from outside, and what is told to others --------------------------------------------
 
@@ -252,18 +266,28 @@ class Worker:
             self.shutdown(immediate=leave.immediate, why=leave.why)
 
     async def _listen_to_queue(self) -> None:
-        async for notice in self.services.queue.notices():
-            if notice.kind == "cancel":
-                self.cancel(notice.task_id, notice.message)
+        while True:
+            try:
+                async for notice in self.services.queue.notices():
+                    self._heed(notice)
+            except Unavailable as unavailable:  # a notice is advice: each reclaim learns the same
+                self._warn(f"the queue gives no notices: {unavailable}")
+                await asyncio.sleep(unavailable.retry_after or QUEUE_RETRY)
             else:
-                self.shutdown(immediate=False, why=notice.message or "the queue asked for it")
+                return
+
+    def _heed(self, notice: Notice) -> None:
+        if notice.kind == "cancel":
+            self.cancel(notice.task_id, notice.message)
+        else:
+            self.shutdown(immediate=False, why=notice.message or "the queue asked for it")
 
     def _tell(self, event: WorkerEvent, **data: Any) -> None:
         self.driver.tell(Signal(event, data))
 
     def _moved(self, move: Move) -> None:
         self.services.observer.worker_moved(move, self.load.why or self.load.pause)
-        if move.target == WorkerState.SHUTTING_DOWN and self.load.immediate:
+        if move.event in {WorkerEvent.SHUTDOWN, WorkerEvent.FATAL} and self.load.immediate:
             for run in self.runs.values():
                 run.tell(TaskEvent.SHUTDOWN, message=f"the worker is stopping: {self.load.why}")
 

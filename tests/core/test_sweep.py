@@ -125,3 +125,28 @@ def test_a_queue_out_of_reach_leaves_the_run_to_its_lease(world: World) -> None:
 
     world.run(scene, through=Deaf)
     assert RunFolder(world.home, RunKey("t", 0)).journal.exists()
+
+
+def test_a_dead_worker_is_not_forgotten_while_what_it_left_cannot_be_removed(world: World) -> None:
+    down, plug = [True], world.platform.plug()
+
+    class Down(plug):  # type: ignore[misc,valid-type]
+        async def clean_up_after(self, worker_id: str) -> list[str]:
+            if down:
+                raise Unavailable("the engine is not running")
+            return list(await super().clean_up_after(worker_id))
+
+    world.platform.plug = lambda: Down  # type: ignore[method-assign]
+
+    async def scene() -> None:
+        await world.submit("t")
+        await die_running(world)
+        await asyncio.sleep(600)
+        assert (await world.queue.status("t")).state == "running"
+        assert world.platform.alive
+        down.clear()
+        assert str((await world.ended("t")).resolution) == "completed"
+
+    world.run(scene)
+    assert sum("cannot be removed now: the engine is not running" in text for text in world.seen.warnings) == 1
+    assert world.nothing_is_left()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import attrs
 import pytest
@@ -11,7 +11,8 @@ import pytest
 from taskrunner.errors import ClaimLost, Unavailable
 from taskrunner.interfaces.platform import Platform, PlatformContext
 from taskrunner.interfaces.queue import Applied, Queue
-from taskrunner.model import Claim, Health, Resolution
+from taskrunner.model import Claim, Health, Notice, Resolution
+from taskrunner.run import TaskRun
 from taskrunner.worker import Until
 from tests.core.conftest import World
 
@@ -411,3 +412,49 @@ def test_a_full_disk_costs_the_caches_first(world: World) -> None:
         world.host.leave()
 
     world.run(scene)
+
+
+def test_a_queue_that_gives_no_notices_is_asked_for_them_again(world: World) -> None:
+    class Mute(Through):
+        def __init__(self, inner: Queue) -> None:
+            super().__init__(inner)
+            self.given, self.notices = inner.notices, self.no_notices  # type: ignore[method-assign]
+            self.tries = 0
+
+        async def no_notices(self) -> AsyncIterator[Notice]:
+            self.tries += 1
+            if self.tries < 3:
+                raise Unavailable("connection reset")
+            async for notice in self.given():
+                yield notice
+
+    async def scene() -> None:
+        await world.submit("t", run_for=3600)
+        await asyncio.sleep(31)
+        await world.queue.cancel("t", "by a notice")
+        await world.ended("t")
+
+    world.run(scene, through=Mute)
+    assert "by a notice" in world.log()
+
+
+def test_a_bug_in_a_run_stops_the_worker_and_harms_no_other_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = TaskRun.run
+
+    async def run(self: TaskRun) -> Resolution:
+        if self.claim.task_id == "bad":
+            raise ZeroDivisionError("a bug of ours")
+        return await honest(self)
+
+    monkeypatch.setattr(TaskRun, "run", run)
+
+    async def scene() -> None:
+        await world.submit("good", run_for=60)
+        await asyncio.sleep(5)
+        await world.submit("bad")
+
+    world.run(scene, capacity=2)
+    assert world.worker.load.broken
+    assert "a bug of ours" in world.worker.load.why
+    assert resolutions(world, "good") == ["exception (worker-shutdown)"]
+    assert world.nothing_is_left()
