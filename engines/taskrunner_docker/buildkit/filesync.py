@@ -9,7 +9,6 @@ from __future__ import annotations
 import stat
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import PurePosixPath
 from urllib.parse import unquote_plus
@@ -63,8 +62,10 @@ class Files:
     def entries(self) -> list[FileEntry]:
         """Raises TaskFailedInternally."""
         if self._entries is None:
-            with _blaming_the_source():
+            try:
                 self._entries = list(self._source.entries())
+            except OSError as error:
+                raise _unreadable(error) from error
             self._places = {entry.path: place for place, entry in enumerate(self._entries)}
         return self._entries
 
@@ -83,19 +84,17 @@ class Files:
 
     def read(self, path: str) -> Iterator[bytes]:
         """Raises TaskFailedInternally."""
-        with _blaming_the_source():
+        try:
             for piece in self._source.read(path):
                 self.sent_bytes += len(piece)
                 yield piece
+        except OSError as error:
+            raise _unreadable(error) from error
 
 
-@contextmanager
-def _blaming_the_source() -> Iterator[None]:
-    """An OSError of the source is no trouble of the connection."""
-    try:
-        yield
-    except OSError as error:
-        raise TaskFailedInternally(f"the build context cannot be read: {error}") from error
+def _unreadable(error: OSError) -> TaskFailedInternally:
+    """The source's trouble, which is none of the connection."""
+    return TaskFailedInternally(f"the build context cannot be read: {error}")
 
 
 class Transfer:

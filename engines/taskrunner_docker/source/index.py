@@ -19,6 +19,8 @@ _MAGIC = b"taskrunner pack index 1\n"
 _RECORD = struct.Struct(">20sQQB")
 _CHECK = 20
 """Bytes of the pack's own SHA-1, and of the index's, which come last."""
+_NEAR = 256
+"""Records among which an id is looked for as text: 9 kB, which takes less time than five steps of a bisection."""
 
 
 @attrs.frozen
@@ -66,11 +68,17 @@ class Index:
 
     def find(self, sha: bytes) -> Place | None:
         low, high = self._starts[sha[0]], self._starts[sha[0] + 1]
-        at = bisect_left(range(high), sha, low, key=self._id)
-        if at == high or self._id(at) != sha:
-            return None
-        return Place(*_RECORD.unpack_from(self._data, len(_MAGIC) + at * _RECORD.size)[1:])
+        while high - low > _NEAR:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._id(middle) <= sha else (low, middle)
+        start = self._data.find(sha, self._start(low), self._start(high))
+        while start > 0 and (start - len(_MAGIC)) % _RECORD.size:  # these bytes across two records
+            start = self._data.find(sha, start + 1, self._start(high))
+        return Place(*_RECORD.unpack_from(self._data, start)[1:]) if start > 0 else None
 
     def _id(self, at: int) -> bytes:
-        start = len(_MAGIC) + at * _RECORD.size
+        start = self._start(at)
         return self._data[start : start + ID]
+
+    def _start(self, at: int) -> int:
+        return len(_MAGIC) + at * _RECORD.size

@@ -61,6 +61,8 @@ class Tree:
         self.objects, self.root = objects, root
         self._submodules = dict(submodules or {})
         self._parsed: OrderedDict[bytes, dict[bytes, Item]] = OrderedDict()
+        self._opened: tuple[str, Tree, bytes] | None = None
+        """The path of the folder that was read from last, the tree it is in, and its id."""
 
     def entries(self) -> Iterator[FileEntry]:
         """Everything in it, in BuildKit's order. Raises TaskFailed for what no honest repository has; Broken,
@@ -141,15 +143,23 @@ class Tree:
         return FileEntry(path, stat.S_IFREG | (0o755 if item.mode & 0o100 else 0o644), place.size, time)
 
     def _locate(self, path: str) -> tuple[Tree, Item]:
+        """Files are asked for folder by folder: where the last one was is remembered."""
+        folder, _, name = path.rpartition("/")
+        if self._opened is None or self._opened[0] != folder:
+            self._opened = (folder, *self._open(folder, path))
+        _, tree, root = self._opened
+        return tree, tree.item(root, name, path)
+
+    def _open(self, folder: str, path: str) -> tuple[Tree, bytes]:
+        """The tree that a folder is in, and its id there. Raises FileNotFoundError for the whole path."""
         tree, root, inside = self, self.root, ""
-        *folders, name = path.split("/")
-        for folder in folders:
-            inside = f"{inside}/{folder}".lstrip("/")
-            root = tree.item(root, folder, path).sha
+        for part in folder.split("/") if folder else ():
+            inside = f"{inside}/{part}".lstrip("/")
+            root = tree.item(root, part, path).sha
             if inside in tree._submodules:
                 tree = tree._submodules[inside]
                 root, inside = tree.root, ""
-        return tree, tree.item(root, name, path)
+        return tree, root
 
     def item(self, root: bytes, name: str, path: str) -> Item:
         """What a folder has under a name. Raises FileNotFoundError for the whole path."""
