@@ -33,7 +33,7 @@ class CgroupForest(Forest):
 
     def __init__(self, root: Path, own: Path, worker_id: str, *, version: int) -> None:
         self.name = f"cgroup-v{version}"
-        self._root, self._version = root, version
+        self._root, self._own, self._version = root, own, version
         self._folder = own / group_of(worker_id)
         self._folder.mkdir(exist_ok=True)
 
@@ -41,7 +41,7 @@ class CgroupForest(Forest):
         return self._tree(self._folder / label(run))
 
     def _tree(self, folder: Path) -> CgroupTree:
-        return KillableTree(folder) if self._version == 2 else CgroupTree(folder)  # noqa: PLR2004  the version's name
+        return CgroupTree(folder) if self._version == 2 else ThreadedTree(folder, self._own)  # noqa: PLR2004  the version's name
 
     def clean_up_after(self, worker_id: str) -> list[str]:
         """That worker may have lived in another group than ours, so the whole hierarchy is searched for its own."""
@@ -66,7 +66,7 @@ class CgroupForest(Forest):
 
 
 class CgroupTree(ProcessTree):
-    """A group of the version 1 `pids` hierarchy."""
+    """A group of version 2."""
 
     held = True
 
@@ -85,7 +85,9 @@ class CgroupTree(ProcessTree):
         return set()
 
     def settled(self) -> bool:
-        return not self.pids()
+        with gone_is_empty():
+            return read_start(self._folder / "cgroup.procs") == b""
+        return True
 
     def end(self, limit: float = KILL_TIME) -> None:
         give_up = time.monotonic() + limit
@@ -100,28 +102,53 @@ class CgroupTree(ProcessTree):
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _strike(self, alive: set[int]) -> None:
-        """From here on nothing in the group can fork, so the list only gets shorter."""
-        (self._folder / "pids.max").write_text("0")
-        send(alive, signal.SIGKILL)
+    def _strike(self, alive: set[int]) -> None:  # noqa: ARG002  the kernel knows them
+        (self._folder / "cgroup.kill").write_text("1")
 
     def close(self) -> None:
         remove_group(self._folder)
 
 
-class KillableTree(CgroupTree):
-    """A group of version 2."""
+class ThreadedTree(CgroupTree):
+    """A group of the version 1 `pids` hierarchy, where each thread of a process may be in another group.
 
-    def _strike(self, alive: set[int]) -> None:  # noqa: ARG002  the kernel knows them
-        (self._folder / "cgroup.kill").write_text("1")
+    So the one that starts a run's first process enters the group for as long as that takes, and the process is born
+    there. That takes no shell to hold it back, and a thread that moves itself needs none of the kernel's locks, which
+    moving another process does: half a millisecond less for each.
+    """
+
+    held = False
+
+    def __init__(self, folder: Path, outside: Path) -> None:
+        super().__init__(folder)
+        self._outside = outside
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[bool]:
+        self._folder.mkdir(exist_ok=True)
+        move_thread(self._folder)
+        try:
+            yield True
+        finally:
+            move_thread(self._outside)
+
+    def pids(self) -> set[int]:
+        return super().pids() - {os.getpid()}  # a thread of ours may be about to start the first
+
+    def _strike(self, alive: set[int]) -> None:
+        """From here on nothing in the group can fork, so the list only gets shorter."""
+        (self._folder / "pids.max").write_text("0")
+        send(alive, signal.SIGKILL)
 
 
 def open_cgroups(worker_id: str) -> Iterator[Forest]:
     """Each hierarchy that lets us make a group, and has what it takes to end one."""
-    for version, wanted in ((2, "cgroup.kill"), (1, "pids.max")):
+    for version, back, wanted in ((2, "", "cgroup.kill"), (1, "tasks", "pids.max")):
         with contextlib.suppress(OSError, LookupError):
             root, own = hierarchy(version)
-            if works(own / group_of(f"probe of {worker_id} by {os.getpid()}"), wanted):
+            if os.access(own / back, os.W_OK) and works(
+                own / group_of(f"probe of {worker_id} by {os.getpid()}"), wanted
+            ):
                 yield CgroupForest(root, own, worker_id, version=version)
 
 
@@ -151,6 +178,24 @@ def own_group(version: int) -> str:
         if (version == 2 and not controllers) or (version == 1 and "pids" in controllers.split(",")):  # noqa: PLR2004  the version's name
             return path
     raise LookupError(f"this process is in no control group of version {version}")
+
+
+def move_thread(group: Path) -> None:
+    """Moves the calling thread into a group of version 1. Raises OSError."""
+    file = os.open(group / "tasks", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(file, b"0")  # whoever writes
+    finally:
+        os.close(file)
+
+
+def read_start(path: Path) -> bytes:
+    """Some bytes, if it has any. Raises OSError."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(file, 64)
+    finally:
+        os.close(file)
 
 
 def subgroups(folder: Path) -> list[Path]:

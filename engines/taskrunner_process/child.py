@@ -30,7 +30,7 @@ UMASK = 0o022
 
 @attrs.frozen
 class Start:
-    """How a process is started. The shell in front replaces itself by the command, and costs half a millisecond."""
+    """How a process is started. Where a shell is needed in front, it replaces itself by the command."""
 
     command: Sequence[str]
     env: Mapping[str, str] = attrs.field(repr=False)
@@ -94,11 +94,33 @@ def spawn(start: Start, tree: ProcessTree) -> subprocess.Popen[bytes]:
 
     Raises: TaskFailed (`command-too-long`), TaskFailedInternally (no processes or memory left, the folder is gone).
     """
-    script = (GATE if tree.held else "") + (TERMINAL if start.terminal else "") + RUN
+    try:
+        with tree.entered() as inside:
+            process = _start(start, held=tree.held)
+            if not inside:
+                _admit(process, tree)
+    except OSError as error:
+        raise TaskFailedInternally(f"the new process could not be taken in: {error}") from None
+    return process
+
+
+def _start(start: Start, *, held: bool) -> subprocess.Popen[bytes]:
+    if not (held or start.terminal):
+        with contextlib.suppress(OSError):  # a script without `#!` is for the shell, which also says what is wrong
+            return _popen(start, start.command)
+    script = (GATE if held else "") + (TERMINAL if start.terminal else "") + RUN
     arguments = [start.terminal, *start.command] if start.terminal else start.command
     try:
-        process = subprocess.Popen(
-            ["/bin/sh", "-c", script, "sh", *arguments],
+        return _popen(start, ["/bin/sh", "-c", script, "sh", *arguments])
+    except OSError as error:
+        raise TaskFailedInternally(f"no process could be started: {error.strerror}") from None
+
+
+def _popen(start: Start, command: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Raises OSError, TaskFailed."""
+    try:
+        return subprocess.Popen(
+            command,
             cwd=start.folder,
             env=start.env,
             stdin=start.stdin,
@@ -111,20 +133,17 @@ def spawn(start: Start, tree: ProcessTree) -> subprocess.Popen[bytes]:
     except OSError as error:
         if error.errno == errno.E2BIG:
             raise TaskFailed("command-too-long", "the command and its environment are too long; use a file") from None
-        raise TaskFailedInternally(f"no process could be started: {error.strerror}") from None
-    try:
-        _admit(process, tree)
-    except OSError as error:
-        process.kill()
-        process.wait()
-        raise TaskFailedInternally(f"the new process could not be taken in: {error}") from None
-    return process
+        raise
 
 
 def _admit(process: subprocess.Popen[bytes], tree: ProcessTree) -> None:
-    if not tree.held:
+    try:
+        if tree.held:
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         tree.admit(process.pid)
-        return
-    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-    tree.admit(process.pid)
-    os.kill(process.pid, signal.SIGCONT)
+        if tree.held:
+            os.kill(process.pid, signal.SIGCONT)
+    except OSError:
+        process.kill()
+        process.wait()
+        raise

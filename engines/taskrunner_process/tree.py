@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 from taskrunner.errors import TaskFailedInternally
 
@@ -30,6 +31,12 @@ class ProcessTree(ABC):
 
     held: bool = False
     """Whether the first process must be stopped before it does anything, until `admit` has taken it in."""
+
+    def entered(self) -> AbstractContextManager[bool]:
+        """For a thread that is about to start the first process. True: what it starts meanwhile is born in the tree,
+        and need not be admitted. Raises OSError.
+        """
+        return nullcontext(False)
 
     @abstractmethod
     def admit(self, pid: int) -> None:
