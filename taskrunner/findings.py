@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from functools import cached_property
 from pathlib import Path
 
 import attrs
@@ -26,8 +27,12 @@ class Findings:
     """Looks below one folder. Blocks; used after the end of the run, so nothing changes underneath."""
 
     def __init__(self, folder: Path, log: Log) -> None:
-        self.root = Path(os.path.realpath(folder))
+        self._folder = folder
         self._log = log
+
+    @cached_property
+    def root(self) -> Path:
+        return Path(os.path.realpath(self._folder))
 
     def file(self, path: str) -> Finding:
         """Raises FileNotFoundError, IsADirectoryError, PermissionError (it leads out of the folder)."""

@@ -36,7 +36,8 @@ class Launcher:
         """Runs something that blocks in a thread. Raises TaskFailedInternally after `limit` seconds."""
         work = asyncio.get_running_loop().run_in_executor(self.threads, call, *arguments)
         try:
-            return await asyncio.wait_for(work, limit)
+            async with asyncio.timeout(limit):
+                return await work
         except TimeoutError:
             raise TaskFailedInternally(f"{doing} did not finish within {limit:g} s") from None
 
@@ -81,6 +82,8 @@ class Launcher:
     async def end(self, *trees: ProcessTree) -> None:
         """Kills everything that is alive in these trees. Raises TaskFailedInternally with a line for each tree left."""
         alive = [tree for tree in trees if not tree.settled()]
+        if not alive:
+            return
         outcomes = await asyncio.gather(*(self._end_one(tree) for tree in alive), return_exceptions=True)
         errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         if errors:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Sequence
 
 from taskrunner.folder_results import FolderResults
+from taskrunner_process.command import TEMPORARY
 from taskrunner_process.exec import ProcessExec
 from taskrunner_process.launcher import Launcher
 
@@ -29,7 +31,17 @@ class ProcessResults(FolderResults):
     async def dispose(self) -> None:
         for each in self._execs:
             each.close()
-        await super().dispose()
+        if not self._is_empty():
+            await super().dispose()
+
+    def _is_empty(self) -> bool:
+        """Whether there is nothing to remove: then no thread is needed, which would cost more than to look."""
+        try:
+            (self._folder / TEMPORARY).rmdir()
+            with os.scandir(self._folder) as left:
+                return next(left, None) is None
+        except OSError:
+            return False
 
 
 def signal_name(number: int) -> str:
