@@ -6,14 +6,16 @@ are bounded, offsets never change, and the part that people look for, the end, i
 
     head ... | [taskrunner] the log is long: ... | [taskrunner] 1,234,567 bytes left out ... | newest ... | trailer
 
-The last lines are the trailer: how and why the run ended. A few blocks of disk are reserved for it from the start, so
-that it is there even when the disk is full, which is just when people want to know.
+The last lines are the trailer: how and why the run ended. There is always room for it, even when the disk is full,
+which is just when people want to know: as long as the log is short, the rest of its first block; before it gets longer,
+a few blocks are reserved in a file beside it. A spool that has its trailer is read-only; so a later worker can tell.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +38,14 @@ TAIL = 16 << 20
 RESERVE = 8 << 10
 """Bytes of disk held for the trailer: two blocks of the usual 4 KiB, since the file's last block may be full."""
 
+SHORT = 2 << 10
+"""Bytes of a log up to which nothing is reserved: the other half of the usual block takes any trailer but a very long
+one. Making and removing a file costs as much as the rest of a short log, and most logs are short."""
+
 FLAGS = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+
+FINISHED = 0o400
+"""The mode of a spool that has its trailer. Before, its owner may write it too."""
 
 NEWLINE = ord("\n")
 PREFIX = b"[taskrunner] "
@@ -50,7 +59,7 @@ log = logging.getLogger(__name__)
 
 
 class Spool(Log):
-    """The log of one run, in a file that only its owner may read (mode 0600).
+    """The log of one run, in a file that only its owner may read.
 
     `finish` ends it. When the disk does not take it any more, the first write that hits this raises
     TaskFailedInternally; later ones are left out, and the trailer says how much that was.
@@ -69,7 +78,7 @@ class Spool(Log):
         self.path = path
         self._head, self._on_append = head, on_append
         self._tail = LogTail(path, tail // 2)
-        self._reserve = _reserve(path)
+        self._reserve, self._reserved = path.with_name(path.name + ".reserve"), existing
         self._masker = Masker()
         self._lock = threading.Lock()
         self._lost, self._why_lost = 0, ""
@@ -78,10 +87,10 @@ class Spool(Log):
             self._file = os.open(path, FLAGS | (0 if existing else os.O_CREAT | os.O_EXCL), 0o600)
             self._size = os.fstat(self._file).st_size
             self._at_line_start = os.pread(self._file, 1, max(0, self._size - 1)) in {b"", b"\n"}
-            self._tail.find()
+            if existing:
+                self._tail.find()
         except OSError as error:
             raise TaskFailedInternally(f"cannot open the log of this run, {path}: {error.strerror}") from error
-        self._hold_reserve()
 
     @classmethod
     def reopen(cls, path: Path, *, head: int = HEAD, tail: int = TAIL, on_append: OnAppend | None = None) -> Self:
@@ -129,8 +138,9 @@ class Spool(Log):
             self._put_quietly(self._masker.flush())
             self._finished = True
             self._join()
-            _remove(self._reserve)
+            self._give_up_reserve()
             self._append_quietly(self._lines(self._trailer(resolution, took)))
+            os.fchmod(self._file, FINISHED)
             os.close(self._file)
 
     @property
@@ -142,10 +152,16 @@ class Spool(Log):
     # ---- inside, with the lock held
 
     def _hold_reserve(self) -> None:
-        try:
-            self._reserve.write_bytes(bytes(RESERVE))
-        except OSError as error:
-            log.warning("nothing is reserved for the end of the log %s: %s", self.path, error.strerror)
+        """Raises OSError: then what would fill the first block stays out of it."""
+        self._reserved = True
+        self._reserve.write_bytes(bytes(RESERVE))
+
+    def _give_up_reserve(self) -> None:
+        if self._reserved:
+            try:
+                self._reserve.unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("cannot remove %s: %s", self._reserve, error.strerror)
 
     def _lines(self, text: str) -> bytes:
         masked = self._masker.whole(encode(text))
@@ -167,6 +183,8 @@ class Spool(Log):
                 ) from error
 
     def _store(self, data: bytes) -> None:
+        if not self._reserved and self._size + len(data) > SHORT:
+            self._hold_reserve()
         room = 0 if self._tail.begun else max(0, self._head - self._size)
         if room:
             self._append(data[:room])
@@ -227,19 +245,8 @@ class Spool(Log):
 
 
 def is_finished(path: Path) -> bool:
-    """Whether the spool at this path has its trailer: what is reserved for that is given back when it is written."""
-    return path.exists() and not _reserve(path).exists()
-
-
-def _reserve(path: Path) -> Path:
-    return path.with_name(path.name + ".reserve")
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        log.warning("cannot remove %s: %s", path, error.strerror)
+    """Whether there is a spool at this path, and it has its trailer."""
+    return path.exists() and not path.stat().st_mode & stat.S_IWUSR
 
 
 __all__ = ["HEAD", "TAIL", "OnAppend", "Spool", "follow", "is_finished", "last_line", "read"]

@@ -94,6 +94,11 @@ class RunFolder:
     def keep_log(self, spool: Path) -> None:
         """A second name for the same file, or a copy where the disk has no such thing."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
+        _sync(spool)
+        with suppress(OSError):  # there is a log already; or this is another disk, or one that knows no links
+            self._log.hardlink_to(spool)
+            _sync(self._log.parent)
+            return
         temporary = _temporary(self._log)
         try:
             _link_or_copy(spool, temporary)
