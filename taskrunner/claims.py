@@ -43,11 +43,16 @@ class KeptClaim:
             return float("inf")
         return self.claim.valid_until - asyncio.get_running_loop().time()
 
+    @property
+    def pause(self) -> float:
+        """Seconds until it should be renewed."""
+        return max(0.0, min(FIRST_RECLAIM, self.lease / 3, self.time_left / 3))
+
     async def keep(self) -> None:
-        """Reclaims for as long as it is let. Raises: ClaimLost."""
+        """Reclaims, now and for as long as it is let. Raises: ClaimLost."""
         while True:
-            await asyncio.sleep(max(0.0, min(FIRST_RECLAIM, self.lease / 3, self.time_left / 3)))
             self.claim = await self._insist(lambda: self.queue.reclaim(self.claim, lease=self.lease))
+            await asyncio.sleep(self.pause)
 
     async def resolve(self, resolution: Resolution) -> None:
         """Reports the resolution. Raises: ClaimLost."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import attrs
@@ -70,7 +71,7 @@ class Driver:
     """Told what a disowned step raised, since it has nobody else to tell. Must not raise."""
     _step: asyncio.Task[Signal] | None = None
     _moved: asyncio.Future[None] | None = None
-    """Done when an event has moved the machine away from the step that runs."""
+    """Done when the step that runs is over in one of its three ways: done, too late, or interrupted."""
     _given_up: set[asyncio.Task[Signal]] = attrs.field(factory=set)
 
     def __attrs_post_init__(self) -> None:
@@ -98,6 +99,7 @@ class Driver:
             step = self._step = asyncio.create_task(
                 _coroutine(self.steps[state].work), name=f"{state} of {self.machine.kind}"
             )
+            step.add_done_callback(partial(_done, self._moved))
             try:
                 await self._attend(step, self._moved, state)
             except asyncio.CancelledError:
@@ -106,11 +108,16 @@ class Driver:
                 raise
 
     async def _attend(self, step: asyncio.Task[Signal], moved: asyncio.Future[None], state: str) -> None:
-        """Waits until a step is over in one of its three ways: done, too late, or interrupted."""
-        either: list[asyncio.Future[Any]] = [step, moved]
-        await asyncio.wait(either, timeout=_seconds(self.steps[state].limit), return_when=asyncio.FIRST_COMPLETED)
+        """Waits until a step is over, and acts on that."""
+        limit = self.steps[state].limit
+        timer = None if limit == NO_LIMIT else asyncio.get_running_loop().call_later(limit, _done, moved)
+        try:
+            await moved
+        finally:
+            if timer:
+                timer.cancel()
         if self._step is step and not step.done():
-            self.tell(self.explain(OverLimit(state, self.steps[state].limit)))
+            self.tell(self.explain(OverLimit(state, limit)))
         if self._step is step and step.done():
             self._step = None
             self._tell_outcome(self._outcome(step))
@@ -134,8 +141,8 @@ class Driver:
         if self._step:
             self._step.cancel(event)
             self._step = None
-        if self._moved and not self._moved.done():
-            self._moved.set_result(None)
+        if self._moved:
+            _done(self._moved)
 
     async def _undone(self, step: asyncio.Task[Signal], state: str) -> None:
         """Waits until an interrupted step has undone itself, within its limit; cancelling this gives up at once."""
@@ -164,5 +171,6 @@ async def _coroutine(work: Work) -> Signal:
     return await work()
 
 
-def _seconds(limit: float) -> float | None:
-    return None if limit == NO_LIMIT else limit
+def _done(waiting: asyncio.Future[None], _: object = None) -> None:
+    if not waiting.done():
+        waiting.set_result(None)

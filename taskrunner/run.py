@@ -34,7 +34,7 @@ from taskrunner.observer import Sight
 from taskrunner.papers import FEED_LIMIT, Papers, carries_logs
 from taskrunner.payload import decode_task
 from taskrunner.services import Services
-from taskrunner.watchers import Watchers, after, at
+from taskrunner.watchers import Watchers, at
 
 UPLOAD_LIMIT = 3600.0
 """Seconds for artifacts, delivery and report together: an image of 10 GB at 3 MB/s."""
@@ -107,7 +107,7 @@ class TaskRun:
 
     async def run(self) -> Resolution:
         """Runs it to its end and says how it ended. Raises only CancelledError."""
-        self._watchers.start("claim", self._keep_claim())
+        self._watchers.after(self.kept.pause, "claim", self._begin_reclaiming)
         if carries_logs(self.services.queue):
             self._watchers.start("log", self.papers.feed(self.services.queue))
         try:
@@ -138,7 +138,7 @@ class TaskRun:
         return Signal(TaskEvent.BEGIN)
 
     async def _load(self) -> Signal:
-        self._watchers.start("run time", after(self.task.max_run_time, self._run_too_long))
+        self._watchers.after(self.task.max_run_time, "run time", self._run_too_long)
         self.papers.folder.work.mkdir(parents=True, mode=0o700)
         context = self._context()
         try:
@@ -300,6 +300,9 @@ class TaskRun:
         return []
 
     # ---- what comes from outside ------------------------------------------------------------------------
+
+    def _begin_reclaiming(self) -> None:
+        self._watchers.start("claim", self._keep_claim())
 
     async def _keep_claim(self) -> None:
         try:

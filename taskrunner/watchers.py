@@ -1,4 +1,7 @@
-"""Watchers: small coroutines beside a run that tell it events, each by a name, each ended when it is not needed."""
+"""Watchers: what happens beside a run and tells it events, each by a name, each ended when it is not needed.
+
+Most only wait for a time that never comes: a timer of the loop costs a few µs, a coroutine that sleeps fifty.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,20 @@ class Watchers:
     """The watchers of one run. Used from one event loop."""
 
     _tasks: dict[str, asyncio.Task[None]] = attrs.field(factory=dict)
+    _timers: dict[str, asyncio.TimerHandle] = attrs.field(factory=dict)
+
+    def after(self, seconds: float, name: str, call: Callable[[], None]) -> None:
+        """Calls it once, unless it is stopped before."""
+        self._timers[name] = asyncio.get_running_loop().call_later(seconds, call)
 
     def start(self, name: str, watcher: Coroutine[Any, Any, None]) -> None:
         self._tasks[name] = asyncio.create_task(watcher, name=f"watching the {name}")
 
     async def stop(self, *names: str) -> None:
         """Ends these, or all, and waits until they have ended. A watcher may be the one that asks."""
-        for name in names or tuple(self._tasks):
+        for name in names or (*self._timers, *self._tasks):
+            if timer := self._timers.pop(name, None):
+                timer.cancel()
             watcher = self._tasks.pop(name, None)
             if watcher and watcher is not asyncio.current_task():
                 watcher.cancel()
@@ -35,11 +45,6 @@ class Watchers:
         if watcher := self._tasks.get(name):
             await asyncio.wait([watcher], timeout=within)
             await self.stop(name)
-
-
-async def after(seconds: float, tell: Callable[[], None]) -> None:
-    await asyncio.sleep(seconds)
-    tell()
 
 
 async def at(time: datetime, tell: Callable[[], None]) -> None:
