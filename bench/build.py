@@ -1,0 +1,166 @@
+"""Clone, build and push of a repository of 20,000 files over HTTP, against the script that does the same.
+
+    python bench/build.py [ROUNDS [SHAPE]]
+
+Prints a table for each shape of Dockerfile, and exits with 1 when a target is missed. Uses the Docker of DOCKER_HOST.
+Everything is real: git's own http-backend and a registry on 127.0.0.1, Docker with BuildKit, the installed commands. In
+each round each side gets a repository of its own, equal but for two files, so that neither finds anything of it in a
+cache; then one file of it changes, and both go again.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import attrs
+import docker
+from docker.errors import APIError
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "script"), str(ROOT / "bench")]
+
+from base_image import ensure_base_image  # noqa: E402  the checkout's own modules are on the path only now
+from build_sides import Measured, OneTask, Script, Side, Worker, start  # noqa: E402
+from build_sources import FILES, SHAPES, Source, change_one, fresh, make  # noqa: E402
+
+from tests.support.githttp import GitServer  # noqa: E402
+from tests.support.registry import registry  # noqa: E402
+
+ROUNDS = 3
+FIRST, CHANGED = "first time", "one file changed"
+MOST = {FIRST: 0.8, CHANGED: 0.5}
+"""Our time as a part of the script's: at most."""
+MOST_MEMORY = 150 << 20
+"""Bytes of the worker's process: at most."""
+STEP_LIMIT = 600
+"""Seconds for one call of Docker's, reached only by what is broken."""
+
+Times = dict[str, list[Measured]]
+"""Of each side, one for each round."""
+
+
+@attrs.frozen
+class Bench:
+    """Where everything is that a round needs."""
+
+    folder: Path
+    git: GitServer
+    registry: str
+    engine: docker.DockerClient
+    sides: dict[str, Side]
+
+    def round(self, shape: str, base: Source, number: int, into: dict[str, Times]) -> None:
+        """One round; who goes first alternates."""
+        names = list(self.sides) if number % 2 else list(self.sides)[::-1]
+        for name in names:
+            source = fresh(base, f"{shape}-{name.split()[0]}-{number}")
+            tag = f"{self.registry}/{source.name.removesuffix('.git')}"
+            url = self.git.url(source.name)
+            into[FIRST][name].append(self.sides[name].measure(url, f"{tag}:1"))
+            change_one(source)
+            into[CHANGED][name].append(self.sides[name].measure(url, f"{tag}:2"))
+            self._remove(f"{tag}:1", f"{tag}:2")
+
+    def _remove(self, *tags: str) -> None:
+        """What the script leaves behind; ours removes its images itself."""
+        for tag in tags:
+            with suppress(APIError):
+                self.engine.images.remove(tag)
+
+
+def main() -> int:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+    shapes = sys.argv[2:3] or list(SHAPES)
+    missed: list[str] = []
+    with _bench() as bench:
+        driver = bench.engine.info()["Driver"]
+        print(f"{os.cpu_count()} processors, Docker on {driver}, {FILES} files, {rounds} rounds", flush=True)
+        for shape in shapes:
+            base = make(bench.folder / "git" / f"{shape}.git", shape)
+            times: dict[str, Times] = {what: {name: [] for name in bench.sides} for what in (FIRST, CHANGED)}
+            for number in range(rounds):
+                bench.round(shape, base, number, times)
+            print(f"\n{shape}, load average {_load()}:\n\n{_indented(SHAPES[shape])}")
+            for what in (FIRST, CHANGED):
+                missed += [f"{shape}, {what}: {line}" for line in report(what, times[what])]
+    print("\n" + "\n".join(f"MISSED {line}" for line in missed) if missed else "\nevery target is met")
+    return 1 if missed else 0
+
+
+def report(what: str, times: Times) -> Iterator[str]:
+    """Prints a table; a line for each target that is missed."""
+    print(f"{what:16}  {'median':>7} {'from':>6} {'to':>6}  {'ratio':>5}  {'memory':>7}  phases, s")
+    script, *ours = times
+    for name, found in times.items():
+        seconds = [one.seconds for one in found]
+        ratio = statistics.median(seconds) / statistics.median(one.seconds for one in times[script])
+        memory = max(one.peak for one in found)
+        shown = f"{memory / (1 << 20):4.0f}MiB" if memory else ""
+        spread = f"{statistics.median(seconds):7.2f} {min(seconds):6.2f} {max(seconds):6.2f}"
+        print(f"{name:16}  {spread}  {ratio:5.2f}  {shown:>7}  {_phases(found)}", flush=True)
+        if name in ours and ratio > MOST[what]:
+            yield f"{name} takes {ratio:.2f} of the script's time, and may take {MOST[what]}"
+        if memory > MOST_MEMORY:
+            yield f"{name} takes {memory >> 20} MiB, and may take {MOST_MEMORY >> 20}"
+
+
+def _phases(found: list[Measured]) -> str:
+    names = found[0].phases
+    return "  ".join(f"{name} {statistics.median(one.phases.get(name, 0) for one in found):.2f}" for name in names)
+
+
+@contextmanager
+def _bench() -> Iterator[Bench]:
+    ensure_base_image()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taskrunner-bench-")))
+        engine = docker.from_env(timeout=STEP_LIMIT)
+        stack.callback(engine.close)
+        stack.callback(_forget, engine, _cached(engine))
+        git = stack.enter_context(GitServer(folder / "git"))
+        images = stack.enter_context(registry(folder / "registry"))
+        homes = [folder / "one", folder / "warm"]
+        for home in homes:
+            home.mkdir()
+        worker = stack.enter_context(start(homes[1], "run"))
+        stack.callback(worker.terminate)
+        sides: dict[str, Side] = {
+            "script": Script(folder),
+            "run --task": OneTask(homes[0]),
+            "worker": Worker(homes[1], worker.pid),
+        }
+        yield Bench(folder, git, images.host, engine, sides)
+
+
+def _cached(engine: docker.DockerClient) -> set[str]:
+    return {record["ID"] for record in engine.df()["BuildCache"] or []}
+
+
+def _forget(engine: docker.DockerClient, known: set[str]) -> None:
+    """Takes what these builds have left out of BuildKit's cache, and nothing else: their steps name a folder of
+    theirs, and their contexts are large."""
+    for record in engine.df()["BuildCache"] or []:
+        ours = "/bench-" in record["Description"] or record["Size"] > 20 << 20
+        if record["ID"] not in known and ours:
+            with suppress(APIError):
+                only: Any = {"id": record["ID"]}
+                engine.api.prune_builds(filters=only, all=True)
+
+
+def _indented(text: str) -> str:
+    return "".join(f"    {line}\n" for line in text.splitlines())
+
+
+def _load() -> str:
+    return " ".join(f"{load:.2f}" for load in os.getloadavg())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

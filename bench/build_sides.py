@@ -1,0 +1,209 @@
+"""The ways from a repository to a pushed image: the script, one task, and a worker that runs already."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import attrs
+
+from taskrunner.journal import FINAL, Record, RunFolder, read_journal, story
+from taskrunner.model import RunKey
+from taskrunner.payload import submission_of
+from taskrunner.queues.sqlite import SqliteQueue
+
+DOCKER = "/usr/bin/docker"
+"""Debian's, whose `docker build` speaks to BuildKit; newer ones need a plugin for that."""
+TASKRUNNER = Path(sys.executable).with_name("taskrunner")
+LIMIT = 300.0
+"""Seconds for one clone, build and push, reached only by what is broken."""
+LOOK = 0.02
+"""Seconds between two looks at a process or a task."""
+_STEP = re.compile(r"^#(\d+) (\[[^\]]*\] (?:COPY|RUN)|exporting to image)", re.MULTILINE)
+_DONE = re.compile(r"^#(\d+) DONE ([\d.]+)s$", re.MULTILINE)
+PHASES = {"loading": "fetch", "running": "build", "uploading": "push", "cleanup": "cleanup"}
+
+
+@attrs.frozen
+class Measured:
+    """One clone, build and push."""
+
+    seconds: float
+    phases: dict[str, float]
+    peak: int = 0
+    """Bytes of memory at most, of the process that is ours."""
+
+
+class Side(Protocol):
+    def measure(self, url: str, tag: str) -> Measured: ...
+
+
+@attrs.define
+class Script:
+    """`git clone --depth=1 && docker build && docker push`, in a new folder each time.
+
+    The folders stay until the end: ext4 makes new files slowly for minutes after many were removed.
+    """
+
+    folder: Path
+    _number: int = 0
+
+    def measure(self, url: str, tag: str) -> Measured:
+        self._number += 1
+        clone = str(self.folder / f"clone-{self._number}")
+        commands = {
+            "fetch": ["git", "clone", "--quiet", "--depth=1", url, clone],
+            "build": [DOCKER, "build", "--progress=plain", "--tag", tag, clone],
+            "push": [DOCKER, "push", "--quiet", tag],
+        }
+        os.sync()
+        took, said = {}, {}
+        for name, command in commands.items():
+            took[name], said[name] = _timed(command)
+        return Measured(sum(took.values()), _split(took, said["build"]))
+
+
+@attrs.define
+class OneTask:
+    """`taskrunner run --task`: from the start of the process to its end."""
+
+    home: Path
+    _number: int = 0
+
+    def measure(self, url: str, tag: str) -> Measured:
+        self._number += 1
+        task = f"one-{self._number}"
+        os.sync()
+        began = time.monotonic()
+        with (
+            start(self.home, "run", "--task", "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process,
+            Peak(process.pid) as peak,
+        ):
+            said, _ = process.communicate(json.dumps(_document(task, url, tag)), LIMIT)
+        seconds = time.monotonic() - began
+        if process.returncode:
+            raise RuntimeError(said)
+        phases = _phases(self.home, task)
+        return Measured(seconds, {**phases, "process": seconds - sum(phases.values())}, peak.most)
+
+
+@attrs.define
+class Worker:
+    """A worker that waits for tasks: from a task's submission until its resolution."""
+
+    home: Path
+    _pid: int
+    _number: int = 0
+
+    def measure(self, url: str, tag: str) -> Measured:
+        self._number += 1
+        task = f"warm-{self._number}"
+        os.sync()
+        seconds = asyncio.run(self._resolved(_document(task, url, tag)))
+        return Measured(seconds, _phases(self.home, task), _peak(self._pid))
+
+    async def _resolved(self, document: dict[str, Any]) -> float:
+        queue = SqliteQueue(self.home / "queue.db", "")
+        submission = submission_of(document)
+        try:
+            began = time.monotonic()
+            await queue.submit(submission)
+            while (status := await queue.status(submission.task_id)).state != "resolved":  # noqa: ASYNC110  another process resolves it
+                await asyncio.sleep(LOOK)
+            seconds = time.monotonic() - began
+        finally:
+            await queue.close()
+        if status.resolution is None or status.resolution.kind != "completed":
+            raise RuntimeError(str(status.resolution))
+        await self._cleaned(submission.task_id)
+        return seconds
+
+    async def _cleaned(self, task: str) -> None:
+        """What a run tidies up after its resolution must not fall into the next measurement."""
+        while not any(record.state == FINAL for record in _journal(self.home, task)):  # noqa: ASYNC110  as above
+            await asyncio.sleep(LOOK)
+
+
+class Peak:
+    """The most memory that a process ever had, which can be read only while it lives."""
+
+    def __init__(self, pid: int) -> None:
+        self.most = 0
+        """Bytes."""
+        self._pid, self._over = pid, threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(LOOK):
+            self.most = max(self.most, _peak(self._pid))
+
+
+def start(
+    home: Path, *arguments: str, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.DEVNULL
+) -> subprocess.Popen[str]:
+    """The installed command, with a home of its own."""
+    return subprocess.Popen(
+        [TASKRUNNER, *arguments],
+        cwd=home,
+        env={**os.environ, "TASKRUNNER_HOME": str(home)},
+        stdin=stdin,
+        stdout=stdout,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _document(task: str, url: str, tag: str) -> dict[str, Any]:
+    build = {"repository": url, "ref": "main", "tags": [tag], "push": True}
+    return {"id": task, "platform": "docker", "build": build}
+
+
+def _timed(command: list[str]) -> tuple[float, str]:
+    began = time.monotonic()
+    env = {**os.environ, "DOCKER_BUILDKIT": "1"}
+    done = subprocess.run(command, env=env, check=True, capture_output=True, text=True, timeout=LIMIT)
+    return time.monotonic() - began, done.stderr
+
+
+def _journal(home: Path, task: str) -> list[Record]:
+    return read_journal(RunFolder(home, RunKey(task, 0)).journal)
+
+
+def _phases(home: Path, task: str) -> dict[str, float]:
+    steps = story(_journal(home, task))
+    took = {PHASES[step.state]: step.took or 0.0 for step in steps if step.state in PHASES}
+    return _split(took, RunFolder(home, RunKey(task, 0)).log.read_text())
+
+
+def _split(took: dict[str, float], log: str) -> dict[str, float]:
+    """A build in two: Docker's work on the steps and the image, and what goes before it, mostly sending the context."""
+    names = dict(_STEP.findall(log))
+    done = dict(_DONE.findall(log))
+    steps = sum(float(done.get(number, 0)) for number in names)
+    parts = {"context": took["build"] - steps, "docker": steps}
+    return {part: value for name in took for part, value in (parts if name == "build" else {name: took[name]}).items()}
+
+
+def _peak(pid: int) -> int:
+    """Bytes; 0 of a process that has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:")), 0)
