@@ -34,7 +34,7 @@ async def sweep(services: Services) -> list[str]:
             with bury(services.home, worker_id) as mine:
                 if mine:
                     said += [line async for line in _bury(services, worker_id)]
-        except (TaskrunnerError, TimeoutError) as error:  # it is not forgotten, and its runs are left to their leases
+        except (TaskrunnerError, OSError) as error:  # it is not forgotten, and its runs are left to their leases
             why = str(error) or "it took too long"
             said.append(f"what worker {worker_id} left, which died, cannot be removed now: {why}")
     return said

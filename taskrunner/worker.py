@@ -18,7 +18,7 @@ import attrs
 
 from taskrunner.claims import KeptClaim
 from taskrunner.driver import Driver, Step
-from taskrunner.errors import ClaimLost, TaskrunnerError, Unavailable, WorkerBroken
+from taskrunner.errors import TaskrunnerError, Unavailable, WorkerBroken
 from taskrunner.fitness import fitness
 from taskrunner.interfaces.host import Host
 from taskrunner.machines.chart import Move, Signal
@@ -38,7 +38,6 @@ HEALTH_CHECK = 5.0
 
 QUEUE_RETRY = 5.0
 """Seconds until a queue that did not answer is asked again."""
-
 
 SWEEP_EVERY = 10.0
 """Seconds between two looks for workers that died, between claims: it is a listing of one small folder."""
@@ -105,7 +104,8 @@ class Worker:
         """Runs until it is told to stop, or is done by its own `until`, or is broken; the load says which."""
         self._idle_since = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as watchers:
-            listening = [watchers.create_task(self._listen_to_host()), watchers.create_task(self._listen_to_queue())]
+            heard = (self._listen_to_host, self._listen_to_queue)
+            listening = [watchers.create_task(self._listening(each)) for each in heard]
             async with self._group:
                 await self.driver.run()
             for watcher in listening:
@@ -223,8 +223,6 @@ class Worker:
         self._group.create_task(self._attend(run), name=f"run {claim.run}")
 
     async def _attend(self, run: TaskRun) -> None:
-        if run.claim.run_id > 0:
-            await self._sweep()  # its last worker may have died on this machine, with the run still alive
         resolution = await self._run(run)
         del self.runs[run.slot]
         self._idle_since = asyncio.get_running_loop().time()
@@ -237,17 +235,30 @@ class Worker:
     async def _run(self, run: TaskRun) -> Resolution:
         """Runs it. What it raises, which it should not, breaks the worker and nothing else."""
         try:
+            if run.claim.run_id > 0:
+                await self._sweep_before(run)
             return await run.run()
         except Exception as error:  # noqa: BLE001  a bug of ours must not take the other runs down with it
             self._warn("".join(traceback.format_exception(error)))
             run.broken = WorkerBroken(f"{type(error).__name__}: {error}")
             return run.resolution
 
+    async def _sweep_before(self, run: TaskRun) -> None:
+        """The last worker of this task may have died on this machine, with the run still alive. Sweeping up after it
+        can take longer than a lease, so the claim is kept meanwhile; that it was lost is heard of at the next reclaim.
+        """
+        keeping = asyncio.create_task(_keep(run.kept))
+        try:
+            await self._sweep()
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+
     async def _refuse(self, claim: Claim, error: TaskrunnerError) -> None:
         """Hands back a run for which not even a journal could be begun."""
         self._warn(f"{claim.run} cannot be begun: {error}")
         self._tell(WorkerEvent.PAUSED, why=str(error))
-        with suppress(ClaimLost, Unavailable):
+        with suppress(TaskrunnerError):
             await self.services.queue.release(claim, delay=HEALTH_CHECK, reason="resource-unavailable")
 
     async def _sweep(self) -> None:
@@ -259,6 +270,14 @@ class Worker:
         self._said = frozenset(lines)
 
     # ---- what comes from outside, and what is told to others --------------------------------------------
+
+    async def _listening(self, listen: Callable[[], Awaitable[None]]) -> None:
+        """What it raises, which it should not, breaks the worker, which hands back its runs in order."""
+        try:
+            await listen()
+        except Exception as error:  # noqa: BLE001  whatever it is, the runs are not to blame
+            self._warn("".join(traceback.format_exception(error)))
+            self._tell(WorkerEvent.FATAL, why=f"{type(error).__name__}: {error}")
 
     async def _listen_to_host(self) -> None:
         while True:
@@ -293,3 +312,8 @@ class Worker:
 
     def _warn(self, text: str) -> None:
         self.services.observer.warn(text)
+
+
+async def _keep(claim: KeptClaim) -> None:
+    await asyncio.sleep(claim.pause)
+    await claim.keep()

@@ -10,7 +10,7 @@ from taskrunner.interfaces.platform import Platform, PlatformContext, RunContext
 from taskrunner.interfaces.queue import Applied
 from taskrunner.journal import RunFolder
 from taskrunner.liveness import WorkerLock, dead_workers
-from taskrunner.model import Claim, Resolution, RunKey, Task
+from taskrunner.model import Claim, Resolution, RunKey, Task, exception
 from taskrunner.papers import Papers
 from taskrunner.testing import FakeCaches, FakePayload, MemoryLog
 from tests.core.conftest import World, reveal
@@ -150,3 +150,33 @@ def test_a_dead_worker_is_not_forgotten_while_what_it_left_cannot_be_removed(wor
     world.run(scene)
     assert sum("cannot be removed now: the engine is not running" in text for text in world.seen.warnings) == 1
     assert world.nothing_is_left()
+
+
+def test_a_claim_is_kept_while_its_worker_sweeps_up_after_another(world: World) -> None:
+    reclaimed, plug = asyncio.Event(), world.platform.plug()
+
+    class Slow(plug):  # type: ignore[misc,valid-type]
+        async def clean_up_after(self, worker_id: str) -> list[str]:
+            await reclaimed.wait()
+            return list(await super().clean_up_after(worker_id))
+
+    class Noting(Through):
+        async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
+            kept = await self.inner.reclaim(claim, lease=lease)
+            reclaimed.set()
+            return kept
+
+    world.platform.plug = lambda: Slow  # type: ignore[method-assign]
+
+    async def scene() -> None:
+        await world.submit("other")
+        await world.submit("t")
+        other = await die_running(world, "other")
+        assert other.task_id == "other"
+        await world.queue.release(other, delay=3600, reason="test")
+        [first] = await world.queue.join("living").claim(1, lease=3600, wait=0)
+        await asyncio.sleep(15)
+        await world.queue.resolve(first, exception("worker-shutdown", "it had to go"))
+        assert str((await world.ended("t")).resolution) == "completed"
+
+    world.run(scene, through=Noting)

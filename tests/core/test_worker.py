@@ -458,3 +458,26 @@ def test_a_bug_in_a_run_stops_the_worker_and_harms_no_other_run(world: World, mo
     assert "a bug of ours" in world.worker.load.why
     assert resolutions(world, "good") == ["exception (worker-shutdown)"]
     assert world.nothing_is_left()
+
+
+def test_a_bug_in_the_notices_stops_the_worker_which_hands_back_its_runs(world: World) -> None:
+    class Broken(Through):
+        def __init__(self, inner: Queue) -> None:
+            super().__init__(inner)
+            self.notices = self.broken  # type: ignore[method-assign]
+
+        async def broken(self) -> AsyncIterator[Notice]:
+            await asyncio.sleep(60)
+            raise ZeroDivisionError("a bug of a plug")
+            yield
+
+    async def scene() -> None:
+        await world.submit("t", run_for=6000, max_run_time=86400)
+        await asyncio.sleep(90)
+        assert (await world.queue.status("t")).state == "pending"
+
+    world.run(scene, through=Broken)
+    assert world.worker.load.broken
+    assert "a bug of a plug" in world.worker.load.why
+    assert resolutions(world, "t") == ["exception (worker-shutdown)"]
+    assert world.nothing_is_left()
