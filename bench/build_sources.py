@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,15 +69,15 @@ def make(folder: Path, shape: str) -> Source:
 
 
 def fresh(source: Source, name: str) -> Source:
-    """A copy that differs from all others: in one vendored file and in one of its own."""
+    """A copy that differs from all others, earlier ones included: in one vendored file and in one of its own."""
     copy = Source(export_bare(source.folder, source.folder.parent / f"{name}.git"))
-    copy.change(_vendored(0), _own(0), text=f"This is {name}.\n")
+    copy.change(_vendored(0), _own(0), text=f"{secrets.token_hex()} is {name}.\n")
     return copy
 
 
 def change_one(source: Source) -> None:
     """A new commit with one changed file."""
-    source.change(_own(1), text=f"One file of {source.name} has changed.\n")
+    source.change(_own(1), text=f"One file of {source.name} has changed: {secrets.token_hex()}.\n")
 
 
 def _commit(shape: str) -> Iterator[str]:
