@@ -1,7 +1,7 @@
 """Linux control groups: the kernel keeps the list of a run's processes; a child is born into its parent's group.
 
-Version 2 has a file that kills a whole group at once (Linux 5.14). In version 1 the `pids` controller first forbids the
-group to fork, then each process is killed. A run that is root can leave its group; give it a `user`.
+In version 1 the `pids` controller first forbids the group to fork, then each process is killed. Version 2 has a file
+that kills a whole group at once (Linux 5.14). A run that is root can leave its group; give it a `user`.
 
 A worker's groups lie below the one that it is in itself: `taskrunner.<worker>/<run>`.
 """
@@ -142,8 +142,9 @@ class ThreadedTree(CgroupTree):
 
 
 def open_cgroups(worker_id: str) -> Iterator[Forest]:
-    """Each hierarchy that lets us make a group, and has what it takes to end one."""
-    for version, back, wanted in ((2, "", "cgroup.kill"), (1, "tasks", "pids.max")):
+    """Each hierarchy that lets us make a group, and has what it takes to end one. Where there are both, version 1 starts
+    a process faster (see `ThreadedTree`), and ends it as surely."""
+    for version, back, wanted in ((1, "tasks", "pids.max"), (2, "", "cgroup.kill")):
         with contextlib.suppress(OSError, LookupError):
             root, own = hierarchy(version)
             if os.access(own / back, os.W_OK) and works(
