@@ -34,6 +34,9 @@ TASK_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
 log = logging.getLogger(__name__)
 
+_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
+"""As `json.dumps` would, which makes an encoder each time."""
+
 
 @attrs.frozen
 class RunFolder:
@@ -49,7 +52,7 @@ class RunFolder:
 
     @cached_property
     def path(self) -> Path:
-        return self.home / "runs" / self.run.task_id / str(self.run.run_id)
+        return self.home.joinpath("runs", self.run.task_id, str(self.run.run_id))
 
     @cached_property
     def log(self) -> Path:
@@ -162,7 +165,7 @@ class Journal:
         record: dict[str, Json] = {"at": _now(), "kind": kind, **step}
         if data:
             record["data"] = data
-        line = json.dumps(record, separators=(",", ":"), default=str).encode() + b"\n"
+        line = _encode(record).encode() + b"\n"
         try:
             written = os.write(self._file, line if self._whole else b"\n" + line)
         except OSError as error:

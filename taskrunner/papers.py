@@ -29,7 +29,8 @@ class Papers:
     journal: Journal = attrs.field(init=False)
     log: Spool = attrs.field(init=False)
     _began: float = attrs.field(init=False)
-    _closed: bool = False
+    closed: bool = False
+    """Whether the log has its end."""
 
     def __attrs_post_init__(self) -> None:
         self._began = asyncio.get_running_loop().time()
@@ -60,7 +61,7 @@ class Papers:
     def close_log(self, resolution: Resolution) -> None:
         """Ends the log with how and why the run ended. A second call does nothing."""
         self.log.finish(resolution, asyncio.get_running_loop().time() - self._began)
-        self._closed = True
+        self.closed = True
 
     async def keep_log(self, store: ArtifactStore) -> None:
         """Raises what the store raises."""
@@ -69,7 +70,7 @@ class Papers:
     async def feed(self, queue: Queue) -> None:
         """Passes the log on to whoever watches it through the queue, from its first byte to its end."""
         offset = 0
-        async for chunk in follow(self.folder.log, ended=lambda: self._closed):
+        async for chunk in follow(self.folder.log, ended=lambda: self.closed):
             await queue.append_log(self.claim, offset, chunk)
             offset += len(chunk)
 

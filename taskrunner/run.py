@@ -101,6 +101,10 @@ class TaskRun:
         ending = self.attempt.resolution or exception("internal-error", "the run ended without saying how")
         return self.papers.hide(attrs.evolve(ending, exit_code=self._exit_code, result=self._result))
 
+    @property
+    def _ending(self) -> str:
+        return self.attempt.resolution.kind if self.attempt.resolution else "exception"
+
     def tell(self, event: TaskEvent, **data: Any) -> None:
         """Tells the run what happened outside. Never raises; after its end, nothing happens."""
         self.driver.tell(Signal(event, data))
@@ -172,10 +176,10 @@ class TaskRun:
 
     async def _upload(self) -> Signal:
         await self._watchers.stop("run time", "deadline")
-        if self.resolution.kind != "exception":
+        if self._ending != "exception":
             await self._collect(best_effort=False)
             await self._deliver()
-        if self.resolution.kind == "exception":
+        if self._ending == "exception":
             await self._close_log()
             await self._report()
             await self._collect(best_effort=True)
@@ -235,7 +239,7 @@ class TaskRun:
         await self._or_fail(work)
 
     async def _deliver(self) -> None:
-        if self._held.results and self.resolution.kind == "completed":
+        if self._held.results and self._ending == "completed":
             await self._or_fail(self._take_result())
 
     async def _take_result(self) -> None:
@@ -252,7 +256,8 @@ class TaskRun:
 
     async def _close_log(self) -> None:
         """Ends the log, and lets those who watch it see the end before anybody is told the resolution."""
-        self.papers.close_log(self.resolution)
+        if not self.papers.closed:
+            self.papers.close_log(self.resolution)
         await self._watchers.finish("log", within=FEED_LIMIT)
 
     async def _keep_log(self) -> None:
@@ -265,14 +270,15 @@ class TaskRun:
     async def _report(self) -> None:
         """Says how it ended, or hands it back. A claim that is lost by now is an event like any other."""
         await self._watchers.stop("claim")
-        self.papers.journal.resolution(self.resolution)
+        resolution = self.resolution
+        self.papers.journal.resolution(resolution)
         if not has_room(self.services.home):  # the queue may be on the disk that the task has filled
             await self._remove_folder()
         try:
             if self.attempt.hand_back is not None:
-                await self.kept.release(self.attempt.hand_back, self.resolution.reason)
+                await self.kept.release(self.attempt.hand_back, resolution.reason)
             else:
-                await self.kept.resolve(self.resolution)
+                await self.kept.resolve(resolution)
             self.tell(TaskEvent.REPORTED)
         except ClaimLost as lost:
             self._lose(lost)

@@ -91,7 +91,7 @@ class Lines(View):
             self._line(click.style("warning", fg="yellow"), line)
 
     def _line(self, who: str, what: str) -> None:
-        self._out.write(f"{datetime.now().astimezone():%H:%M:%S} {who}  {what}")
+        self._out.write(f"{time.strftime('%H:%M:%S')} {who}  {what}")
 
 
 class JsonLines(View):

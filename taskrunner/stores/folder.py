@@ -86,7 +86,7 @@ class FolderStore(ArtifactStore):
     def _folder(self, run: RunKey) -> RunFolder:
         if not TASK_ID.fullmatch(run.task_id) or run.run_id < 0:
             raise ValueError(f"{str(run)!r} names no run")
-        return RunFolder(self._root / run.task_id / str(run.run_id))
+        return RunFolder(self._root.joinpath(run.task_id, str(run.run_id)))
 
 
 def check_name(name: str) -> None:
