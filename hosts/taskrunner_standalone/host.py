@@ -17,7 +17,7 @@ class StandaloneHost(Host):
     """A worker that somebody started on a machine: by hand, by systemd, in a container.
 
     The first SIGTERM or SIGINT (Ctrl-C) lets it finish what runs, the second of either makes it hand that back at once,
-    and the third kills it, as it would any process.
+    and the third kills it, as it would any process. A closed terminal (SIGHUP) hands back at once.
     """
 
     def __init__(self, config: Path | None = None, flags: Mapping[str, Any] | None = None) -> None:

@@ -10,10 +10,15 @@ from taskrunner.interfaces.host import Leave
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 """What service managers and container engines send to stop a service, and what a terminal sends for Ctrl-C."""
+HANG_UP = signal.SIGHUP
+"""What a terminal sends when it is closed, and its shell once more. Nobody is there then to say it a second time."""
 
 
 class Signals:
-    """The first signal is a graceful notice, the second an immediate one; then they are given back."""
+    """The first signal is a graceful notice, the second an immediate one; then they are given back.
+
+    A hang-up is immediate at once, and the ones after it say nothing new. Under nohup it is ignored, as ever.
+    """
 
     def __init__(self) -> None:
         self.count = 0
@@ -29,6 +34,9 @@ class Signals:
         for number in SIGNALS:
             self._before[number] = signal.getsignal(number)
             loop.add_signal_handler(number, self._take, number)
+        if signal.getsignal(HANG_UP) != signal.SIG_IGN:
+            self._before[HANG_UP] = signal.getsignal(HANG_UP)
+            loop.add_signal_handler(HANG_UP, self._hang_up)
 
     async def notice(self) -> Leave:
         """The next notice. Cancelling loses none."""
@@ -47,6 +55,10 @@ class Signals:
         if self.count > 1:  # there is nothing more urgent to say: the third is as deadly as to any process
             for each in SIGNALS:
                 self._release(each, signal.SIG_DFL)
+
+    def _hang_up(self) -> None:
+        self.count = max(self.count, 1)  # so that a service manager that sends SIGTERM with it does not kill
+        self._notices.put_nowait(Leave(immediate=True, why=HANG_UP.name))
 
     def _release(self, number: signal.Signals, handler: Any) -> None:
         asyncio.get_running_loop().remove_signal_handler(number)

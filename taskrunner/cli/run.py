@@ -65,8 +65,8 @@ async def run_verb(
     r"""Run a worker on this machine, or one task.
 
     A worker takes tasks from its queue until it is told to stop. SIGTERM or the first Ctrl-C: it finishes what runs;
-    the second: it hands back what runs, now; the third kills it. On a terminal it shows a live table; elsewhere a line
-    for each change on stderr, or with --json an object for each on stdout.
+    the second, or a closed terminal: it hands back what runs, now; the third kills it. On a terminal it shows a live
+    table; elsewhere a line for each change on stderr, or with --json an object for each on stdout.
 
     \b
     Exit status:

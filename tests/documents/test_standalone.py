@@ -93,6 +93,27 @@ def test_first_graceful_then_immediate_then_dead(first: signal.Signals, second: 
         assert process.wait(60) == -first
 
 
+def test_a_closed_terminal_is_immediate_however_often_it_says_so() -> None:
+    with program(TWO_NOTICES.replace("range(2)", "range(3)")) as process:
+        for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM):
+            process.send_signal(number)
+            assert heard(process) == f"{number.name} True True"
+        assert heard(process) == "third?"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == -signal.SIGTERM
+
+
+def test_nohup_goes_on() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with program(TWO_NOTICES) as process:
+            process.send_signal(signal.SIGHUP)
+            process.send_signal(signal.SIGTERM)
+            assert heard(process) == "SIGTERM False True"
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_no_notice_is_lost_while_nobody_waits() -> None:
     with program(CANCELLED_FIRST) as process:
         assert heard(process) == "cancelled"
