@@ -42,6 +42,11 @@ class WorkerLock:
         """This worker has left nothing behind. A second call does nothing."""
         if self._file >= 0:
             self._path.unlink(missing_ok=True)
+            self.abandon()
+
+    def abandon(self) -> None:
+        """This worker may have left something behind: others sweep up after it as if it had been killed."""
+        if self._file >= 0:
             os.close(self._file)
             self._file = -1
 

@@ -79,8 +79,10 @@ async def services(
             lease=config.lease,
         )
     finally:
-        await available.dispose()
-        await opened.close()
+        try:
+            await available.dispose()
+        finally:
+            await opened.close()
 
 
 async def run_worker(
@@ -103,7 +105,9 @@ async def run_worker(
         try:
             worker = Worker(shared, host, config.capacity, until or Until(), config.min_free_disk)
             load = await worker.run()
+            if not load.broken:
+                lock.release()
         finally:
-            lock.release()
+            lock.abandon()  # unless it was released: what a broken worker holds is handed back by the next one
     await host.shut_down()
     return load

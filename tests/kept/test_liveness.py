@@ -34,6 +34,13 @@ def test_a_worker_that_lives_is_not_dead_and_its_id_is_taken(tmp_path: Path) -> 
     assert list((tmp_path / "workers").iterdir()) == []
 
 
+def test_an_abandoned_lock_is_that_of_a_dead_worker(tmp_path: Path) -> None:
+    lock = WorkerLock(tmp_path, "w1")
+    lock.abandon()
+    lock.release()
+    assert dead_workers(tmp_path) == ["w1"]
+
+
 def test_a_killed_worker_is_buried_once(tmp_path: Path) -> None:
     run_until_ready_and_kill(HOLD, tmp_path, "w1")
     assert dead_workers(tmp_path) == ["w1"]
