@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
 from taskrunner.errors import Complaint, MalformedPayload, Unavailable
 from taskrunner.interfaces.platform import HEALTHY, Platform, PlatformContext
 from taskrunner.model import Health
+from taskrunner.registry import PayloadClasses
 
 OPEN_LIMIT = 60.0
 """Seconds that a platform may take to open. A container engine that is just starting needs tens of them."""
@@ -32,7 +33,7 @@ class Platforms:
     @property
     def payloads(self) -> Mapping[str, type]:
         """Their payload classes by name; a platform is loaded when its class is taken."""
-        return _Payloads(self.classes)
+        return PayloadClasses(self.classes)
 
     async def get(self, name: str) -> Platform:
         """The open platform of that name. Two who ask at once get the same.
@@ -80,20 +81,3 @@ class Platforms:
         for platform in self.open_ones.values():
             await platform.dispose()
         self.open_ones.clear()
-
-
-@attrs.frozen
-class _Payloads(Mapping[str, type]):
-    classes: Mapping[str, type[Platform]]
-
-    def __getitem__(self, name: str) -> type:
-        return self.classes[name].payload
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.classes
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.classes)
-
-    def __len__(self) -> int:
-        return len(self.classes)

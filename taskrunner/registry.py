@@ -99,27 +99,28 @@ def _check_platform(name: str, platform: type[Platform]) -> None:
         raise Bug(f"the {name} platform calls itself {platform.name}: its entry point needs the same name")
 
 
+@attrs.frozen
 class PayloadClasses(Mapping[str, type]):
-    """The payload classes of the installed platforms by their name; a platform is loaded when its class is taken."""
+    """The payload classes of platforms by their name; a platform is loaded when its class is taken."""
+
+    classes: Mapping[str, type[Platform]]
 
     def __getitem__(self, name: str) -> type:
-        if name not in platforms():
-            raise KeyError(name)
-        return load_platform(name).payload
+        return self.classes[name].payload
 
     def __contains__(self, name: object) -> bool:
-        return name in platforms()
+        return name in self.classes
 
     def __iter__(self) -> Iterator[str]:
-        return iter(platforms())
+        return iter(self.classes)
 
     def __len__(self) -> int:
-        return len(platforms())
+        return len(self.classes)
 
 
 def payload_classes() -> Mapping[str, type]:
     """What `decode_task` and `task_schema` want to know of the installed platforms."""
-    return PayloadClasses()
+    return PayloadClasses(platforms())
 
 
 def open_queue(url: str, worker_id: str = "") -> Queue:
@@ -127,7 +128,10 @@ def open_queue(url: str, worker_id: str = "") -> Queue:
 
     Raises: ConfigError when no queue takes such URLs, or this one.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ConfigError(f"queue: is no URL: {error} (write scheme:///path or scheme://host)") from None
     queue: Any = queues().named(parts.scheme)
     if hasattr(queue, "from_url"):
         return queue.from_url(url, worker_id)  # type: ignore[no-any-return]  # the contract of queues

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import tarfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskrunner.errors import TaskrunnerError
+from taskrunner.folders import remove_folder
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.results import READ_SIZE
 
@@ -49,15 +49,7 @@ class DockerCacheFolder(CacheFolder):
             _log.warning("the cache %s could not be removed: %s", self.name, line)
 
     async def _remove(self) -> list[str]:
-        return await self._daemon.thread(_remove, self.path)
-
-
-def _remove(path: Path) -> list[str]:
-    """What stayed, a line for each."""
-    left: list[str] = []
-    if path.exists():
-        shutil.rmtree(path, onerror=lambda _function, name, why: left.append(f"{name}: {why[1]}"))
-    return left
+        return await self._daemon.thread(remove_folder, self.path)
 
 
 def _size(path: Path) -> int:
