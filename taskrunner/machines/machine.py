@@ -2,7 +2,7 @@
 
 python-statemachine holds the declaration, checks it when the class is made, and the pages are drawn from it. Stepping
 is done here: an instance of a chart costs 0.8 ms to make and 0.2 ms an event, which for a task that runs `true` is as
-much as everything else together; a step through the table costs 1.5 µs. There is no second truth, since the table is read
+much as everything else together; a step through the table costs 1.5 µs. There is no second truth: the table is read
 from the declaration, and the tests hold each step against what python-statemachine makes of it.
 """
 
