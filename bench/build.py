@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -145,13 +146,17 @@ def _cached(engine: docker.DockerClient) -> set[str]:
 
 def _forget(engine: docker.DockerClient, known: set[str]) -> None:
     """Takes what these builds have left out of BuildKit's cache, and nothing else: their steps name a folder of
-    theirs, and their contexts are large."""
-    for record in engine.df()["BuildCache"] or []:
-        ours = "/bench-" in record["Description"] or record["Size"] > 20 << 20
+    theirs, their contexts are large, and a record that is made from one of these is theirs, too. The newest goes first,
+    since a record stays for as long as another is made from it."""
+    mine: list[str] = []
+    for record in sorted(engine.df()["BuildCache"] or [], key=itemgetter("CreatedAt")):
+        ours = "/bench-" in record["Description"] or record["Size"] > 20 << 20 or record["Parent"] in mine
         if record["ID"] not in known and ours:
-            with suppress(APIError):
-                only: Any = {"id": record["ID"]}
-                engine.api.prune_builds(filters=only, all=True)
+            mine.append(record["ID"])
+    for name in reversed(mine):
+        only: Any = {"id": name}
+        with suppress(APIError):
+            engine.api.prune_builds(filters=only, all=True)
 
 
 def _indented(text: str) -> str:
