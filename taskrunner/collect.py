@@ -67,7 +67,7 @@ class _Collector:
         except (FileNotFoundError, NotADirectoryError):
             self._miss(spec, "there is no such file or folder")
         except PermissionError as error:
-            self.refused.append(f"{spec.path} may not be read, or leads out of the run's folder: {error}")
+            self.refused.append(f"{spec.path} may not be read: {error.strerror or error}")
         else:
             if not found and Pattern.of(spec.path):
                 self._miss(spec, "no file matches this pattern")

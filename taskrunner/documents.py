@@ -70,7 +70,9 @@ def parse_document(data: bytes | str, name: str, form: str = "") -> Document:
     complaints: list[Complaint] = []
     document = _plain(value, complaints)
     if complaints:
-        raise MalformedPayload(*(Complaint(f"{name}: {c.path}", c.problem, c.fix) for c in complaints))
+        raise MalformedPayload(
+            *(Complaint(f"{name}: {c.path}" if c.path else name, c.problem, c.fix) for c in complaints)
+        )
     return document  # type: ignore[no-any-return]  # a dict stays one
 
 

@@ -35,9 +35,14 @@ def read_dotenv(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({type(error).__name__}): make it a readable text file") from None
+        raise ConfigError(f"{path}: cannot be read ({_why(error)}): make it a readable text file") from None
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     return dict(_variable(line, f"{path}:{number}") for number, line in lines if line and not line.startswith("#"))
+
+
+def _why(error: OSError | UnicodeError) -> str:
+    """What is wrong with a file, without a word of what it holds."""
+    return str(error.strerror) if isinstance(error, OSError) else "it is not UTF-8"
 
 
 def _variable(line: str, where: str) -> tuple[str, str]:

@@ -63,9 +63,9 @@ def taskrunner() -> None:
 
     \b
     Example:
-      taskrunner submit hello.toml
+      id=$(taskrunner submit hello.toml)
       taskrunner run --until-empty
-      taskrunner show hello
+      taskrunner show "$id"
     """
 
 

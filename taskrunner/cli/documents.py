@@ -78,10 +78,35 @@ async def check_verb(config_path: Path | None, queue: str | None) -> int:
         click.echo(f"warning: {warning}", err=True)
     try:
         secrets.check()
+        _check_names(options, config.secrets)
     except ConfigError as error:
         click.echo(f"taskrunner: {error}", err=True)
         return BAD
     return 0
+
+
+def _check_names(options: Mapping[str, object], known: Mapping[str, SecretSource]) -> None:
+    """Raises ConfigError with a line for each secret that a platform's table names and that [secrets] has not."""
+    problems = [
+        f"{_key(table)}: there is no secret named {secret.name} (add it to [secrets])"
+        for table, value in options.items()
+        for secret in _secrets(value)
+        if secret.name and secret.name not in known
+    ]
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _secrets(value: Any) -> Iterator[Secret]:
+    """All that a decoded value holds."""
+    if isinstance(value, Secret):
+        yield value
+        return
+    if attrs.has(type(value)):
+        value = _fields(value)
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    for each in inner:
+        yield from _secrets(each)
 
 
 def _lines(config: Config, file: Path | None, options: Mapping[str, object]) -> Iterator[str]:

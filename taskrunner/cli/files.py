@@ -9,7 +9,7 @@ import click
 
 from taskrunner.cli.common import printable
 from taskrunner.documents import MAX_SIZE, parse_document, read_document
-from taskrunner.errors import ConfigError, MalformedPayload
+from taskrunner.errors import Complaint, ConfigError, MalformedPayload
 from taskrunner.model import Submission
 from taskrunner.payload import decode_task, submission_of
 from taskrunner.registry import payload_classes
@@ -22,6 +22,8 @@ def read_task(path: str) -> Submission:
     """
     if path != "-":
         return submission_of(read_document(Path(path)))
+    if sys.stdin is None:  # a process may be started without one
+        raise MalformedPayload(Complaint("stdin", "is closed", "hand the task in there, or name a file"))
     return submission_of(parse_document(sys.stdin.buffer.read(MAX_SIZE + 1), "stdin"))
 
 

@@ -45,7 +45,9 @@ run_option = click.option("--run", "run_id", type=click.IntRange(0), metavar="N"
 @click.argument("task_id", metavar="ID")
 @run_option
 @click.option("-f", "--follow", "live", is_flag=True, help="Wait for more, until the task (or that run) is resolved.")
-@click.option("--offset", type=click.IntRange(0), default=0, metavar="BYTES", help="Leave out so much of the begin.")
+@click.option(
+    "--offset", type=click.IntRange(0), default=0, metavar="BYTES", help="Leave out so much of its beginning."
+)
 @config_option
 @queue_option
 @verb

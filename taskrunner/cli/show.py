@@ -65,17 +65,28 @@ async def _artifacts(status: TaskStatus) -> list[Artifact]:
 def _json(
     status: TaskStatus, runs: list[tuple[RunStatus, tuple[Step, ...]]], artifacts: list[Artifact]
 ) -> dict[str, Any]:
+    return _task_json(status) | {
+        "runs": [_run_json(run) | {"story": _story_json(steps)} for run, steps in runs],
+        "artifacts": [attrs.asdict(artifact) for artifact in artifacts],
+    }
+
+
+def _task_json(status: TaskStatus) -> dict[str, Any]:
+    """What the queue knows: neither the stories of its runs nor their artifacts."""
     return {
         "task_id": status.task_id,
         "state": status.state,
         **_ending(status.resolution),
         "submitted": _time(status.submitted),
-        "runs": [_run_json(run, steps) for run, steps in runs],
-        "artifacts": [attrs.asdict(artifact) for artifact in artifacts],
+        "runs": [_run_json(run) for run in status.runs],
     }
 
 
-def _run_json(run: RunStatus, steps: tuple[Step, ...]) -> dict[str, Any]:
+def _story_json(steps: tuple[Step, ...]) -> list[dict[str, Any]]:
+    return [{"at": _time(step.at), "state": step.state, "event": step.event} for step in steps]
+
+
+def _run_json(run: RunStatus) -> dict[str, Any]:
     ending = run.resolution
     return {
         "run_id": run.run_id,
@@ -85,7 +96,6 @@ def _run_json(run: RunStatus, steps: tuple[Step, ...]) -> dict[str, Any]:
         **_ending(ending),
         "exit_code": ending.exit_code if ending else None,
         "result": dict(ending.result) if ending else {},
-        "story": [{"at": _time(step.at), "state": step.state, "event": step.event} for step in steps],
     }
 
 
@@ -160,7 +170,7 @@ async def list_verb(limit: int, config_path: Path | None, queue: str | None, *, 
     async with submitter(load_config(config_path, queue=queue)) as tasks:
         statuses = [status async for status in tasks.list(limit=limit)]
     if as_json:
-        click.echo(json.dumps([_json(status, [(run, ()) for run in status.runs], []) for status in statuses], indent=2))
+        click.echo(json.dumps([_task_json(status) for status in statuses], indent=2))
         return
     width = max((len(status.task_id) for status in statuses), default=0)
     for status in statuses:

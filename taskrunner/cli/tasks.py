@@ -34,9 +34,9 @@ TIMED_OUT = 124
 async def submit_verb(path: str, config_path: Path | None, queue: str | None) -> None:
     r"""Hand in a task, and print its id alone.
 
-    FILE ends in .toml, .yaml or .json; `-` reads one of them from stdin. A task without an id is given one. Submitting
-    the same file twice is the same as once. What is wrong with the task is told on stderr at once; it is queued all the
-    same, and the worker resolves it as malformed-payload.
+    FILE ends in .toml, .yaml or .json; `-` reads one of them from stdin. A task with an `id` is queued once, however
+    often it is submitted; one without is given a new id each time. What is wrong with the task is told on stderr at
+    once; it is queued all the same, and the worker resolves it as malformed-payload.
 
     \b
     Example:

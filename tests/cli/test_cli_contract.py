@@ -146,3 +146,18 @@ def test_wait_exits_as_the_worst_and_gives_up_in_time(cli: CommandLine) -> None:
         assert cli("run", "--until-empty", "--capacity", "2").status == 0
         assert waiting.end() == 1
         assert sorted(line.split("  ")[1] for line in waiting.lines) == ["completed", "failed (exit-code)"]
+
+
+def test_list_json_says_what_the_queue_knows_and_no_more(cli: CommandLine) -> None:
+    assert cli("run", "--task", cli.task("hello", "echo hi > made.txt", ARTIFACT)).status == 0
+    [listed] = json.loads(cli("list", "--json").out)
+    shown = cli.show("hello")
+    assert shown.pop("artifacts")
+    assert shown["runs"][0].pop("story")
+    assert listed == shown
+
+
+def test_a_closed_stdin_holds_no_task(cli: CommandLine) -> None:
+    ended = cli.closed_stdin("submit", "-")
+    assert (ended.status, ended.out) == (2, "")
+    assert "stdin: is closed" in ended.err

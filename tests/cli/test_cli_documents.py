@@ -75,3 +75,14 @@ def test_a_machine_is_printed_from_its_declaration(cli: CommandLine, machine: st
 def test_the_schema_of_a_task_knows_the_platforms(cli: CommandLine) -> None:
     schema = json.loads(cli("schema", "task").out)
     assert schema["properties"]["platform"]["enum"] == ["docker", "process"]
+
+
+def test_config_check_finds_a_login_whose_secret_is_not_there(cli: CommandLine) -> None:
+    login = '[docker.registries."registry.example.com"]\nusername = "ci"\npassword = {secret = "registry"}\n'
+    config = cli.folder / "taskrunner.toml"
+    config.write_text(login)
+    ended = cli("config", "check")
+    assert ended.status == 2
+    assert "docker: there is no secret named registry (add it to [secrets])" in ended.err
+    config.write_text(login + '[secrets]\nregistry = "a literal one"\n')
+    assert cli("config", "check").status == 0

@@ -170,6 +170,12 @@ def test_a_dotenv_file_that_is_no_text_is_refused(folder: Path) -> None:
         environment()
 
 
+def test_a_dotenv_that_is_a_folder_says_so(folder: Path) -> None:
+    (folder / ".env").mkdir()
+    with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory\)"):
+        environment()
+
+
 @pytest.mark.usefixtures("folder")
 def test_the_home_is_the_owner_s_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert home() == tmp_path / "data" / "taskrunner"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -46,7 +47,7 @@ class FolderResults(Results):
     def _resolve(self, path: str) -> Path:
         found = (self.folder / path).resolve(strict=True)
         if not found.is_relative_to(self.folder):
-            raise PermissionError(f"{path} leaves the run's folder")
+            raise PermissionError(errno.EACCES, "it leads out of the run's folder", path)
         return found
 
     def _entry(self, name: str, path: Path) -> Entry:
@@ -156,6 +157,8 @@ def test_what_leads_out_is_refused(scene: Scene, path: str) -> None:
     with pytest.raises(TaskFailed) as caught:
         scene.collect(ArtifactSpec("a", path, optional=True), ArtifactSpec("b", "link"))
     assert caught.value.reason == "artifact-refused"
+    assert "leads out of the run's folder" in caught.value.message
+    assert "Errno" not in caught.value.message
     assert list(scene.kept) == ["b"]
 
 

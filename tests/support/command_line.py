@@ -37,6 +37,13 @@ class CommandLine:
         )  # fmt: skip
         return Ended(process)
 
+    def closed_stdin(self, *arguments: str) -> Ended:
+        """Runs a verb that is started without a standard input."""
+        shell = ["sh", "-c", 'exec "$0" "$@" <&-', TASKRUNNER, *arguments]
+        return Ended(
+            subprocess.run(shell, check=False, capture_output=True, cwd=self.folder, env=self.env, timeout=LIMIT)
+        )
+
     @contextmanager
     def start(self, *arguments: str) -> Iterator[Running]:
         """Runs a verb beside the test; it is killed if it is still there at the end."""
