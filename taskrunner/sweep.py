@@ -46,7 +46,7 @@ async def _bury(services: Services, worker_id: str) -> AsyncIterator[str]:
     async with asyncio.timeout(SWEEP_LIMIT):
         found = await services.platforms.clean_up_after(worker_id, sorted(used))
     for line in found:
-        yield f"left by worker {worker_id}, which died, and removed: {line}"
+        yield f"cleaned up after worker {worker_id}, which died: {line}"
     for run in runs:
         for line in await asyncio.to_thread(remove_folder, run.folder.work):
             yield f"left by worker {worker_id}, which died: {line}"
