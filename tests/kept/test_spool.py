@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from taskrunner.errors import TaskFailedInternally
-from taskrunner.logs import LONG, Spool
+from taskrunner.logs import LONG, Spool, is_finished
 from taskrunner.model import COMPLETED, Resolution, exception, failed
 from tests.support.killed import run_until_ready_and_kill
 
@@ -167,6 +167,26 @@ def test_a_full_disk_in_a_flood_still_has_its_trailer(small_disk: Path) -> None:
     assert whole.count(b"\n[taskrunner] ") == whole.count(b"[taskrunner] ") >= 3
     assert whole.endswith(TRAILER)
     assert sorted(path.name for path in small_disk.iterdir()) == ["log", "other"]
+
+
+def test_a_short_log_has_its_trailer_when_the_disk_is_filled_to_its_last_byte(small_disk: Path) -> None:
+    spool = Spool(small_disk / "log")
+    spool.say("hello")
+    with pytest.raises(OSError, match="No space left"):
+        (small_disk / "other").write_bytes(bytes(1 << 20))
+    with pytest.raises(TaskFailedInternally, match="No space left"):
+        spool.write(b"x" * 4000)
+    assert finished(spool).endswith(TRAILER)
+    assert sorted(path.name for path in small_disk.iterdir()) == ["log", "other"]
+
+
+def test_only_a_spool_that_has_its_trailer_is_finished(tmp_path: Path) -> None:
+    assert not is_finished(tmp_path / "log")
+    spool = Spool(tmp_path / "log")
+    spool.write(TRAILER)  # which any task can print
+    assert not is_finished(spool.path)
+    finished(spool)
+    assert is_finished(spool.path)
 
 
 def test_a_disk_that_is_full_from_the_start_raises(small_disk: Path) -> None:
