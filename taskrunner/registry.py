@@ -93,6 +93,11 @@ def load_platform(name: str) -> type[Platform]:
 
 
 def _check_platform(name: str, platform: type[Platform]) -> None:
+    if absent := [each for each in ("name", "payload", "options") if not hasattr(platform, each)]:
+        raise Bug(
+            f"the class {platform.__name__} of the {name} platform has no `{absent[0]}`: it needs all of "
+            "`name`, `payload` and `options`"
+        )
     if taken := sorted(set(TASK_FIELDS) & {field.name for field in attrs.fields(platform.payload)}):
         raise Bug(f"the payload of the {name} platform has a field {taken[0]}, which every task has: rename it")
     if platform.name != name:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from taskrunner.errors import Bug
 from taskrunner.machines.chart import Chart, Move, Refused, Signal
 from taskrunner.machines.table import Row, Table, read
 
@@ -34,9 +35,12 @@ class Machine(Generic[M]):
     """The declaration."""
 
     def __init__(self, model: M) -> None:
+        """Raises: Bug (there is no such state)."""
         self.table, self._rows = _stepwise(self.chart)
         self.model = model
         self.model.state = model.state or self.table.initial
+        if self.model.state not in self.table.states:
+            raise Bug(f"the {self.kind} machine has no state {self.at!r}: it has {', '.join(self.table.states)}")
 
     @property
     def kind(self) -> str:

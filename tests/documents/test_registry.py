@@ -76,6 +76,15 @@ def test_a_payload_may_not_take_what_every_task_has(install: Any) -> None:
         registry.load_platform("greedy")
 
 
+def test_a_platform_without_options_is_told_what_it_lacks(install: Any) -> None:
+    source = (
+        PLATFORM.format(name="bare", field="word").replace("options:", "choices:").replace("options =", "choices =")
+    )
+    install("bare-engine", "platforms", "bare", source)
+    with pytest.raises(Bug, match="of the bare platform has no `options`: it needs all of"):
+        registry.load_platform("bare")
+
+
 def test_a_platform_has_one_name(install: Any) -> None:
     install("liar-engine", "platforms", "liar", PLATFORM.format(name="honest", field="word"))
     with pytest.raises(Bug, match="calls itself honest"):

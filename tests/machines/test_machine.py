@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from statemachine.exceptions import TransitionNotAllowed
 
+from taskrunner.errors import Bug
 from taskrunner.machines.chart import Chart, Refused, Signal
 from taskrunner.machines.machine import Machine
 from taskrunner.machines.task import Attempt, TaskChart, TaskEvent, TaskMachine, TaskState
@@ -76,6 +77,11 @@ def test_every_event_of_a_worker(state: WorkerState, event: WorkerEvent, busy: i
 
 def test_a_machine_begins_at_the_beginning() -> None:
     assert (TaskMachine(Attempt()).at, WorkerMachine(Load()).at) == ("claimed", "booting")
+
+
+def test_a_machine_begins_in_no_state_that_is_misspelt() -> None:
+    with pytest.raises(Bug, match="the task machine has no state 'runing': it has claimed, loading, running"):
+        TaskMachine(Attempt(state="runing"))
 
 
 def test_what_an_action_does_not_know_comes_out_and_nothing_moved() -> None:
