@@ -24,7 +24,10 @@ class Account:
 
     @property
     def popen(self) -> dict[str, Any]:
-        """What makes `subprocess.Popen` run something as this user."""
+        """What makes `subprocess.Popen` run something as this user; nothing, if it is the worker's own: only root may
+        set groups, even to what they are."""
+        if os.geteuid() == self.uid:
+            return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": list(self.groups)}
 
     def own(self, *paths: Path) -> None:

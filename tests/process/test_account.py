@@ -86,7 +86,10 @@ from pathlib import Path
 from taskrunner_process.account import account_of
 from taskrunner.errors import ConfigError
 os.setuid(65534)
-print(account_of("nobody", Path({str(open_tmp)!r})).name)
+itself = account_of("nobody", Path({str(open_tmp)!r}))
+print(itself.name)
+import subprocess
+subprocess.run(["true"], check=True, **itself.popen)
 try:
     account_of("daemon", Path("/"))
 except ConfigError as error:
