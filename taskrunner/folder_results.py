@@ -20,8 +20,9 @@ READ_TIME = 120.0
 """Seconds for one read of a file; a disk that takes longer is broken."""
 LIST_TIME = 600.0
 """Seconds to list a folder: a million files take about ten."""
-REMOVE_TIME = 1800.0
-"""Seconds to remove a run's folder: a million files take about a minute on a slow disk."""
+REMOVE_TIME = 240.0
+"""Seconds to remove a run's folder: a million files take about a minute on a slow disk. Less than a run waits for each
+thing to be let go of, so that it is told which it was."""
 
 
 class Block(Protocol):

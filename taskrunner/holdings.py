@@ -12,7 +12,7 @@ from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.execution import Execution
 from taskrunner.interfaces.results import Results
 
-LET_GO_LIMIT = 120.0
+LET_GO_LIMIT = 300.0
 """Seconds for each thing to be let go of. Removing a container with a large layer takes tens of them on a busy disk."""
 
 

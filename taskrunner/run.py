@@ -39,7 +39,7 @@ from taskrunner.watchers import Watchers, at
 UPLOAD_LIMIT = 3600.0
 """Seconds for artifacts, delivery and report together: an image of 10 GB at 3 MB/s."""
 
-CLEANUP_LIMIT = 600.0
+CLEANUP_LIMIT = 1200.0
 """Seconds. Each thing has a limit of its own (`holdings.LET_GO_LIMIT`); this one holds for whatever forgot."""
 
 REJECT_DELAY = 10.0
@@ -113,7 +113,7 @@ class TaskRun:
         """Runs it to its end and says how it ended. Raises only CancelledError."""
         self._watchers.after(self.kept.pause, "claim", self._begin_reclaiming)
         if carries_logs(self.services.queue):
-            self._watchers.start("log", self.papers.feed(self.services.queue))
+            self._watchers.start("log", self._feed_log())
         try:
             await self.driver.run()
         finally:
@@ -315,6 +315,14 @@ class TaskRun:
             await self.kept.keep()
         except ClaimLost as lost:
             self._lose(lost)
+        except Exception as error:  # noqa: BLE001  a run whose claim nobody keeps must not go on
+            self.driver.tell(self._explain(error))
+
+    async def _feed_log(self) -> None:
+        try:
+            await self.papers.feed(self.services.queue)
+        except Exception as error:  # noqa: BLE001  a helper's trouble must never fail a task
+            self.services.observer.warn(f"the log of {self.claim.run} is not passed on: {error}")
 
     def _lose(self, lost: ClaimLost) -> None:
         if lost.why == "canceled":

@@ -18,6 +18,9 @@ from taskrunner.logs import Spool, is_finished
 from taskrunner.model import Resolution, exception
 from taskrunner.services import Services
 
+RESOLVE_LIMIT = 30.0
+"""Seconds for the queue to take a dead worker's run back; else its lease ends, which takes no longer as a rule."""
+
 SWEEP_LIMIT = 120.0
 """Seconds for what one dead worker left in one platform."""
 
@@ -57,9 +60,10 @@ async def _hand_back(services: Services, run: Unfinished) -> str:
     what = f"run {run.claim.run} of worker {run.claim.worker_id}, which died,"
     ending = exception("worker-shutdown", f"worker {run.claim.worker_id} died; another one takes the task over")
     try:
-        await services.queue.resolve(run.claim, ending)
-    except Unavailable as error:
-        return f"{what} waits for its lease to end: {error}"
+        async with asyncio.timeout(RESOLVE_LIMIT):
+            await services.queue.resolve(run.claim, ending)
+    except (Unavailable, TimeoutError) as error:
+        outcome = f"waits for its lease to end: {str(error) or 'the queue does not answer'}"
     except Conflict:
         outcome = "had been resolved by it"
     except TaskrunnerError:

@@ -77,6 +77,7 @@ class Worker:
     _dry: bool = attrs.field(init=False, default=False)
     """The last claim gave nothing, so that another one without waiting would spin."""
     _said: frozenset[str] = attrs.field(init=False, default=frozenset())
+    _sweeping: asyncio.Lock = attrs.field(init=False, factory=asyncio.Lock)
     _swept: float = attrs.field(init=False, default=0.0)
     _changed: asyncio.Event = attrs.field(init=False, factory=asyncio.Event)
     _group: asyncio.TaskGroup = attrs.field(init=False, factory=asyncio.TaskGroup)
@@ -262,6 +263,10 @@ class Worker:
             await self.services.queue.release(claim, delay=HEALTH_CHECK, reason="resource-unavailable")
 
     async def _sweep(self) -> None:
+        async with self._sweeping:  # whoever waits for it begins only when nothing is left
+            await self._sweep_now()
+
+    async def _sweep_now(self) -> None:
         self._swept = asyncio.get_running_loop().time()
         lines = await sweep(self.services)
         for line in lines:

@@ -45,11 +45,23 @@ async def remove_all_of(daemon: Daemon, worker_id: str) -> list[str]:
         images = await daemon.call(api.images, name=build_repository(worker_id))
     except DockerError as error:
         raise Unavailable(f"Docker cannot say what a worker has left: {error}") from None
-    lines = [await _report(f"container {_shown(found)}", remove_container(daemon, found["Id"])) for found in containers]
+    lines = await _remove_containers(daemon, containers)
     lines += [await _report(f"network {found['Name']}", _remove_network(daemon, found["Id"])) for found in networks]
     lines += [await _report(f"volume {found['Name']}", _remove_volume(daemon, found["Name"])) for found in volumes]
     tags = [tag for found in images for tag in found["RepoTags"] or [] if tag.startswith(build_repository(worker_id))]
     return lines + [await _report(f"image {tag}", remove_tag(daemon, tag)) for tag in tags]
+
+
+async def _remove_containers(daemon: Daemon, containers: list[dict[str, Any]]) -> list[str]:
+    """Raises Unavailable when one stays: it may still run, so the task must not be run again beside it."""
+    lines = []
+    for found in containers:
+        try:
+            await remove_container(daemon, found["Id"])
+        except TaskFailedInternally as error:
+            raise Unavailable(str(error)) from error
+        lines.append(f"removed container {_shown(found)}")
+    return lines
 
 
 async def _remove_network(daemon: Daemon, name: str) -> None:

@@ -481,3 +481,32 @@ def test_a_bug_in_the_notices_stops_the_worker_which_hands_back_its_runs(world: 
     assert "a bug of a plug" in world.worker.load.why
     assert resolutions(world, "t") == ["exception (worker-shutdown)"]
     assert world.nothing_is_left()
+
+
+def test_a_claim_that_cannot_be_kept_for_a_bug_ends_its_run(world: World) -> None:
+    class Broken(Through):
+        async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
+            raise ZeroDivisionError("a bug in the queue")
+
+    async def scene() -> None:
+        await world.submit("t", run_for=600, retries=0)
+        status = await world.ended("t")
+        assert str(status.resolution) == "exception (internal-error)"
+
+    world.run(scene, through=Broken)
+    assert "a bug in the queue" in world.log()
+    assert world.nothing_is_left()
+
+
+def test_a_watcher_that_breaks_costs_the_run_nothing(world: World) -> None:
+    class Broken(Through):
+        async def append_log(self, claim: Claim, offset: int, chunk: bytes) -> None:
+            raise Unavailable("nobody there")
+
+    async def scene() -> None:
+        await world.submit("t")
+        await world.ended("t")
+
+    world.run(scene, through=Broken)
+    assert resolutions(world, "t") == ["completed"]
+    assert any("is not passed on: nobody there" in warning for warning in world.seen.warnings)

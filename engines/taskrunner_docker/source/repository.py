@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 from dulwich.objects import ObjectID
 
+from taskrunner.errors import Unavailable
 from taskrunner.model import Progress
 from taskrunner_docker.source import refs
 from taskrunner_docker.source.explain import explain
@@ -43,7 +44,12 @@ class Repository:
     def _fetch(self, ref: str) -> tuple[str, bytes]:
         with self._mirror.incoming.open("wb") as file:
             spool = _Spool(file, self._wire, self._progress)
-            sha = self._download(ref, spool)
+            try:
+                sha = self._download(ref, spool)
+            except Unavailable:
+                if spool.failure is not None:
+                    raise spool.failure from None  # our disk, which the network is not to blame for
+                raise
         if spool.size:
             self._mirror.take(spool.pack_id(), self._wire.check)
         else:
@@ -125,6 +131,8 @@ class _Spool:
 
     def __init__(self, file: BinaryIO, wire: Wire, progress: Report) -> None:
         self.size = 0
+        self.failure: OSError | None = None
+        """Of the disk."""
         self._file, self._wire, self._progress = file, wire, progress
         self._digest = hashlib.sha1(usedforsecurity=False)
         self._tail = b""
@@ -132,7 +140,11 @@ class _Spool:
 
     def write(self, data: bytes) -> int:
         self._wire.check()
-        self._file.write(data)
+        try:
+            self._file.write(data)
+        except OSError as error:
+            self.failure = error
+            raise
         self.size += len(data)
         self._tail += data
         self._digest.update(self._tail[:-TRAILER])
