@@ -168,7 +168,10 @@ class Driver:
 
 
 async def _coroutine(work: Work) -> Signal:
-    return await work()
+    try:
+        return await work()
+    except SystemExit as exit_called:  # asyncio would end the whole program, and every other machine with it
+        raise Bug(f"the work called sys.exit({exit_called.code!r})") from exit_called
 
 
 def _done(waiting: asyncio.Future[None], _: object = None) -> None:

@@ -191,7 +191,7 @@ class Worker:
     async def _done(self) -> str:
         """Why the worker is done by its own `until`; empty when it is not."""
         if self.until.tasks is not None and self.taken >= self.until.tasks:
-            return f"{self.taken} tasks were taken, as was asked"
+            return f"{self.taken} task{'s' * (self.taken > 1)} taken, as was asked"
         if self.runs:
             return ""
         if self.until.idle is not None and self._idle_for >= self.until.idle:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import deque
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import click
 
@@ -79,13 +81,18 @@ async def _resolved(tasks: Submitter, task_id: str) -> str:
 
 
 class TaskLines(Lines):
-    """Lines on stderr, and the log of each run on stdout as it is written. How a run ended is said when all of its log
-    is there."""
+    """Lines on stderr, and the log of each run on stdout as it is written. A line comes when all is there that the log
+    held when it happened, so that both together tell one story.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._copying: dict[str, asyncio.Task[None]] = {}
         self._over: dict[str, Resolution] = {}
+        self._copied: dict[str, int] = {}
+        """Bytes of each run's log that are on stdout."""
+        self._early: dict[str, deque[tuple[int, Sight, Move]]] = {}
+        """Moves that wait for so many bytes of the log."""
 
     def opened(self, worker_id: str, queue: str, capacity: int) -> None:
         """The log begins with it."""
@@ -98,6 +105,14 @@ class TaskLines(Lines):
         super().started(run)
         self._copying[str(run.claim.run)] = asyncio.create_task(self._copy(run))
 
+    def moved(self, run: Sight, move: Move) -> None:
+        name, log = str(run.claim.run), _log(run)
+        size = log.stat().st_size if log.exists() else 0
+        if size > self._copied.get(name, 0):
+            self._early.setdefault(name, deque()).append((size, run, move))
+        else:
+            super().moved(run, move)
+
     def ended(self, run: Sight, resolution: Resolution) -> None:
         self._over[str(run.claim.run)] = resolution
 
@@ -109,9 +124,34 @@ class TaskLines(Lines):
 
     async def _copy(self, run: Sight) -> None:
         name = str(run.claim.run)
-        async for piece in follow(RunFolder(home(), run.claim.run).log, ended=lambda: name in self._over):
-            await asyncio.to_thread(write_out, piece)
+        async for piece in follow(_log(run), ended=lambda: name in self._over):
+            rest = piece
+            while rest:
+                part = rest[: self._until_next(name)]
+                await asyncio.to_thread(write_out, part)
+                self._copied[name] = self._copied.get(name, 0) + len(part)
+                if self._catch_up(name):
+                    await asyncio.to_thread(self._out.settle)
+                rest = rest[len(part) :]
         super().ended(run, self._over[name])
+
+    def _until_next(self, name: str) -> int | None:
+        """Bytes of the log that come before the next line that waits for them; None: no line waits."""
+        early = self._early.get(name)
+        return early[0][0] - self._copied.get(name, 0) if early else None
+
+    def _catch_up(self, name: str) -> bool:
+        """Says what need not wait any more; whether there was anything."""
+        early = self._early.get(name, deque())
+        before = len(early)
+        while early and early[0][0] <= self._copied[name]:
+            _, run, move = early.popleft()
+            super().moved(run, move)
+        return len(early) < before
+
+
+def _log(run: Sight) -> Path:
+    return RunFolder(home(), run.claim.run).log
 
 
 def write_out(piece: bytes) -> None:

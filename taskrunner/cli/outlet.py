@@ -23,12 +23,16 @@ PAUSE = 0.02
 """Seconds between two writes: a screen does not show more than about fifty a second."""
 
 
+SETTLE = 1.0
+"""Seconds to wait for a reader before something else is shown to him."""
+
+
 class Outlet:
     """One stream. A reader who has gone is no error: lines then go nowhere."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
-        self._lines: SimpleQueue[str | None] = SimpleQueue()
+        self._lines: SimpleQueue[str | threading.Event | None] = SimpleQueue()
         self._left_out = 0
         self._thread = threading.Thread(target=self._write_all, name="outlet", daemon=True)
         self._thread.start()
@@ -43,6 +47,12 @@ class Outlet:
             self._left_out = 0
         self._lines.put(line)
 
+    def settle(self) -> None:
+        """Waits until what was written so far is with its reader, or for SETTLE when he has paused."""
+        there = threading.Event()
+        self._lines.put(there)
+        there.wait(SETTLE)
+
     def close(self) -> None:
         """Waits until all is written, however long its reader takes: there is nothing left to hold up."""
         self._lines.put(None)
@@ -50,14 +60,17 @@ class Outlet:
 
     def _write_all(self) -> None:
         while lines := self._waiting():
-            text = "\n".join(line for line in lines if line is not None)
+            text = "\n".join(line for line in lines if isinstance(line, str))
             if text and self._stream:  # a process may be started without one
                 self._write(self._stream, text)
+            for there in lines:
+                if isinstance(there, threading.Event):
+                    there.set()
             if lines[-1] is None:
                 return
             time.sleep(PAUSE)
 
-    def _waiting(self) -> list[str | None]:
+    def _waiting(self) -> list[str | threading.Event | None]:
         """All that wait, at least one."""
         lines = [self._lines.get()]
         try:

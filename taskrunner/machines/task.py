@@ -110,7 +110,7 @@ class Attempt:
         self.reported = True
 
     def is_canceled(self, message: str = "") -> None:
-        self.lose(exception("canceled", message or "the task was cancelled"))
+        self.lose(exception("canceled", message or "nobody wants the result any more"))
 
     def loses_claim(self, why: str) -> None:
         self.lose(exception("claim-expired", f"the claim was lost ({why}): another worker may have the task now"))

@@ -280,3 +280,13 @@ def test_after_the_end_nothing_happens() -> None:
 def test_a_state_without_work_is_refused() -> None:
     with pytest.raises(Bug, match="cleanup"):
         Driver(TaskMachine(Attempt()), {state: Step(takes(0, BEGIN)) for state in ENDS if state != "cleanup"}, str)  # type: ignore[arg-type]
+
+
+def test_work_that_calls_exit_ends_its_own_run_and_nothing_else() -> None:
+    async def leaves() -> Signal:
+        raise SystemExit(3)
+
+    story = Story(running=leaves)
+    story.run()
+    assert story.driver.machine.over
+    assert story.reason == "exception (internal-error)"
