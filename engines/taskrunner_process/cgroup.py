@@ -142,8 +142,10 @@ class ThreadedTree(CgroupTree):
 
 
 def open_cgroups(worker_id: str) -> Iterator[Forest]:
-    """Each hierarchy that lets us make a group, and has what it takes to end one. Where there are both, version 1 starts
-    a process faster (see `ThreadedTree`), and ends it as surely."""
+    """Each hierarchy that lets us make a group, and has what it takes to end one.
+
+    Where there are both, version 1 starts a process faster (see `ThreadedTree`), and ends it as surely.
+    """
     for version, back, wanted in ((1, "tasks", "pids.max"), (2, "", "cgroup.kill")):
         with contextlib.suppress(OSError, LookupError):
             root, own = hierarchy(version)
