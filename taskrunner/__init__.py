@@ -88,7 +88,7 @@ if TYPE_CHECKING:
     from taskrunner.start import run_worker as run_worker
     from taskrunner.start import services as services
     from taskrunner.stores.folder import FolderStore as FolderStore
-    from taskrunner.worker import Until as Until
+    from taskrunner.until import Until as Until
     from taskrunner.worker import Worker as Worker
 
 __all__ = [  # noqa: RUF022  under headings
@@ -146,7 +146,8 @@ _HOMES = {
     "queues.sqlite": ["SqliteQueue"],
     "start": ["run_worker", "services"],
     "stores.folder": ["FolderStore"],
-    "worker": ["Until", "Worker"],
+    "until": ["Until"],
+    "worker": ["Worker"],
 }  # fmt: skip
 """Module to the public names that live there."""
 

@@ -28,7 +28,8 @@ from taskrunner.registry import open_queue, platforms
 from taskrunner.secret_values import Secrets
 from taskrunner.services import Services
 from taskrunner.stores.folder import FolderStore
-from taskrunner.worker import Until, Worker
+from taskrunner.until import Until
+from taskrunner.worker import Worker
 
 
 def new_worker_id() -> str:

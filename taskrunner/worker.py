@@ -29,9 +29,7 @@ from taskrunner.model import Claim, Health, Notice, Resolution
 from taskrunner.run import TaskRun
 from taskrunner.services import Services
 from taskrunner.sweep import sweep
-
-CLAIM_WAIT = 20.0
-"""Seconds that one claim waits for a task: a queue's usual long poll."""
+from taskrunner.until import Until
 
 HEALTH_CHECK = 5.0
 """Seconds between two looks at a machine that is not fit to take work."""
@@ -42,21 +40,6 @@ QUEUE_RETRY = 5.0
 SWEEP_EVERY = 10.0
 """Seconds between two looks for workers that died, between claims: it is a listing of one small folder."""
 
-SHORT_WAIT = 0.5
-"""Seconds that a claim waits when the worker is to stop by itself once its runs have ended."""
-
-
-@attrs.frozen
-class Until:
-    """When a worker stops of its own accord; by default never."""
-
-    tasks: int | None = None
-    """After this many runs."""
-    idle: float | None = None
-    """After so many seconds without a run."""
-    over: Callable[[], Awaitable[str]] | None = None
-    """When this says why, asked while nothing runs: the queue is empty, or the one task is resolved."""
-
 
 @attrs.define(eq=False)
 class Worker:
@@ -65,7 +48,7 @@ class Worker:
     services: Services
     host: Host
     capacity: int = 1
-    until: Until = Until()
+    until: Until = attrs.field(factory=Until)
     min_free_disk: int = 0
     """Bytes that must be free in the home for a run to be claimed."""
     runs: dict[int, TaskRun] = attrs.field(factory=dict)
@@ -141,7 +124,7 @@ class Worker:
         self._dry = not claims
         for claim in claims:
             self._take(claim)
-        done = await self._done()
+        done = await self.until.done(self.taken, self._idle_for, busy=bool(self.runs))
         return Signal(WorkerEvent.SHUTDOWN, {"why": done}) if done else Signal(WorkerEvent.POLLED)
 
     async def _wait(self) -> Signal:
@@ -160,9 +143,10 @@ class Worker:
 
     async def _ask(self) -> Sequence[Claim]:
         """Asks the queue for runs. Interrupted, it takes back the question, and still hears the answer."""
-        request = asyncio.ensure_future(
-            self.services.queue.claim(self._wanted(), lease=self.services.lease, wait=self._patience())
-        )
+        queue, lease = self.services.queue, self.services.lease
+        wanted = self.until.wanted(min(self.load.free, queue.capabilities.max_claim), self.taken)
+        wait = self.until.patience(self._idle_for, busy=bool(self.runs), dry=self._dry)
+        request = asyncio.ensure_future(queue.claim(wanted, lease=lease, wait=wait))
         try:
             return await asyncio.shield(request)
         except Unavailable as unavailable:
@@ -175,28 +159,6 @@ class Worker:
             if request.cancelled() or request.exception():
                 raise
             return request.result()  # granted in the same tick: it is ours, and must not be forgotten
-
-    def _wanted(self) -> int:
-        wanted = min(self.load.free, self.services.queue.capabilities.max_claim)
-        return wanted if self.until.tasks is None else min(wanted, self.until.tasks - self.taken)
-
-    def _patience(self) -> float:
-        """Seconds that a claim waits for a task: a worker that is to stop on its own looks up in time."""
-        if self.until.over:
-            return SHORT_WAIT if self.runs or self._dry else 0.0
-        if self.until.idle is not None:
-            return min(CLAIM_WAIT, SHORT_WAIT if self.runs else max(0.0, self.until.idle - self._idle_for))
-        return CLAIM_WAIT
-
-    async def _done(self) -> str:
-        """Why the worker is done by its own `until`; empty when it is not."""
-        if self.until.tasks is not None and self.taken >= self.until.tasks:
-            return f"{self.taken} task{'s' * (self.taken > 1)} taken, as was asked"
-        if self.runs:
-            return ""
-        if self.until.idle is not None and self._idle_for >= self.until.idle:
-            return f"nothing to do for {self.until.idle:g} s"
-        return await self.until.over() if self.until.over else ""
 
     @property
     def _idle_for(self) -> float:

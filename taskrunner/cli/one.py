@@ -25,7 +25,7 @@ from taskrunner.model import Resolution, Submission
 from taskrunner.observer import Sight
 from taskrunner.queues.ledger_queue import LedgerQueue
 from taskrunner.start import run_worker
-from taskrunner.worker import Until
+from taskrunner.until import Until
 
 LOOK_AGAIN = 0.5
 """Seconds between two looks at a task that is not ours to run now: it waits for its time, or another worker has it."""

@@ -33,7 +33,7 @@ from taskrunner.interfaces.host import Host
 from taskrunner.interfaces.queue import Queue, Submitter
 from taskrunner.registry import hosts, open_queue
 from taskrunner.start import run_worker
-from taskrunner.worker import Until
+from taskrunner.until import Until
 
 
 @click.command("run")

@@ -21,7 +21,8 @@ from taskrunner.platforms import Platforms
 from taskrunner.queues.memory import MemoryQueue
 from taskrunner.services import Services
 from taskrunner.testing import FakeHost, FakePlatform, MemoryStore, clock
-from taskrunner.worker import Until, Worker
+from taskrunner.until import Until
+from taskrunner.worker import Worker
 
 
 class Watching(Observer):

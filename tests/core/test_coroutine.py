@@ -10,7 +10,7 @@ import attrs
 from taskrunner import Config, MemoryQueue, Platform, PlatformContext, RunContext, Submission, TaskFailed, run_worker
 from taskrunner.coroutine import coroutine_platform
 from taskrunner.testing import FakeHost, PlatformConformance, Script
-from taskrunner.worker import Until
+from taskrunner.until import Until
 
 
 @coroutine_platform("scripted", Script)

@@ -9,7 +9,7 @@ from taskrunner import Config, MemoryQueue, Submission, WorkerBroken, run_worker
 from taskrunner.liveness import dead_workers
 from taskrunner.machines.worker import Load
 from taskrunner.testing import FakeHost, FakePlatform
-from taskrunner.worker import Until
+from taskrunner.until import Until
 
 
 def run(home: Path, queue: MemoryQueue, platform: FakePlatform, task_id: str) -> Load:

@@ -13,7 +13,7 @@ from taskrunner.interfaces.platform import Platform, PlatformContext
 from taskrunner.interfaces.queue import Applied, Queue
 from taskrunner.model import Claim, Health, Notice, Resolution
 from taskrunner.run import TaskRun
-from taskrunner.worker import Until
+from taskrunner.until import Until
 from tests.core.conftest import World
 
 

@@ -55,7 +55,8 @@ from taskrunner.model import Submission
 from taskrunner.queues.memory import MemoryQueue
 from taskrunner.start import services
 from taskrunner.testing import *
-from taskrunner.worker import Until, Worker
+from taskrunner.until import Until
+from taskrunner.worker import Worker
 {}
 test_nine_hours(Path.cwd())
 print("passed")

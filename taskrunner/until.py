@@ -1,0 +1,48 @@
+"""When a worker stops of its own accord: after so many runs, after a while without one, or when somebody says so."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import attrs
+
+CLAIM_WAIT = 20.0
+"""Seconds that one claim waits for a task: a queue's usual long poll."""
+
+SHORT_WAIT = 0.5
+"""Seconds that a claim waits when the worker is to stop by itself once its runs have ended."""
+
+
+@attrs.frozen
+class Until:
+    """By default a worker never stops of its own accord."""
+
+    tasks: int | None = None
+    """After this many runs."""
+    idle: float | None = None
+    """After so many seconds without a run."""
+    over: Callable[[], Awaitable[str]] | None = None
+    """When this says why, asked while nothing runs: the queue is empty, or the one task is resolved."""
+
+    def wanted(self, free: int, taken: int) -> int:
+        """How many runs to ask for, of `free` slots, after `taken` runs."""
+        return free if self.tasks is None else min(free, self.tasks - taken)
+
+    def patience(self, idle_for: float, *, busy: bool, dry: bool) -> float:
+        """Seconds that a claim waits for a task: a worker that is to stop on its own looks up in time. `dry`: the last
+        claim gave nothing, so that another one without waiting would spin."""
+        if self.over:
+            return SHORT_WAIT if busy or dry else 0.0
+        if self.idle is not None:
+            return min(CLAIM_WAIT, SHORT_WAIT if busy else max(0.0, self.idle - idle_for))
+        return CLAIM_WAIT
+
+    async def done(self, taken: int, idle_for: float, *, busy: bool) -> str:
+        """Why the worker is done; empty when it is not."""
+        if self.tasks is not None and taken >= self.tasks:
+            return f"{taken} task{'s' * (taken > 1)} taken, as was asked"
+        if busy:
+            return ""
+        if self.idle is not None and idle_for >= self.idle:
+            return f"nothing to do for {self.idle:g} s"
+        return await self.over() if self.over else ""
