@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import os
-import shutil
-import tarfile
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import pytest
@@ -17,28 +14,12 @@ from taskrunner.cache_copies import choosing
 from taskrunner.caches import FolderCaches
 from taskrunner.errors import MalformedPayload, NotSupported, TaskFailedInternally
 from taskrunner.interfaces.caches import CacheFolder, Lease
+from taskrunner.testing import FakeCacheFolder
 from tests.support.killed import run_until_ready_and_kill
 
 
-class PlainFolder(CacheFolder):
-    def __init__(self, name: str, path: Path) -> None:
-        self.name, self.path = name, path
-
-    async def archive(self) -> AsyncIterator[bytes]:
-        archive = io.BytesIO()
-        with tarfile.open(fileobj=archive, mode="w") as tar:
-            tar.add(self.path, arcname=".")
-        yield archive.getvalue()
-
-    async def size(self) -> int:
-        return sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file())
-
-    async def delete(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)  # two may be at it at once
-
-
 def caches(root: Path) -> FolderCaches:
-    return FolderCaches(root, PlainFolder)
+    return FolderCaches(root, FakeCacheFolder)
 
 
 def fill(lease: Lease, text: str) -> None:
