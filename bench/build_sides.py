@@ -15,10 +15,10 @@ from typing import Any, Protocol, Self
 
 import attrs
 
-from taskrunner.journal import FINAL, Record, RunFolder, read_journal, story
 from taskrunner.model import RunKey
-from taskrunner.payload import submission_of
-from taskrunner.queues.sqlite import SqliteQueue
+from taskrunner.queues.sqlite.queue import SqliteQueue
+from taskrunner.schema.task import submission_of
+from taskrunner.state.journal import FINAL, Record, RunFolder, read_journal, story
 
 DOCKER = "/usr/bin/docker"
 """Debian's, whose `docker build` speaks to BuildKit; newer ones need a plugin for that."""

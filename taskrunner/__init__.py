@@ -10,11 +10,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from taskrunner.config import Config as Config
+    from taskrunner.config.config import Config as Config
+    from taskrunner.config.environment import home as home
     from taskrunner.coroutine import coroutine_platform as coroutine_platform
     from taskrunner.driver import Driver as Driver
     from taskrunner.driver import Step as Step
-    from taskrunner.environment import home as home
     from taskrunner.errors import Bug as Bug
     from taskrunner.errors import ClaimLost as ClaimLost
     from taskrunner.errors import Complaint as Complaint
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from taskrunner.errors import Unavailable as Unavailable
     from taskrunner.errors import UnknownTask as UnknownTask
     from taskrunner.errors import WorkerBroken as WorkerBroken
-    from taskrunner.folder_results import FolderResults as FolderResults
+    from taskrunner.files.results import FolderResults as FolderResults
     from taskrunner.interfaces.artifacts import ArtifactStore as ArtifactStore
     from taskrunner.interfaces.caches import CacheFolder as CacheFolder
     from taskrunner.interfaces.caches import Caches as Caches
@@ -79,17 +79,17 @@ if TYPE_CHECKING:
     from taskrunner.model import Submission as Submission
     from taskrunner.model import Task as Task
     from taskrunner.model import TaskStatus as TaskStatus
-    from taskrunner.observer import Observer as Observer
-    from taskrunner.observer import Sight as Sight
-    from taskrunner.payload import submission_of as submission_of
     from taskrunner.queues.memory import MemoryQueue as MemoryQueue
-    from taskrunner.queues.push import PushQueue as PushQueue
-    from taskrunner.queues.sqlite import SqliteQueue as SqliteQueue
-    from taskrunner.start import run_worker as run_worker
-    from taskrunner.start import services as services
+    from taskrunner.queues.push.queue import PushQueue as PushQueue
+    from taskrunner.queues.sqlite.queue import SqliteQueue as SqliteQueue
+    from taskrunner.schema.task import submission_of as submission_of
     from taskrunner.stores.folder import FolderStore as FolderStore
-    from taskrunner.until import Until as Until
-    from taskrunner.worker import Worker as Worker
+    from taskrunner.worker.observer import Observer as Observer
+    from taskrunner.worker.observer import Sight as Sight
+    from taskrunner.worker.start import run_worker as run_worker
+    from taskrunner.worker.start import services as services
+    from taskrunner.worker.stop_condition import Until as Until
+    from taskrunner.worker.worker import Worker as Worker
 
 __all__ = [  # noqa: RUF022  under headings
     # To run a worker
@@ -112,11 +112,11 @@ __all__ = [  # noqa: RUF022  under headings
 ]  # fmt: skip
 
 _HOMES = {
-    "config": ["Config"],
+    "config.config": ["Config"],
     "coroutine": ["coroutine_platform"],
     "driver": ["Driver", "Step"],
-    "environment": ["home"],
-    "folder_results": ["FolderResults"],
+    "config.environment": ["home"],
+    "files.results": ["FolderResults"],
     "errors": [
         "Bug", "ClaimLost", "Complaint", "ConfigError", "Conflict", "MalformedPayload", "NotSupported", "TaskFailed",
         "TaskFailedInternally", "TaskrunnerError", "Unavailable", "UnknownTask", "WorkerBroken",
@@ -139,15 +139,15 @@ _HOMES = {
         "Artifact", "ArtifactSpec", "CacheSpec", "Claim", "Health", "Notice", "Progress", "Resolution", "RunKey",
         "RunStatus", "Secret", "Submission", "Task", "TaskStatus",
     ],
-    "observer": ["Observer", "Sight"],
-    "payload": ["submission_of"],
+    "worker.observer": ["Observer", "Sight"],
+    "schema.task": ["submission_of"],
     "queues.memory": ["MemoryQueue"],
-    "queues.push": ["PushQueue"],
-    "queues.sqlite": ["SqliteQueue"],
-    "start": ["run_worker", "services"],
+    "queues.push.queue": ["PushQueue"],
+    "queues.sqlite.queue": ["SqliteQueue"],
+    "worker.start": ["run_worker", "services"],
     "stores.folder": ["FolderStore"],
-    "until": ["Until"],
-    "worker": ["Worker"],
+    "worker.stop_condition": ["Until"],
+    "worker.worker": ["Worker"],
 }  # fmt: skip
 """Module to the public names that live there."""
 

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 import attrs
 
 from taskrunner.errors import Bug, NotSupported
-from taskrunner.folder_results import FolderResults
+from taskrunner.files.results import FolderResults
 from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.execution import Execution
 from taskrunner.interfaces.platform import Platform, PlatformContext, RunContext

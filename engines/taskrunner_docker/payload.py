@@ -9,7 +9,7 @@ import attrs
 
 from taskrunner.errors import Complaint, MalformedPayload
 from taskrunner.model import Secret
-from taskrunner_docker.references import Reference
+from taskrunner_docker.registry.references import Reference
 
 
 @attrs.frozen

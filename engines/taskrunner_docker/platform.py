@@ -15,13 +15,13 @@ from taskrunner.interfaces.platform import HEALTHY, Platform, PlatformContext, R
 from taskrunner.model import Health
 from taskrunner_docker import options as configuration
 from taskrunner_docker import payload as tasks
-from taskrunner_docker.cache_folder import DockerCacheFolder
+from taskrunner_docker.cleanup.labels import Marks
+from taskrunner_docker.container.cache_folder import DockerCacheFolder
 from taskrunner_docker.engine import DockerEngine
-from taskrunner_docker.labels import Marks
 
 if TYPE_CHECKING:
-    from taskrunner_docker.daemon import Daemon
-    from taskrunner_docker.transfer import Transfers
+    from taskrunner_docker.api.client import Daemon
+    from taskrunner_docker.registry.transfer import Transfers
 
 LIBRARIES = ("docker", "dulwich", "h2")
 """What this platform works with: the distribution's extra `docker`."""
@@ -50,7 +50,7 @@ class DockerPlatform(Platform):
         _need("docker", *LIBRARIES)
         if any(registry.ecr for registry in options.registries.values()):
             _need("aws", "boto3")
-        from taskrunner_docker.daemon import Daemon
+        from taskrunner_docker.api.client import Daemon
 
         return cls(await Daemon.connect(options.host), options, context)
 
@@ -75,8 +75,8 @@ class DockerPlatform(Platform):
         return self._health
 
     async def clean_up_after(self, worker_id: str) -> list[str]:
-        from taskrunner_docker.pushing import PushNotes
-        from taskrunner_docker.removal import remove_all_of
+        from taskrunner_docker.cleanup.push_tags import PushNotes
+        from taskrunner_docker.cleanup.removal import remove_all_of
 
         theirs = Marks(worker_id, self._marks.home)
         pushed = await PushNotes(self._daemon, theirs.pushing).remove_all()
@@ -89,7 +89,7 @@ class DockerPlatform(Platform):
         self._daemon.dispose()
 
     async def _ask(self) -> None:
-        from taskrunner_docker.daemon import ping
+        from taskrunner_docker.api.client import ping
 
         try:
             await ping(self._daemon.socket)
@@ -99,19 +99,19 @@ class DockerPlatform(Platform):
             self._health = HEALTHY
 
     def _container(self, context: RunContext) -> Engine:
-        from taskrunner_docker.container import ContainerEngine
+        from taskrunner_docker.container.engine import ContainerEngine
 
         return ContainerEngine(self._daemon, self._marks, self._transfers(context), context)
 
     def _build(self, context: RunContext) -> Engine:
-        from taskrunner_docker.build import BuildEngine
-        from taskrunner_docker.job import BuildJob
+        from taskrunner_docker.build.engine import BuildEngine
+        from taskrunner_docker.build.job import BuildJob
 
         return BuildEngine(partial(BuildJob, self._daemon, self._marks, self._transfers(context), context), context)
 
     def _transfers(self, context: RunContext) -> Transfers:
-        from taskrunner_docker.registries import Registries
-        from taskrunner_docker.transfer import Transfers
+        from taskrunner_docker.registry.logins import Registries
+        from taskrunner_docker.registry.transfer import Transfers
 
         registries = Registries(self._daemon, self._options.registries, context.reveal, context.log.mask)
         return Transfers(self._daemon, registries, context.log.say, context.progress)

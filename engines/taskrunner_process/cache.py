@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from taskrunner.folders import empty, walk
+from taskrunner.files.untrusted import empty, walk
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.results import READ_SIZE
 

@@ -16,7 +16,7 @@ import attrs
 
 from taskrunner.errors import TaskFailed, TaskFailedInternally
 from taskrunner_process.account import Account
-from taskrunner_process.tree import ProcessTree
+from taskrunner_process.trees.tree import ProcessTree
 
 GATE = "kill -STOP $$;"
 """Stops before anything else happens, so that the tree can take the process in before it could have children."""

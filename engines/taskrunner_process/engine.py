@@ -10,8 +10,8 @@ from pathlib import Path
 import attrs
 
 from taskrunner.errors import Bug, Complaint, MalformedPayload, NotSupported, TaskFailedInternally
-from taskrunner.folder_results import REMOVE_TIME
-from taskrunner.folders import empty
+from taskrunner.files.results import REMOVE_TIME
+from taskrunner.files.untrusted import empty
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.engine import Engine
 from taskrunner_process.child import Start

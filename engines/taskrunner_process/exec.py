@@ -17,7 +17,7 @@ from taskrunner.interfaces.execution import Exec, Input
 from taskrunner_process.child import Child, Start
 from taskrunner_process.launcher import Launcher
 from taskrunner_process.pipes import PipeInput, PipeOutput, TerminalInput
-from taskrunner_process.tree import ProcessTree
+from taskrunner_process.trees.tree import ProcessTree
 
 TERM = "xterm-256color"
 """What people have; for a command with a terminal, when the run's environment names none."""

@@ -13,7 +13,7 @@ from taskrunner_process.exec import ProcessExec
 from taskrunner_process.launcher import Launcher
 from taskrunner_process.pipes import LoggedOutput, PipeInput
 from taskrunner_process.results import ProcessResults
-from taskrunner_process.tree import ProcessTree
+from taskrunner_process.trees.tree import ProcessTree
 
 
 class ProcessExecution(Execution):

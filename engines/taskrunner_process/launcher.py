@@ -14,7 +14,7 @@ from taskrunner.interfaces.platform import RunContext
 from taskrunner_process.account import Account
 from taskrunner_process.child import Child, Start, spawn
 from taskrunner_process.command import find_command
-from taskrunner_process.tree import KILL_TIME, Forest, ProcessTree
+from taskrunner_process.trees.tree import KILL_TIME, Forest, ProcessTree
 
 T = TypeVar("T")
 

@@ -17,10 +17,10 @@ from taskrunner.interfaces.platform import Platform, PlatformContext, RunContext
 from taskrunner_process.account import Account, account_of
 from taskrunner_process.cache import PlainFolder
 from taskrunner_process.engine import ProcessEngine
-from taskrunner_process.forests import forests
 from taskrunner_process.launcher import Launcher
 from taskrunner_process.payload import ProcessOptions, ProcessPayload, check_payload
-from taskrunner_process.tree import Forest
+from taskrunner_process.trees.select import forests
+from taskrunner_process.trees.tree import Forest
 
 THREADS = 64
 """Most calls that may block at the same time. Each lasts a millisecond as a rule; one that hangs takes one of them away

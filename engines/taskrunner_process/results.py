@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Sequence
 
-from taskrunner.folder_results import FolderResults
+from taskrunner.files.results import FolderResults
 from taskrunner_process.command import TEMPORARY
 from taskrunner_process.exec import ProcessExec
 from taskrunner_process.launcher import Launcher

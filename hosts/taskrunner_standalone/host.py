@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from taskrunner.config import load_settings
+from taskrunner.config.config import load_settings
 from taskrunner.interfaces.host import Host, Leave
 from taskrunner_standalone.signals import Signals
 

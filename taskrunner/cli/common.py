@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 
 import click
 
-from taskrunner.config import Config, decode_config, load_settings
-from taskrunner.environment import home
+from taskrunner.config.config import Config, decode_config, load_settings
+from taskrunner.config.environment import home
+from taskrunner.config.plugins import open_queue
 from taskrunner.errors import Bug, MalformedPayload, TaskrunnerError
 from taskrunner.interfaces.queue import Submitter
 from taskrunner.model import Resolution, TaskStatus
-from taskrunner.registry import open_queue
 
 P = ParamSpec("P")
 

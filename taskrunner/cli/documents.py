@@ -11,13 +11,13 @@ import attrs
 import click
 
 from taskrunner.cli.common import check_file, config_option, load_config, printable, queue_option, shown_url, verb
-from taskrunner.config import Config
-from taskrunner.environment import config_file, environment, home
+from taskrunner.config.config import Config
+from taskrunner.config.environment import config_file, environment, home
+from taskrunner.config.plugins import load_platform, open_queue, platforms
+from taskrunner.config.secrets import Secrets, SecretSource
 from taskrunner.errors import ConfigError
 from taskrunner.model import Secret
-from taskrunner.registry import load_platform, open_queue, platforms
-from taskrunner.schema import task_schema
-from taskrunner.secret_values import Secrets, SecretSource
+from taskrunner.schema.json_schema import task_schema
 
 BAD = 2
 """The exit status for a configuration with which no worker starts."""

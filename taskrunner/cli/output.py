@@ -23,13 +23,13 @@ from taskrunner.cli.common import (
     submitter,
     verb,
 )
-from taskrunner.cli.harmless import WholeLines, harmless
-from taskrunner.environment import home
+from taskrunner.cli.display.sanitize import WholeLines, harmless
+from taskrunner.config.environment import home
 from taskrunner.interfaces.artifacts import LOG_NAME, ArtifactStore
 from taskrunner.interfaces.queue import Submitter
-from taskrunner.journal import FINAL, RunFolder, dead_workers, read_journal
-from taskrunner.logs import follow, read
+from taskrunner.log.spool import follow, read
 from taskrunner.model import Artifact, RunKey, TaskStatus
+from taskrunner.state.journal import FINAL, RunFolder, dead_workers, read_journal
 from taskrunner.stores.folder import FolderStore, check_name
 
 NOTHING_THERE = 1

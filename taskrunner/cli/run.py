@@ -23,17 +23,17 @@ from taskrunner.cli.common import (
     submitter,
     verb,
 )
-from taskrunner.cli.files import read_task
-from taskrunner.cli.lines import JsonLines, Lines
-from taskrunner.cli.one import LOOK_AGAIN, TaskLines, run_one
-from taskrunner.cli.view import Logged, View
-from taskrunner.config import Config, decode_config
-from taskrunner.environment import home
+from taskrunner.cli.display.lines import JsonLines, Lines
+from taskrunner.cli.display.view import Logged, View
+from taskrunner.cli.run_task import LOOK_AGAIN, TaskLines, run_one
+from taskrunner.cli.task_files import read_task
+from taskrunner.config.config import Config, decode_config
+from taskrunner.config.environment import home
+from taskrunner.config.plugins import hosts, open_queue
 from taskrunner.interfaces.host import Host
 from taskrunner.interfaces.queue import Queue, Submitter
-from taskrunner.registry import hosts, open_queue
-from taskrunner.start import run_worker
-from taskrunner.until import Until
+from taskrunner.worker.start import run_worker
+from taskrunner.worker.stop_condition import Until
 
 
 @click.command("run")
@@ -119,8 +119,8 @@ def _new_view(*, as_json: bool, one: bool) -> View:
 
 def _live_view(*, one: bool) -> View:
     """Rich takes a while to load, and a service never needs it."""
-    from taskrunner.cli.live import LiveWorker
-    from taskrunner.cli.live_task import LiveTask
+    from taskrunner.cli.display.live import LiveWorker
+    from taskrunner.cli.display.live_task import LiveTask
 
     return LiveTask(home()) if one else LiveWorker(home())
 

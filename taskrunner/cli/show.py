@@ -20,10 +20,10 @@ from taskrunner.cli.common import (
     told,
     verb,
 )
-from taskrunner.cli.view import details
-from taskrunner.environment import home
-from taskrunner.journal import RunFolder, Step, read_journal, story
+from taskrunner.cli.display.view import details
+from taskrunner.config.environment import home
 from taskrunner.model import Artifact, Resolution, RunKey, RunStatus, TaskStatus
+from taskrunner.state.journal import RunFolder, Step, read_journal, story
 from taskrunner.stores.folder import FolderStore
 
 

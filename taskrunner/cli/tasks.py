@@ -17,7 +17,7 @@ from taskrunner.cli.common import (
     told,
     verb,
 )
-from taskrunner.cli.files import read_task, warn_of
+from taskrunner.cli.task_files import read_task, warn_of
 from taskrunner.interfaces.queue import Submitter
 
 NOTHING_DONE = 1

@@ -11,9 +11,9 @@ import weakref
 from collections.abc import Callable
 from typing import TypeVar
 
-from taskrunner.queues.claims import Grant
-from taskrunner.queues.ledger import Ledger, News
-from taskrunner.queues.ledger_queue import LedgerQueue
+from taskrunner.queues.ledger.claims import Grant
+from taskrunner.queues.ledger.database import Ledger, News
+from taskrunner.queues.ledger.queue import LedgerQueue
 
 T = TypeVar("T")
 

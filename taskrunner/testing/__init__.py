@@ -34,47 +34,47 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from taskrunner.testing import clock as clock
-    from taskrunner.testing.artifacts import ArtifactStoreConformance as ArtifactStoreConformance
-    from taskrunner.testing.caches import CacheFolderConformance as CacheFolderConformance
-    from taskrunner.testing.caches import CachesConformance as CachesConformance
-    from taskrunner.testing.fake_caches import FakeCacheFolder as FakeCacheFolder
-    from taskrunner.testing.fake_caches import FakeCaches as FakeCaches
-    from taskrunner.testing.fake_host import FakeHost as FakeHost
-    from taskrunner.testing.fake_payload import FakePayload as FakePayload
-    from taskrunner.testing.fake_platform import FakePlatform as FakePlatform
-    from taskrunner.testing.host import HostConformance as HostConformance
-    from taskrunner.testing.log import LogConformance as LogConformance
-    from taskrunner.testing.memory import MemoryLog as MemoryLog
-    from taskrunner.testing.memory import MemoryStore as MemoryStore
-    from taskrunner.testing.platform import PlatformConformance as PlatformConformance
-    from taskrunner.testing.push import ScriptedPeer as ScriptedPeer
-    from taskrunner.testing.push import ScriptedSource as ScriptedSource
-    from taskrunner.testing.queue import QueueConformance as QueueConformance
-    from taskrunner.testing.script import Script as Script
+    from taskrunner.testing.conformance.artifacts import ArtifactStoreConformance as ArtifactStoreConformance
+    from taskrunner.testing.conformance.caches import CacheFolderConformance as CacheFolderConformance
+    from taskrunner.testing.conformance.caches import CachesConformance as CachesConformance
+    from taskrunner.testing.conformance.host import HostConformance as HostConformance
+    from taskrunner.testing.conformance.log import LogConformance as LogConformance
+    from taskrunner.testing.conformance.platform import PlatformConformance as PlatformConformance
+    from taskrunner.testing.conformance.queue import QueueConformance as QueueConformance
+    from taskrunner.testing.conformance.script import Script as Script
+    from taskrunner.testing.fakes.caches import FakeCacheFolder as FakeCacheFolder
+    from taskrunner.testing.fakes.caches import FakeCaches as FakeCaches
+    from taskrunner.testing.fakes.host import FakeHost as FakeHost
+    from taskrunner.testing.fakes.memory import MemoryLog as MemoryLog
+    from taskrunner.testing.fakes.memory import MemoryStore as MemoryStore
+    from taskrunner.testing.fakes.payload import FakePayload as FakePayload
+    from taskrunner.testing.fakes.platform import FakePlatform as FakePlatform
+    from taskrunner.testing.fakes.push_source import ScriptedPeer as ScriptedPeer
+    from taskrunner.testing.fakes.push_source import ScriptedSource as ScriptedSource
 
 _HOMES = {
-    "ArtifactStoreConformance": "artifacts",
-    "CacheFolderConformance": "caches",
-    "CachesConformance": "caches",
-    "FakeCacheFolder": "fake_caches",
-    "FakeCaches": "fake_caches",
-    "FakeHost": "fake_host",
-    "FakePayload": "fake_payload",
-    "FakePlatform": "fake_platform",
-    "HostConformance": "host",
-    "LogConformance": "log",
-    "MemoryLog": "memory",
-    "MemoryStore": "memory",
-    "PlatformConformance": "platform",
-    "QueueConformance": "queue",
-    "Script": "script",
-    "ScriptedPeer": "push",
-    "ScriptedSource": "push",
+    "ArtifactStoreConformance": "conformance.artifacts",
+    "CacheFolderConformance": "conformance.caches",
+    "CachesConformance": "conformance.caches",
+    "FakeCacheFolder": "fakes.caches",
+    "FakeCaches": "fakes.caches",
+    "FakeHost": "fakes.host",
+    "FakePayload": "fakes.payload",
+    "FakePlatform": "fakes.platform",
+    "HostConformance": "conformance.host",
+    "LogConformance": "conformance.log",
+    "MemoryLog": "fakes.memory",
+    "MemoryStore": "fakes.memory",
+    "PlatformConformance": "conformance.platform",
+    "QueueConformance": "conformance.queue",
+    "Script": "conformance.script",
+    "ScriptedPeer": "fakes.push_source",
+    "ScriptedSource": "fakes.push_source",
 }
 """Public name to the module that has it."""
 
 if pytest := sys.modules.get("pytest"):  # its asserts then say what was compared, in the contracts too
-    pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in iter_modules(__path__)))
+    pytest.register_assert_rewrite(*(module.name for module in iter_modules(__path__, f"{__name__}.")))
 
 
 if not TYPE_CHECKING:  # a checker knows all names, and complains about others

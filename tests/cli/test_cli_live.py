@@ -20,10 +20,10 @@ import pytest
 from rich.console import Console, Group
 from rich.text import Text
 
-from taskrunner.cli.board import Board, Row, draw
-from taskrunner.cli.canvas import Canvas, Raw
-from taskrunner.cli.harmless import WholeLines, harmless
-from taskrunner.cli.live_task import LogCopy
+from taskrunner.cli.display.board import Board, Row, draw
+from taskrunner.cli.display.canvas import Canvas, Raw
+from taskrunner.cli.display.live_task import LogCopy
+from taskrunner.cli.display.sanitize import WholeLines, harmless
 from taskrunner.model import Progress
 from tests.support.command_line import LIMIT, TASKRUNNER, CommandLine, open_gate
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from taskrunner.cli.common import printable, shown_url
-from taskrunner.cli.lines import Often
-from taskrunner.cli.view import amount, duration, news, step
+from taskrunner.cli.display.lines import Often
+from taskrunner.cli.display.view import amount, duration, news, step
 from taskrunner.machines.chart import Move
 from taskrunner.model import Claim, Progress
-from taskrunner.observer import Sight
+from taskrunner.worker.observer import Sight
 
 SIGHT = Sight(Claim("t", 0, {}, "w", "token"), 0)
 

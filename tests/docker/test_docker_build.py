@@ -18,8 +18,8 @@ from taskrunner.interfaces.platform import PlatformContext
 from taskrunner.interfaces.results import Results
 from taskrunner.model import Document, Secret
 from taskrunner_docker import BuildSpec, DockerOptions, DockerPayload, DockerPlatform
-from taskrunner_docker.build import mirror_name
-from taskrunner_docker.labels import build_repository
+from taskrunner_docker.build.engine import mirror_name
+from taskrunner_docker.cleanup.labels import build_repository
 from taskrunner_docker.options import RegistryOptions
 from tests.support.docker_bench import Bench, Everything, Repository
 from tests.support.registry import Registry, registry

@@ -13,9 +13,9 @@ from typing import TypeVar
 import docker
 import pytest
 
-from taskrunner_docker.cache_folder import DockerCacheFolder
-from taskrunner_docker.daemon import Daemon
-from taskrunner_docker.ownership import take_folders
+from taskrunner_docker.api.client import Daemon
+from taskrunner_docker.container.cache_folder import DockerCacheFolder
+from taskrunner_docker.container.ownership import take_folders
 
 T = TypeVar("T")
 LABELS = {"taskrunner.worker": "cache-test"}

@@ -8,9 +8,9 @@ import docker
 import pytest
 
 from taskrunner.interfaces.platform import PlatformContext
-from taskrunner.testing.bench import Option
-from taskrunner.testing.platform import PlatformConformance
-from taskrunner.testing.script import Script
+from taskrunner.testing.conformance.platform import PlatformConformance
+from taskrunner.testing.conformance.platform_bench import Option
+from taskrunner.testing.conformance.script import Script
 from taskrunner_docker import DockerOptions, DockerPayload, DockerPlatform
 
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as some
 
 from taskrunner.errors import MalformedPayload
 from taskrunner.model import Secret
-from taskrunner.payload import decode
+from taskrunner.schema.task import decode
 from taskrunner_docker import BuildSpec, DockerOptions, DockerPayload
 from taskrunner_docker.options import EcrOptions, RegistryOptions
 from taskrunner_docker.payload import check
-from taskrunner_docker.references import DOCKER_HUB, Reference
+from taskrunner_docker.registry.references import DOCKER_HUB, Reference
 
 BUILD = {"repository": "https://git.example/app.git", "tags": ["registry.example/app:1"], "push": True}
 

@@ -14,10 +14,11 @@ import pytest
 from taskrunner.errors import ConfigError, Unavailable
 from taskrunner.interfaces.platform import PlatformContext
 from taskrunner.model import Health, Secret
-from taskrunner_docker import DockerOptions, DockerPlatform, daemon, platform
-from taskrunner_docker.daemon import find_socket
+from taskrunner_docker import DockerOptions, DockerPlatform, platform
+from taskrunner_docker.api import client as daemon
+from taskrunner_docker.api.client import find_socket
+from taskrunner_docker.api.stream import no_answer
 from taskrunner_docker.options import EcrOptions, RegistryOptions
-from taskrunner_docker.stream import no_answer
 
 HEAVY = ("docker", "dulwich", "h2", "boto3", "requests", "urllib3")
 

@@ -16,11 +16,11 @@ import pytest
 from taskrunner.errors import TaskFailed, Unavailable
 from taskrunner.model import Progress, Secret
 from taskrunner.testing import MemoryLog
-from taskrunner_docker import transfer
-from taskrunner_docker.daemon import Daemon
+from taskrunner_docker.api.client import Daemon
 from taskrunner_docker.options import EcrOptions, RegistryOptions
-from taskrunner_docker.registries import Registries
-from taskrunner_docker.transfer import Transfers
+from taskrunner_docker.registry import transfer
+from taskrunner_docker.registry.logins import Registries
+from taskrunner_docker.registry.transfer import Transfers
 from tests.support.aws import FAKE_CREDENTIALS, aws
 from tests.support.registry import Registry, free_port, registry
 from tests.support.stuck_registry import stuck_registry

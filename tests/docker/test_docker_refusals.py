@@ -9,7 +9,7 @@ import pytest
 from taskrunner.errors import TaskFailed, Unavailable
 from taskrunner.model import Secret
 from taskrunner_docker.options import EcrOptions, RegistryOptions
-from taskrunner_docker.registries import Registries
+from taskrunner_docker.registry.logins import Registries
 
 ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 KNOWN = {"known.example": RegistryOptions("ci", Secret(literal="x")), ECR: RegistryOptions(ecr=EcrOptions("eu-west-1"))}

@@ -11,7 +11,8 @@ import docker
 import pytest
 
 from taskrunner.errors import TaskFailedInternally, Unavailable
-from taskrunner_docker import DockerOptions, DockerPayload, daemon
+from taskrunner_docker import DockerOptions, DockerPayload
+from taskrunner_docker.api import client as daemon
 from tests.support.docker_bench import Bench, Everything
 from tests.support.docker_proxy import docker_proxy
 

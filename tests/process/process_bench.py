@@ -17,14 +17,14 @@ from taskrunner.interfaces.log import Log
 from taskrunner.interfaces.platform import PlatformContext, RunContext
 from taskrunner.interfaces.results import Results
 from taskrunner.model import CacheSpec, RunKey, Task
-from taskrunner.testing.bench import joined
-from taskrunner.testing.fake_caches import FakeCaches
-from taskrunner.testing.memory import MemoryLog
+from taskrunner.testing.conformance.platform_bench import joined
+from taskrunner.testing.fakes.caches import FakeCaches
+from taskrunner.testing.fakes.memory import MemoryLog
 from taskrunner_process import ProcessPayload, ProcessPlatform
 from taskrunner_process.account import Account
 from taskrunner_process.engine import ProcessEngine
-from taskrunner_process.forests import forests
-from taskrunner_process.tree import Forest
+from taskrunner_process.trees.select import forests
+from taskrunner_process.trees.tree import Forest
 
 
 def kinds_of_tree() -> list[str]:

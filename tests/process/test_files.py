@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from taskrunner.errors import MalformedPayload, TaskFailedInternally
-from taskrunner.folders import empty
+from taskrunner.files.untrusted import empty
 from taskrunner.model import CacheSpec
-from taskrunner.testing.bench import joined
+from taskrunner.testing.conformance.platform_bench import joined
 from taskrunner_process.cache import PlainFolder
 from tests.process.process_bench import KINDS, Bench, bench_on, contents
 
@@ -116,7 +116,7 @@ def test_a_folder_goes_away_whatever_is_in_it(tmp_path: Path) -> None:
 UNPRIVILEGED = """
 import os, sys
 from pathlib import Path
-from taskrunner.folders import empty, open_beneath, walk
+from taskrunner.files.untrusted import empty, open_beneath, walk
 os.setgid(65534); os.setuid(65534)
 folder = Path(sys.argv[1])
 (folder / "a/b").mkdir(parents=True)

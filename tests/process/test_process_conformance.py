@@ -7,9 +7,9 @@ import pytest
 
 from taskrunner.errors import NotSupported
 from taskrunner.interfaces.platform import Platform, PlatformContext
-from taskrunner.testing.bench import Bench, Option, scenario
-from taskrunner.testing.platform import PlatformConformance
-from taskrunner.testing.script import Script
+from taskrunner.testing.conformance.platform import PlatformConformance
+from taskrunner.testing.conformance.platform_bench import Bench, Option, scenario
+from taskrunner.testing.conformance.script import Script
 from taskrunner_process import ProcessOptions, ProcessPayload, ProcessPlatform
 from tests.process.process_bench import KINDS, forest_of, living_in
 

@@ -7,8 +7,10 @@ import pytest
 
 from taskrunner.errors import Bug, ClaimLost
 from taskrunner.model import COMPLETED, Claim, Submission
-from taskrunner.queues import claims, ledger_queue, retries, runs, sweep, tasks
-from taskrunner.queues.ledger import Ledger, News
+from taskrunner.queues.ledger import claims, retries, runs, tasks
+from taskrunner.queues.ledger import expiry as sweep
+from taskrunner.queues.ledger import queue as ledger_queue
+from taskrunner.queues.ledger.database import Ledger, News
 from taskrunner.queues.memory import MemoryQueue
 from taskrunner.testing import clock
 from tests.queues.test_memory_queue import TestMemoryQueue as MemorySuite

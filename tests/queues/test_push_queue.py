@@ -7,11 +7,11 @@ import pytest
 
 from taskrunner.errors import Bug, ClaimLost, Conflict, Unavailable
 from taskrunner.model import COMPLETED, Claim, Notice, Submission, exception, failed
-from taskrunner.queues import pushed
-from taskrunner.queues.push import PushQueue
+from taskrunner.queues.push import run as pushed
+from taskrunner.queues.push.queue import PushQueue
 from taskrunner.testing import clock
-from taskrunner.testing.memory import MemoryStore
-from taskrunner.testing.push import ScriptedPeer, ScriptedSource
+from taskrunner.testing.fakes.memory import MemoryStore
+from taskrunner.testing.fakes.push_source import ScriptedPeer, ScriptedSource
 
 LONG = 600.0
 

@@ -11,9 +11,10 @@ import pytest
 
 from taskrunner.errors import Bug, ClaimLost, ConfigError, MalformedPayload, Unavailable, WorkerBroken
 from taskrunner.model import COMPLETED, Claim, Resolution, Submission, exception, failed
-from taskrunner.queues import boottime, ledger_file
-from taskrunner.queues.schema import APPLICATION_ID, SCHEMA_VERSION
-from taskrunner.queues.sqlite import SqliteQueue
+from taskrunner.queues.ledger.tables import APPLICATION_ID, SCHEMA_VERSION
+from taskrunner.queues.sqlite import boottime
+from taskrunner.queues.sqlite import file as ledger_file
+from taskrunner.queues.sqlite.queue import SqliteQueue
 
 LONG = 600.0
 
@@ -205,7 +206,7 @@ def test_a_step_of_the_wall_clock_changes_no_lease(path: Path, monkeypatch: pyte
         await submit_one(queue)
         [claim] = await queue.claim(1, lease=LONG, wait=0)
         for hours in (+1000, -1000):
-            monkeypatch.setattr("taskrunner.queues.ledger.Ledger.wall", lambda _, h=hours: 2e9 + h * 3600.0)
+            monkeypatch.setattr("taskrunner.queues.ledger.database.Ledger.wall", lambda _, h=hours: 2e9 + h * 3600.0)
             assert not await queue.claim(1, lease=LONG, wait=0)
         assert await queue.resolve(claim, COMPLETED) == "applied"
 
@@ -291,7 +292,7 @@ def test_no_look_at_the_book_walks_over_what_is_in_flight(path: Path) -> None:
 
 
 def test_a_thousand_expired_claims_do_not_hold_up_one_claim(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskrunner.queues.sweep.MOST_AT_ONCE", 10)
+    monkeypatch.setattr("taskrunner.queues.ledger.expiry.MOST_AT_ONCE", 10)
     now = [0.0]
 
     async def main() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from taskrunner.errors import Unavailable
 from taskrunner.model import COMPLETED, Claim, Submission, TaskStatus
-from taskrunner.queues.sqlite import SqliteQueue
+from taskrunner.queues.sqlite.queue import SqliteQueue
 from tests.support.queue_processes import PATIENCE, Workers, locked, soon, stop, until
 
 LEASE = 0.5
@@ -170,7 +170,7 @@ async def one_more(path: Path) -> None:
 def test_a_lock_that_somebody_else_holds_is_unavailable_and_no_lost_claim(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("taskrunner.queues.sqlite.CALL_LIMIT", 0.3)
+    monkeypatch.setattr("taskrunner.queues.sqlite.queue.CALL_LIMIT", 0.3)
 
     async def main() -> None:
         queue = SqliteQueue(path, "alice")
@@ -188,7 +188,7 @@ def test_a_lock_that_somebody_else_holds_is_unavailable_and_no_lost_claim(
 
 
 def test_a_claim_that_ran_into_its_limit_is_given_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskrunner.queues.sqlite.CALL_LIMIT", 0.3)
+    monkeypatch.setattr("taskrunner.queues.sqlite.queue.CALL_LIMIT", 0.3)
 
     async def main() -> None:
         queue, other = SqliteQueue(path, "alice"), SqliteQueue(path, "bob")

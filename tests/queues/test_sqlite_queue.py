@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from taskrunner.queues.sqlite import SqliteQueue
+from taskrunner.queues.sqlite.queue import SqliteQueue
 from taskrunner.testing import clock
-from taskrunner.testing.queue import QueueConformance
+from taskrunner.testing.conformance.queue import QueueConformance
 
 
 class TestSqliteQueue(QueueConformance):

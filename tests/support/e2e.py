@@ -19,11 +19,11 @@ import attrs
 import docker
 from docker.errors import APIError
 
-from taskrunner.journal import Record, RunFolder, read_journal
 from taskrunner.model import RunKey, TaskStatus
-from taskrunner.payload import submission_of
-from taskrunner.queues.ledger_queue import LedgerQueue
-from taskrunner.queues.sqlite import SqliteQueue
+from taskrunner.queues.ledger.queue import LedgerQueue
+from taskrunner.queues.sqlite.queue import SqliteQueue
+from taskrunner.schema.task import submission_of
+from taskrunner.state.journal import Record, RunFolder, read_journal
 from tests.support.queue_processes import soon
 
 COMMAND = Path(sys.executable).with_name("taskrunner")

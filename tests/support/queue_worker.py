@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from taskrunner.errors import ClaimLost, Unavailable
 from taskrunner.model import COMPLETED, Claim
-from taskrunner.queues.sqlite import SqliteQueue
+from taskrunner.queues.sqlite.queue import SqliteQueue
 
 T = TypeVar("T")
 

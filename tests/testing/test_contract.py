@@ -15,7 +15,7 @@ from taskrunner.interfaces.host import Host
 from taskrunner.interfaces.log import Log
 from taskrunner.interfaces.platform import Platform
 from taskrunner.interfaces.results import Results
-from taskrunner.testing.contract import WATCHED, ContractBroken, Watcher, may_raise, unwatched
+from taskrunner.testing.conformance.contract import WATCHED, ContractBroken, Watcher, may_raise, unwatched
 
 
 @pytest.mark.parametrize(

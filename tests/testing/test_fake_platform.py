@@ -18,9 +18,9 @@ from taskrunner.errors import (
 from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.platform import PlatformContext, RunContext
 from taskrunner.model import Document, Health, RunKey, Task
-from taskrunner.payload import decode_task
+from taskrunner.schema.task import decode_task
 from taskrunner.testing import FakeCaches, FakePayload, FakePlatform, MemoryLog, clock
-from taskrunner.testing.fake_payload import ErrorKind, Stage
+from taskrunner.testing.fakes.payload import ErrorKind, Stage
 
 
 def context(task_id: str = "t1", log: MemoryLog | None = None, folder: Path = Path("/nonexistent")) -> RunContext:

@@ -5,11 +5,11 @@ from typing import Any
 
 from taskrunner.interfaces.platform import Platform, PlatformContext
 from taskrunner.testing import clock
-from taskrunner.testing.bench import Option
-from taskrunner.testing.fake_payload import FakePayload
-from taskrunner.testing.fake_platform import FakePlatform
-from taskrunner.testing.platform import PlatformConformance
-from taskrunner.testing.script import FOREVER, Script
+from taskrunner.testing.conformance.platform import PlatformConformance
+from taskrunner.testing.conformance.platform_bench import Option
+from taskrunner.testing.conformance.script import FOREVER, Script
+from taskrunner.testing.fakes.payload import FakePayload
+from taskrunner.testing.fakes.platform import FakePlatform
 
 
 class TestFakePlatform(PlatformConformance):

@@ -8,13 +8,13 @@ from taskrunner.interfaces.artifacts import ArtifactStore
 from taskrunner.interfaces.caches import CacheFolder, Caches
 from taskrunner.interfaces.host import Host
 from taskrunner.interfaces.log import Log
-from taskrunner.testing.artifacts import ArtifactStoreConformance
-from taskrunner.testing.caches import CacheFolderConformance, CachesConformance
-from taskrunner.testing.fake_caches import FakeCacheFolder, FakeCaches
-from taskrunner.testing.fake_host import FakeHost
-from taskrunner.testing.host import HostConformance
-from taskrunner.testing.log import LogConformance
-from taskrunner.testing.memory import MemoryLog, MemoryStore
+from taskrunner.testing.conformance.artifacts import ArtifactStoreConformance
+from taskrunner.testing.conformance.caches import CacheFolderConformance, CachesConformance
+from taskrunner.testing.conformance.host import HostConformance
+from taskrunner.testing.conformance.log import LogConformance
+from taskrunner.testing.fakes.caches import FakeCacheFolder, FakeCaches
+from taskrunner.testing.fakes.host import FakeHost
+from taskrunner.testing.fakes.memory import MemoryLog, MemoryStore
 
 
 class TestFakeCacheFolder(CacheFolderConformance):

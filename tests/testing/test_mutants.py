@@ -17,17 +17,17 @@ from taskrunner.errors import Bug, TaskFailed, TaskFailedInternally
 from taskrunner.interfaces.host import Leave
 from taskrunner.interfaces.log import Log
 from taskrunner.interfaces.results import Entry, Results
-from taskrunner.masking import Masker
+from taskrunner.log.masking import Masker
 from taskrunner.model import Health
-from taskrunner.testing.bench import Option
-from taskrunner.testing.fake_caches import FakeCacheFolder, FakeCaches, FakeLease
-from taskrunner.testing.fake_exec import FakeExec
-from taskrunner.testing.fake_execution import FakeExecution
-from taskrunner.testing.fake_host import FakeHost
-from taskrunner.testing.fake_platform import FakeEngine, FakePlatform
-from taskrunner.testing.fake_results import FakeResults
-from taskrunner.testing.fake_run import FakeInput, FakeRun
-from taskrunner.testing.memory import MemoryLog
+from taskrunner.testing.conformance.platform_bench import Option
+from taskrunner.testing.fakes.caches import FakeCacheFolder, FakeCaches, FakeLease
+from taskrunner.testing.fakes.exec import FakeExec
+from taskrunner.testing.fakes.execution import FakeExecution
+from taskrunner.testing.fakes.host import FakeHost
+from taskrunner.testing.fakes.memory import MemoryLog
+from taskrunner.testing.fakes.platform import FakeEngine, FakePlatform
+from taskrunner.testing.fakes.results import FakeResults
+from taskrunner.testing.fakes.run import FakeInput, FakeRun
 from tests.testing.test_fake_platform_conformance import TestFakePlatform as PlatformTests
 from tests.testing.test_fakes_conformance import TestFakeCacheFolder as CacheFolderTests
 from tests.testing.test_fakes_conformance import TestFakeCaches as CachesTests
@@ -272,7 +272,7 @@ def test_a_faulty_platform_is_caught(mutant: Mutant, monkeypatch: pytest.MonkeyP
 
 
 def test_health_that_raises_is_caught(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("taskrunner.testing.fake_platform._Plugged.health", sick)
+    monkeypatch.setattr("taskrunner.testing.fakes.platform._Plugged.health", sick)
     assert failures(PlatformTests, tmp_path) == {"test_its_health_is_an_answer"}
 
 
@@ -380,7 +380,7 @@ HOSTS: list[Mutant] = [
 
 @pytest.mark.parametrize("mutant", HOSTS, ids=name_of)
 def test_a_faulty_host_is_caught(mutant: Mutant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("taskrunner.testing.host.LIMIT", 0.2)  # real seconds: a lost notice never comes
+    monkeypatch.setattr("taskrunner.testing.conformance.host.LIMIT", 0.2)  # real seconds: a lost notice never comes
     check(HostTests, mutant, monkeypatch, tmp_path)
 
 
@@ -423,7 +423,7 @@ def test_faulty_caches_are_caught(mutant: Mutant, monkeypatch: pytest.MonkeyPatc
 
 
 def test_caches_that_take_any_name_are_caught(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("taskrunner.testing.fake_caches.NAME", re.compile(r".*", re.DOTALL))
+    monkeypatch.setattr("taskrunner.testing.fakes.caches.NAME", re.compile(r".*", re.DOTALL))
     assert {"test_a_bad_name_is_refused"} <= failures(CachesTests, tmp_path)
 
 

@@ -50,13 +50,13 @@ def test_a_worker_is_tested_with_pytest_alone(tmp_path: Path) -> None:
     example = textwrap.dedent(str(testing.__doc__).partition("::\n")[2].partition("\n- Fakes")[0])
     code = """
 from pathlib import Path
-from taskrunner.config import Config
+from taskrunner.config.config import Config
 from taskrunner.model import Submission
 from taskrunner.queues.memory import MemoryQueue
-from taskrunner.start import services
+from taskrunner.worker.start import services
 from taskrunner.testing import *
-from taskrunner.until import Until
-from taskrunner.worker import Worker
+from taskrunner.worker.stop_condition import Until
+from taskrunner.worker.worker import Worker
 {}
 test_nine_hours(Path.cwd())
 print("passed")

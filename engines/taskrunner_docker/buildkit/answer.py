@@ -11,8 +11,8 @@ from http.client import HTTPResponse
 import attrs
 
 from taskrunner.errors import TaskFailedInternally
+from taskrunner_docker.buildkit.protobuf import WireError
 from taskrunner_docker.buildkit.trace import Trace, read_trace
-from taskrunner_docker.buildkit.wire import WireError
 
 MAX_LINE = 1 << 24  # bytes; the daemon cuts output into pieces of 32 kB, but a step's name can be a long script
 READ_SIZE = 1 << 16

@@ -14,10 +14,10 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote_plus
 
 from taskrunner.errors import TaskFailedInternally
+from taskrunner_docker.build.ignore import chosen
 from taskrunner_docker.buildkit.grpc import NOT_FOUND, GrpcError, Headers, frame, frame_head
-from taskrunner_docker.buildkit.wire import WireError, as_int, encode_field, encode_varint, read_message
-from taskrunner_docker.context import ContextSource, FileEntry
-from taskrunner_docker.source.ignore import chosen
+from taskrunner_docker.buildkit.protobuf import WireError, as_int, encode_field, encode_varint, read_message
+from taskrunner_git.files import ContextSource, FileEntry
 
 DIFF_COPY = "/moby.filesync.v1.FileSync/DiffCopy"
 NAMES = frozenset({"context", "dockerfile"})

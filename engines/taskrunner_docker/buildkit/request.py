@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
-from taskrunner_docker.context import ContextSource
+from taskrunner_git.files import ContextSource
 
 SecretValue = bytes | Callable[[], bytes]
 Credentials = Callable[[str], tuple[str, str] | None]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from taskrunner_docker.buildkit.grpc import NOT_FOUND, GrpcError, Method, Unary
+from taskrunner_docker.buildkit.protobuf import as_text, encode_field, read_message
 from taskrunner_docker.buildkit.request import Credentials, SecretValue
-from taskrunner_docker.buildkit.wire import as_text, encode_field, read_message
 
 HEALTH = "/grpc.health.v1.Health/Check"
 GET_SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"  # noqa: S105  the name of a method

@@ -9,13 +9,13 @@ from types import TracebackType
 from typing import Self
 
 from taskrunner.errors import TaskFailedInternally, TaskrunnerError, Unavailable
-from taskrunner_docker.buildkit.daemon import Api
+from taskrunner_docker.api.build_connection import Api
+from taskrunner_docker.api.lifeline import Lifeline
 from taskrunner_docker.buildkit.filesync import DIFF_COPY, Files
 from taskrunner_docker.buildkit.grpc import GrpcServer
-from taskrunner_docker.buildkit.lifeline import Lifeline
+from taskrunner_docker.buildkit.protobuf import WireError
 from taskrunner_docker.buildkit.request import BuildRequest
 from taskrunner_docker.buildkit.services import small_services
-from taskrunner_docker.buildkit.wire import WireError
 
 JOIN_TIMEOUT = 30.0  # seconds for the thread to see that its connection is gone; it may be in the middle of a read
 

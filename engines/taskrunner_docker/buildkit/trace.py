@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from taskrunner_docker.buildkit.wire import Table, Value, as_bool, as_bytes, as_int, as_text, as_time, read_message
+from taskrunner_docker.buildkit.protobuf import Table, Value, as_bool, as_bytes, as_int, as_text, as_time, read_message
 
 T = TypeVar("T")
 

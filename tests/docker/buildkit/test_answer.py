@@ -13,8 +13,8 @@ import pytest
 from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner_docker.buildkit.answer import MAX_LINE, Failed, ImageWritten, Message, Said, messages
 from taskrunner_docker.buildkit.diagnosis import diagnose
+from taskrunner_docker.buildkit.protobuf import encode_field
 from taskrunner_docker.buildkit.trace import Trace, Vertex
-from taskrunner_docker.buildkit.wire import encode_field
 
 
 def read(body: bytes) -> list[Message]:

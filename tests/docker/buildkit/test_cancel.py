@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from taskrunner.errors import ConfigError, NotSupported, TaskFailedInternally, Unavailable
-from taskrunner_docker.buildkit.build import _Build
-from taskrunner_docker.buildkit.daemon import Daemon
+from taskrunner_docker.api.build_connection import Daemon
+from taskrunner_docker.buildkit.solve import _Build
 from tests.docker.buildkit.conftest import Builder
 
 SOCKET = "/var/run/docker.sock"

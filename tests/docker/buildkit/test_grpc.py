@@ -14,8 +14,8 @@ import pytest
 from h2.settings import SettingCodes
 
 from taskrunner_docker.buildkit.grpc import NOT_FOUND, GrpcError, GrpcServer, Unary, frame
+from taskrunner_docker.buildkit.protobuf import encode_field
 from taskrunner_docker.buildkit.services import CREDENTIALS, GET_SECRET, HEALTH, small_services
-from taskrunner_docker.buildkit.wire import encode_field
 
 LARGE = b"s" * 300_000
 

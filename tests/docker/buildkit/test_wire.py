@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskrunner_docker.buildkit.trace import Output, Trace, Vertex, read_trace
-from taskrunner_docker.buildkit.wire import (
+from taskrunner_docker.buildkit.protobuf import (
     WireError,
     as_int,
     as_text,
@@ -18,6 +17,7 @@ from taskrunner_docker.buildkit.wire import (
     fields,
     read_message,
 )
+from taskrunner_docker.buildkit.trace import Output, Trace, Vertex, read_trace
 
 NUMBERS = st.integers(1, 2**29 - 1)
 

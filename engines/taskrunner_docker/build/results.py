@@ -1,0 +1,101 @@
+"""What a build has made, and handing it over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from weakref import WeakValueDictionary
+
+from taskrunner.errors import TaskFailedInternally
+from taskrunner.interfaces.results import Entry, Results
+from taskrunner.model import Document
+from taskrunner_docker.api.stream import DockerError
+from taskrunner_docker.build.job import BuildJob
+from taskrunner_docker.cleanup.push_tags import PushNotes
+from taskrunner_docker.cleanup.removal import remove_tag
+from taskrunner_docker.registry.references import Reference
+
+_NOT_FOUND = 404
+_taken: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+"""One lock for each name that is being pushed: Docker pushes by name, and two builds may want the same."""
+
+
+class BuildResults(Results):
+    """A built image under the name of its run, or the failure to build one.
+
+    Delivered without `push`, the image gets the author's tags and stays. A name that another image had moves to this
+    one, as with `docker build`; that image goes when it was its last name and nothing uses it, or each build of
+    `app:latest` would leave a nameless one behind. With `push`, a tag is local only while it is pushed: what a registry
+    has is the truth, and BuildKit's cache makes the next build fast.
+    """
+
+    def __init__(
+        self, job: BuildJob, commit: str, *, exit_code: int, image_id: str = "", reason: str = "", message: str = ""
+    ) -> None:
+        self._job, self._commit, self._image_id = job, commit, image_id
+        self.exit_code, self.reason, self.message = exit_code, reason, message
+
+    async def archive_file(self, path: str) -> Entry:
+        raise FileNotFoundError(f"{path}: a build leaves an image and no files")
+
+    async def archive_folder(self, path: str) -> AsyncIterator[Entry]:
+        raise FileNotFoundError(f"{path}: a build leaves an image and no files")
+        yield
+
+    async def deliver(self) -> Document:
+        """`{"commit": …, "image_id": …, "images": [{"name": …, "digest": …}]}`; without `push`, a digest is None."""
+        deliver = self._push if self._job.spec.push else self._keep
+        images = [{"name": tag, "digest": await deliver(tag)} for tag in self._job.spec.tags]
+        return {"commit": self._commit, "image_id": self._image_id, "images": images}
+
+    async def dispose(self) -> None:
+        await remove_tag(self._job.daemon, self._job.tag)
+
+    async def _push(self, tag: str) -> str:
+        notes = PushNotes(self._job.daemon, self._job.marks.pushing)
+        async with _taken.setdefault(tag, asyncio.Lock()), notes.noted(tag):
+            await self._give(tag)
+            digest = await self._job.transfers.push(tag)
+            await self._see_that_it_is_ours(tag)
+        return digest
+
+    async def _keep(self, tag: str) -> None:
+        before = await self._inspect(tag)
+        await self._give(tag)
+        self._job.context.log.say(f"tagged {tag}")
+        if before and before["Id"] != self._image_id:
+            await self._remove_nameless(before["Id"])
+
+    async def _give(self, tag: str) -> None:
+        name = Reference.parse(tag)
+        api = self._job.daemon.api
+        try:
+            await self._job.daemon.call(api.tag, self._image_id, name.name, name.tag or "latest", force=True)
+        except DockerError as error:
+            raise TaskFailedInternally(f"Docker cannot tag the image {tag}: {error}") from None
+
+    async def _see_that_it_is_ours(self, tag: str) -> None:
+        """Other programs tag images, too; a digest of theirs must not stand in our result."""
+        now = await self._inspect(tag)
+        if now is None or now["Id"] != self._image_id:
+            raise TaskFailedInternally(
+                f"another program gave {tag} to another image while it was pushed: push it again"
+            )
+
+    async def _remove_nameless(self, image_id: str) -> None:
+        image = await self._inspect(image_id)
+        if image and not image["RepoTags"] and not image["RepoDigests"]:
+            try:
+                await self._job.daemon.call(self._job.daemon.api.remove_image, image_id)
+            except DockerError as error:
+                self._job.context.log.say(f"the image that had the name before stays: {error}")
+
+    async def _inspect(self, name: str) -> dict[str, Any] | None:
+        try:
+            image: dict[str, Any] = await self._job.daemon.call(self._job.daemon.api.inspect_image, name)
+        except DockerError as error:
+            if error.status == _NOT_FOUND:
+                return None
+            raise TaskFailedInternally(f"Docker cannot look at the image {name}: {error}") from None
+        return image

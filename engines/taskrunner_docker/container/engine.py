@@ -1,0 +1,133 @@
+"""Running an image: the container of one run, until it has started."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from typing import Any, cast
+
+from taskrunner.errors import Complaint, MalformedPayload, TaskFailed, TaskFailedInternally
+from taskrunner.interfaces.caches import CacheFolder
+from taskrunner.interfaces.engine import Engine
+from taskrunner.interfaces.platform import RunContext
+from taskrunner_docker.api.client import Daemon
+from taskrunner_docker.api.stream import DockerError, Stream
+from taskrunner_docker.cleanup.labels import Marks
+from taskrunner_docker.cleanup.removal import remove_container
+from taskrunner_docker.container.execution import ContainerExecution
+from taskrunner_docker.payload import DockerPayload
+from taskrunner_docker.registry.transfer import Transfers
+
+_BAD_REQUEST, _NOT_FOUND, _CONFLICT = 400, 404, 409
+
+
+class ContainerEngine(Engine):
+    """One container, made and started in `start`.
+
+    Its output comes by an attached stream that is open before it starts, so Docker itself keeps no log of it: that
+    doubles the throughput, and the run's own log is the one that counts.
+    """
+
+    def __init__(self, daemon: Daemon, marks: Marks, transfers: Transfers, context: RunContext) -> None:
+        self._daemon, self._marks, self._transfers, self._context = daemon, marks, transfers, context
+        self._payload = DockerPayload()
+        self._image_id = ""
+        self._working_dir = "/"
+        self._mounts: dict[str, dict[str, Any]] = {}
+
+    async def load(self, payload: object) -> None:
+        self._payload = cast("DockerPayload", payload)
+        image = await self._inspect_image()
+        if image is None:
+            await self._transfers.pull(self._payload.image)
+            image = await self._inspect_image()
+        if image is None:
+            raise TaskFailedInternally(f"{self._payload.image} was pulled, and is gone again: is somebody cleaning up?")
+        self._image_id = str(image["Id"])
+        self._working_dir = _plain(self._payload.working_dir or image["Config"].get("WorkingDir") or "/")
+        self._context.log.say(f"image {self._payload.image} is {self._image_id}")
+
+    async def attach_cache(self, folder: CacheFolder, target: str, *, read_only: bool = False) -> None:
+        where = _plain(posixpath.join(self._working_dir, target))
+        if ".." in target.split("/") or where == "/":
+            raise MalformedPayload(
+                Complaint("caches", f"{target!r} is no place for a cache", "name a folder of its own")
+            )
+        if where in self._mounts:
+            raise MalformedPayload(Complaint("caches", f"{where} has two caches", "give each a folder of its own"))
+        mount = {"Type": "bind", "Source": str(folder.path.absolute()), "Target": where, "ReadOnly": read_only}
+        self._mounts[where] = mount
+
+    async def start(self, env: Mapping[str, str], *, stdin: bool = False) -> ContainerExecution:
+        streams: list[Stream] = []
+        try:
+            container = await self._create(env, stdin=stdin)
+            query = {"stream": "1", "stdout": "1", "stderr": "1", **({"stdin": "1"} if stdin else {})}
+            path = f"/containers/{container}"
+            streams.append(await self._daemon.stream("POST", f"{path}/attach", query, upgrade=True))
+            streams.append(await self._daemon.stream("POST", f"{path}/wait", {"condition": "next-exit"}))
+            await self._daemon.call(self._daemon.api.start, container)
+        except BaseException as error:
+            for stream in streams:
+                stream.close()
+            await self.discard()
+            if isinstance(error, DockerError):
+                raise self._cannot_start(error) from None
+            raise
+        output, ending = streams
+        return ContainerExecution(
+            self._daemon, self._context, container, self._working_dir, output=output, ending=ending, stdin=stdin
+        )
+
+    async def discard(self) -> None:
+        await remove_container(self._daemon, self._marks.container_name(self._context.run))
+
+    async def _inspect_image(self) -> dict[str, Any] | None:
+        try:
+            return cast("dict[str, Any]", await self._daemon.call(self._daemon.api.inspect_image, self._payload.image))
+        except DockerError as error:
+            if error.status == _NOT_FOUND:
+                return None
+            raise TaskFailedInternally(f"Docker cannot say whether it has {self._payload.image}: {error}") from None
+
+    async def _create(self, env: Mapping[str, str], *, stdin: bool) -> str:
+        """Under the name of the run. What has it already is left from a call whose answer was lost, and never ran."""
+        name, body = self._marks.container_name(self._context.run), self._body(env, stdin=stdin)
+        try:
+            made = await self._daemon.call(self._daemon.api.create_container_from_config, body, name)
+        except DockerError as error:
+            if error.status != _CONFLICT:
+                raise
+            await remove_container(self._daemon, name)
+            made = await self._daemon.call(self._daemon.api.create_container_from_config, body, name)
+        return str(made["Id"])
+
+    def _body(self, env: Mapping[str, str], *, stdin: bool) -> dict[str, Any]:
+        return {
+            "Image": self._image_id,
+            "Cmd": list(self._payload.command) or None,
+            "WorkingDir": self._working_dir,
+            "Env": [f"{name}={value}" for name, value in env.items()],
+            "Labels": self._marks.labels(self._context.run),
+            "OpenStdin": stdin,
+            "StdinOnce": stdin,
+            "AttachStdin": stdin,
+            "AttachStdout": True,
+            "AttachStderr": True,
+            "HostConfig": {
+                "Init": True,
+                "LogConfig": {"Type": "none"},
+                "Mounts": list(self._mounts.values()),
+            },
+        }
+
+    def _cannot_start(self, error: DockerError) -> Exception:
+        what = f"cannot start the container of {self._payload.image}: {error}"
+        if error.status in (_BAD_REQUEST, _NOT_FOUND) or "not a directory" in str(error):
+            return TaskFailed("start-failed", f"{what}; check `command`, `working_dir` and where the `caches` go")
+        return TaskFailedInternally(what)
+
+
+def _plain(path: str) -> str:
+    """An absolute path without dots and doubled slashes."""
+    return "/" + posixpath.normpath(path).strip("/")

@@ -1,0 +1,162 @@
+"""One more command in a running container."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from typing import Any, Self
+
+from taskrunner.errors import TaskFailed, TaskFailedInternally, Unavailable
+from taskrunner.interfaces.execution import Exec, Input
+from taskrunner_docker.api.client import Daemon
+from taskrunner_docker.api.stream import BUFFER, Demultiplexer, DockerError, Stream, joined
+from taskrunner_docker.container.pipes import OutputPipe, StreamInput
+
+_MARK = "TASKRUNNER_EXEC"
+_LOOK_AGAIN = 0.01
+"""Seconds between questions whether a command has started or ended."""
+_PATIENCE = 30.0
+"""Seconds for a command to start, or to be gone once it is killed."""
+_SIGNALED = 128
+"""What Docker adds to the number of the signal that ended a command. It cannot be told from an exit status so high."""
+_KILLED = _SIGNALED + signal.SIGKILL
+
+# Docker cannot kill an exec. Every process that it started carries the mark in its environment, whoever its parent is
+# now, and readable to its own user. A round that finds none is the last, so that what was forked during one falls to
+# the next; what the kernel does not let go of ends the rounds, too.
+_KILL = """
+round=0
+while [ $round -lt 100 ]; do
+  round=$((round + 1)) found=
+  for p in /proc/[0-9]*; do
+    if tr '\\0' '\\n' 2>/dev/null <"$p/environ" | grep -qxF "$1" && kill -9 "${p#/proc/}"; then found=1; fi
+  done 2>/dev/null
+  [ "$found" ] || break
+done
+"""
+
+
+class ContainerExec(Exec):
+    """A command with pipes, or with a terminal. Made by `begin`."""
+
+    def __init__(self, daemon: Daemon, container: str, exec_id: str, mark: str, stream: Stream, *, tty: bool) -> None:
+        self._daemon, self._container, self._id, self._mark, self._tty = daemon, container, exec_id, mark, tty
+        self._pipes = {1: OutputPipe(), 2: OutputPipe()}
+        self._input = StreamInput(stream)
+        self._pump = asyncio.create_task(self._read(stream))
+
+    @classmethod
+    async def begin(cls, daemon: Daemon, container: str, command: Sequence[str], *, tty: bool) -> Self:
+        """Raises TaskFailed (`exec-failed`)."""
+        mark = uuid.uuid4().hex
+        try:
+            made: dict[str, Any] = await daemon.call(
+                daemon.api.exec_create, container, list(command), stdin=True, tty=tty, environment={_MARK: mark}
+            )
+            body = {"Detach": False, "Tty": tty}
+            stream = await daemon.stream("POST", f"/exec/{made['Id']}/start", body=body, upgrade=True)
+        except (DockerError, Unavailable) as error:
+            raise _cannot_start(command, str(error)) from None
+        running = cls(daemon, container, made["Id"], mark, stream, tty=tty)
+        try:
+            await running._see_start(command)
+        except BaseException:
+            await running.abort()
+            raise
+        return running
+
+    @property
+    def stdin(self) -> Input:
+        return self._input
+
+    @property
+    def stdout(self) -> AsyncIterator[bytes]:
+        return self._pipes[1]
+
+    @property
+    def stderr(self) -> AsyncIterator[bytes]:
+        return self._pipes[2]
+
+    async def resize(self, rows: int, columns: int) -> None:
+        if not self._tty:
+            await super().resize(rows, columns)
+        with suppress(DockerError):  # it has just ended, and has no terminal any more
+            await self._daemon.call(self._daemon.api.exec_resize, self._id, height=rows, width=columns)
+
+    async def wait(self) -> int:
+        await asyncio.wait({self._pump})
+        state = await self._state_when(lambda state: not state["Running"])
+        code = int(_KILLED if state["ExitCode"] is None else state["ExitCode"])
+        return _SIGNALED - code if _is_signal(code - _SIGNALED) else code
+
+    async def abort(self) -> None:
+        for pipe in self._pipes.values():
+            pipe.discard()
+        if not self._pump.done() or (await self._inspect())["Running"]:
+            await self._kill()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self.wait()
+        except TimeoutError:
+            raise TaskFailedInternally("a command in the container does not end, though it was killed") from None
+
+    async def _kill(self) -> None:
+        command = ["sh", "-c", _KILL, "kill", f"{_MARK}={self._mark}"]
+        try:
+            made = await self._daemon.call(self._daemon.api.exec_create, self._container, command)
+            await self._daemon.call(self._daemon.api.exec_start, made["Id"])
+        except (DockerError, Unavailable) as error:
+            if (await self._inspect())["Running"]:
+                raise TaskFailedInternally(f"a command in the container cannot be killed: {error}") from None
+
+    async def _see_start(self, command: Sequence[str]) -> None:
+        """Docker says "running" first and tries then; what went wrong comes as the command's output."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                state = await self._state_when(lambda state: state["Pid"] or state["ExitCode"] is not None)
+        except TimeoutError:
+            raise _cannot_start(command, f"Docker has not started it within {_PATIENCE:.0f} s") from None
+        if not state["Pid"]:
+            await asyncio.wait({self._pump})
+            raise _cannot_start(command, self._pipes[1].peek().decode(errors="replace").strip())
+
+    async def _state_when(self, is_so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        while not is_so(state := await self._inspect()):  # noqa: ASYNC110  Docker has no call that waits for it
+            await asyncio.sleep(_LOOK_AGAIN)
+        return state
+
+    async def _inspect(self) -> dict[str, Any]:
+        """The state of the command; ended, when Docker does not know it any more because its container is gone."""
+        try:
+            state: dict[str, Any] = await self._daemon.call(self._daemon.api.exec_inspect, self._id)
+        except DockerError as error:
+            if error.status in (404, 409):
+                return {"Running": False, "ExitCode": _KILLED, "Pid": 1}
+            raise TaskFailedInternally(f"Docker cannot say what became of a command: {error}") from None
+        except Unavailable as error:
+            raise TaskFailedInternally(str(error)) from error
+        return state
+
+    async def _read(self, stream: Stream) -> None:
+        demultiplexer = Demultiplexer()
+        async with stream:
+            try:
+                while data := await stream.reader.read(BUFFER):
+                    for number, piece in [(1, data)] if self._tty else joined(demultiplexer.feed(data)):
+                        await self._pipes[number].put(piece)
+            except OSError:
+                pass  # the container is gone, and its commands with it
+            finally:
+                for pipe in self._pipes.values():
+                    pipe.end()
+
+
+def _cannot_start(command: Sequence[str], why: str) -> TaskFailed:
+    return TaskFailed("exec-failed", f"cannot start {command[0] if command else 'nothing'!r} in the container: {why}")
+
+
+def _is_signal(number: int) -> bool:
+    return number in signal.valid_signals()

@@ -1,0 +1,167 @@
+"""A container that runs, and what it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from taskrunner.errors import Bug, NotSupported, TaskFailedInternally, Unavailable
+from taskrunner.interfaces.execution import Exec, Execution, Input
+from taskrunner.interfaces.platform import RunContext
+from taskrunner.interfaces.results import Entry, Results
+from taskrunner_docker.api.client import Daemon
+from taskrunner_docker.api.stream import BUFFER, Demultiplexer, DockerError, Stream
+from taskrunner_docker.cleanup.removal import remove_container
+from taskrunner_docker.container.archive import ContainerFiles
+from taskrunner_docker.container.exec import ContainerExec
+from taskrunner_docker.container.pipes import StreamInput
+
+_LINGER = 30.0
+"""Seconds for the rest of the output, after the end of the container, which closes it."""
+_GATHER = 0.002
+"""Seconds between two pieces of output, so that a flood comes in few large ones: each costs a trip to a thread."""
+_PATIENCE = 60.0
+"""Seconds for a killed container to end: the kernel may be writing out its files."""
+_NOT_RUN = frozenset({126, 127})
+"""What shells, and the init process of a container, return for a program that cannot be run, or is not there."""
+_GONE = frozenset({404, 409})
+"""Docker's answers about a container that does not run, or is not there."""
+
+
+class ContainerExecution(Execution):
+    """One started container. Two tasks watch it: one moves its output to the log, one waits for its end."""
+
+    def __init__(
+        self,
+        daemon: Daemon,
+        context: RunContext,
+        container: str,
+        working_dir: str,
+        *,
+        output: Stream,
+        ending: Stream,
+        stdin: bool,
+    ) -> None:
+        self._daemon, self._context, self._container = daemon, context, container
+        self._files = ContainerFiles(daemon, container, working_dir, context.log)
+        self._output, self._ending = output, ending
+        self._aborted = False
+        self._input = StreamInput(output) if stdin else None
+        self._watching = asyncio.create_task(self._watch())
+
+    @property
+    def stdin(self) -> Input:
+        if self._input is None:
+            raise NotSupported("this container was started without a standard input")
+        return self._input
+
+    async def new_exec(self, command: Sequence[str], *, tty: bool = False) -> Exec:
+        return await ContainerExec.begin(self._daemon, self._container, command, tty=tty)
+
+    async def wait(self) -> Results:
+        await asyncio.wait({self._watching})
+        if self._aborted:
+            raise Bug("nobody may wait for a container that was aborted")
+        return self._watching.result()
+
+    async def kill(self) -> Results:
+        try:
+            await self._kill()
+            async with asyncio.timeout(_PATIENCE):
+                return await self.wait()
+        except Unavailable as error:
+            raise TaskFailedInternally(str(error)) from error
+        except TimeoutError:
+            raise TaskFailedInternally(
+                f"the container {self._container[:12]} was killed and does not end within {_PATIENCE:.0f} s"
+            ) from None
+
+    async def abort(self) -> None:
+        self._aborted = True
+        self._watching.cancel()
+        await asyncio.wait({self._watching})
+        await remove_container(self._daemon, self._container)
+
+    async def _kill(self) -> None:
+        try:
+            await self._daemon.call(self._daemon.api.kill, self._container)
+        except DockerError as error:
+            if error.status not in _GONE:
+                raise TaskFailedInternally(f"the container cannot be killed: {error}") from None
+
+    # ---- watching ---------------------------------------------------------------------------------------
+
+    async def _watch(self) -> Results:
+        drain, end = asyncio.create_task(self._drain()), asyncio.create_task(self._wait_for_exit())
+        try:
+            await asyncio.wait({drain, end}, return_when=asyncio.FIRST_EXCEPTION)
+            for task in (drain, end):
+                if task.done():
+                    task.result()
+            reason, message = await self._judge(end.result())
+            return ContainerResults(self._files, exit_code=end.result(), reason=reason, message=message)
+        finally:
+            self._output.close()
+            self._ending.close()
+            for task in (drain, end):
+                task.cancel()
+            await asyncio.gather(drain, end, return_exceptions=True)
+
+    async def _drain(self) -> None:
+        """Moves the output to the log. In a thread: a disk may be slow, and many runs share the event loop."""
+        demultiplexer = Demultiplexer()
+        while data := await self._read(self._output, BUFFER):
+            output = b"".join(piece for _, piece in demultiplexer.feed(data))
+            if output:
+                await self._daemon.thread(self._context.log.write, output)
+                await asyncio.sleep(_GATHER)
+        self._output.close()
+
+    async def _wait_for_exit(self) -> int:
+        answer = await self._read(self._ending)
+        try:
+            status = int(json.loads(answer)["StatusCode"])
+        except (ValueError, KeyError):
+            raise Unavailable(f"lost sight of the container {self._container[:12]}: did Docker restart?") from None
+        asyncio.get_running_loop().call_later(_LINGER, self._output.close)
+        return status
+
+    async def _read(self, stream: Stream, size: int = -1) -> bytes:
+        try:
+            return await stream.reader.read(size)
+        except OSError as error:
+            raise Unavailable(f"lost sight of the container {self._container[:12]}: {error}") from error
+
+    async def _judge(self, exit_code: int) -> tuple[str, str]:
+        """Reason and message, where an exit code alone would leave people guessing."""
+        if exit_code and await self._ran_out_of_memory():
+            return "out-of-memory", "the container ran out of memory, and the kernel killed a process in it"
+        if exit_code in _NOT_RUN:
+            return "", f"exit code {exit_code}: a program is not in the image, or cannot be run there; the log names it"
+        return "", ""
+
+    async def _ran_out_of_memory(self) -> bool:
+        try:
+            state: dict[str, Any] = await self._daemon.call(self._daemon.api.inspect_container, self._container)
+        except DockerError:
+            return False  # removed by somebody else: what it printed and returned is still worth reporting
+        return bool(state["State"].get("OOMKilled"))
+
+
+class ContainerResults(Results):
+    """An ended container, whose files are still there."""
+
+    def __init__(self, files: ContainerFiles, *, exit_code: int, reason: str, message: str) -> None:
+        self._files = files
+        self.exit_code, self.reason, self.message = exit_code, reason, message
+
+    async def archive_file(self, path: str) -> Entry:
+        return await self._files.file(path)
+
+    def archive_folder(self, path: str) -> AsyncIterator[Entry]:
+        return self._files.folder(path)
+
+    async def dispose(self) -> None:
+        await remove_container(self._files.daemon, self._files.container)

@@ -1,0 +1,189 @@
+"""The way from a repository's URL to a build context: `fetch`."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from taskrunner.errors import TaskrunnerError
+from taskrunner.model import Progress
+from taskrunner_git import submodules
+from taskrunner_git.connections import Wire
+from taskrunner_git.explain import explain, internal
+from taskrunner_git.failure import Broken, clone_failed, quoted
+from taskrunner_git.files import FileEntry
+from taskrunner_git.mirror import MODULES, Mirror
+from taskrunner_git.remote import Remote, parse
+from taskrunner_git.repository import Repository
+from taskrunner_git.small_file import read_small
+from taskrunner_git.tree import Tree
+
+_GRACE = 5.0
+"""Seconds that a cancelled fetch waits for its thread. It ends at once but when it waits for the name service, and
+then it touches nothing any more."""
+_MOST_NESTED = 8
+"""Submodules of submodules."""
+_LFS = b"filter=lfs"
+
+
+class Commit:
+    """A commit as a ContextSource. Its files are read from the mirror: `close` it before that is given back.
+
+    Used from one thread at a time. `entries` and `read` raise TaskFailed for what no honest repository has, and
+    OSError.
+    """
+
+    def __init__(self, sha: str, url: str, tree: Tree, mirrors: list[Mirror]) -> None:
+        self.sha = sha
+        """Its full id, 40 digits."""
+        self.url = url
+        """Where it came from, without credentials."""
+        self._tree, self._mirrors = tree, mirrors
+
+    def entries(self) -> Iterator[FileEntry]:
+        return self._tree.entries()
+
+    def read(self, path: str) -> Iterator[bytes]:
+        return self._tree.read(path)
+
+    def below(self, path: str) -> Tree:
+        """A folder in it as a context of its own; valid until `close`. Raises TaskFailed, naming what there is
+        instead."""
+        return self._tree.below(path)
+
+    def close(self) -> None:
+        """A second call does nothing."""
+        for mirror in self._mirrors:
+            mirror.close()
+
+
+async def fetch(
+    repository: str,
+    ref: str,
+    *,
+    token: str | None,
+    mirror: Path,
+    say: Callable[[str], None],
+    progress: Callable[[Progress], None],
+) -> Commit:
+    """Gets one commit with its submodules, and of those only what is not in `mirror` yet.
+
+    `repository` is a URL (https, http, ssh, git, file, `user@host:path`) or an absolute path; credentials in it are
+    used and never shown. `ref` is a branch, a tag or a commit; empty means the default branch. `token` goes to this
+    host over HTTP only, to submodules on the same host as well, and nowhere else: not to disk, into no log, into no
+    error. `mirror` is a folder that is ours alone until the commit is closed; whatever is wrong with it is thrown
+    away. `say` and `progress` are called from a thread.
+
+    Cancelling it ends the transfer at once; the mirror stays usable.
+    Raises: TaskFailed (`clone-failed`), TaskFailedInternally (the disk), Unavailable.
+    """
+    remote = parse(repository).with_token(token)
+    work = _Work(say, progress)
+    thread = asyncio.ensure_future(asyncio.to_thread(work.run, remote, ref, mirror))
+    try:
+        outcome = await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        thread.add_done_callback(_drop)
+        work.wire.cut()
+        await asyncio.wait([thread], timeout=_GRACE)
+        raise
+    if isinstance(outcome, Commit):
+        return outcome
+    raise outcome
+
+
+def _drop(thread: asyncio.Future[Commit | Exception]) -> None:
+    """Closes a commit that came when nobody wanted it any more."""
+    if not thread.cancelled() and not thread.exception() and isinstance(commit := thread.result(), Commit):
+        commit.close()
+
+
+class _Work:
+    """One fetch: what its thread does."""
+
+    def __init__(self, say: Callable[[str], None], progress: Callable[[Progress], None]) -> None:
+        self.wire = Wire()
+        self._say, self._progress = say, progress
+        self._mirrors: dict[Path, Mirror] = {}
+
+    def run(self, remote: Remote, ref: str, folder: Path) -> Commit | Exception:
+        """Returns what it would raise, so that an error is chained to nothing and drags no frames along."""
+        failure: Exception
+        try:
+            return self._run(remote, ref, folder)
+        except OSError as error:
+            failure = internal(error, remote)
+        except (TaskrunnerError, Broken) as error:
+            failure = explain(error, remote, ref)
+        except Exception as error:  # noqa: BLE001  ours to raise, in the other thread
+            failure = error
+        finally:
+            self.wire.close()
+        for mirror in self._mirrors.values():
+            mirror.close()
+        return failure
+
+    def _run(self, remote: Remote, ref: str, folder: Path) -> Commit:
+        self._say(f"clone: {remote}, {quoted(ref) or 'the default branch'}")
+        mirror, sha, root = self._get(remote, ref, folder)
+        self._say(f"clone: commit {sha}")
+        tree = Tree(mirror.objects, root)
+        self._say_lfs(tree)
+        tree = Tree(mirror.objects, root, self._submodules(tree, remote, folder / MODULES, 1))
+        self._sweep(folder / MODULES)
+        return Commit(sha, str(remote), tree, list(self._mirrors.values()))
+
+    def _get(self, remote: Remote, ref: str, folder: Path) -> tuple[Mirror, str, bytes]:
+        """A second time with an empty mirror, if the first shows that what was there cannot be used."""
+        fresh = folder not in self._mirrors
+        if fresh:
+            self._mirrors[folder] = Mirror(folder, str(remote))
+        mirror = self._mirrors[folder]
+        repository = Repository(remote, mirror, self.wire, self._progress)
+        used = bool(mirror.tips)
+        try:
+            return mirror, *repository.get(ref)
+        except Broken:
+            if not (fresh and used):
+                raise
+        mirror.clear()
+        return mirror, *repository.get(ref)
+
+    def _submodules(self, tree: Tree, remote: Remote, modules: Path, depth: int) -> dict[str, Tree]:
+        urls = submodules.urls(tree)
+        if not urls:
+            return {}
+        if depth > _MOST_NESTED:
+            raise clone_failed(f"submodules are nested more than {_MOST_NESTED} deep")
+        found = {}
+        for path, sha in tree.submodule_paths():
+            if path in urls:
+                found[path] = self._submodule(remote.submodule(urls[path]), path, sha, modules, depth)
+            else:
+                self._say(f"clone: submodule {quoted(path)} has no URL in .gitmodules and stays empty")
+        return found
+
+    def _submodule(self, remote: Remote, path: str, sha: str, modules: Path, depth: int) -> Tree:
+        self._say(f"clone: submodule {quoted(path)} from {remote}, commit {sha}")
+        folder = modules / hashlib.sha256(str(remote).encode()).hexdigest()[:16]
+        mirror, _, root = self._get(remote, sha, folder)
+        return Tree(mirror.objects, root, self._submodules(Tree(mirror.objects, root), remote, modules, depth + 1))
+
+    def _say_lfs(self, tree: Tree) -> None:
+        try:
+            attributes = read_small(tree, ".gitattributes")
+        except (FileNotFoundError, IsADirectoryError, ValueError):
+            return
+        if _LFS in attributes:
+            self._say(
+                "clone: this repository keeps files in git LFS; the context has their pointers, not their contents"
+            )
+
+    def _sweep(self, modules: Path) -> None:
+        """Removes the mirrors of submodules that are there no more."""
+        for path in modules.iterdir() if modules.is_dir() else ():
+            if path not in self._mirrors:
+                shutil.rmtree(path)

@@ -1,0 +1,73 @@
+"""Git over HTTP: with time limits, on connections that can be ended from another thread."""
+
+from __future__ import annotations
+
+import socket
+from http import HTTPStatus
+from typing import Any
+
+import urllib3
+from dulwich.client import Urllib3HttpGitClient, default_urllib3_manager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from taskrunner_git.connections import CONNECT_TIMEOUT, SILENCE, Wire, attentive
+from taskrunner_git.remote import Remote
+
+_REDIRECTS = 5
+
+
+class HttpStatus(Exception):
+    """The server answered with something else than 200."""
+
+    def __init__(self, status: int, retry_after: str) -> None:
+        super().__init__(status)
+        self.status, self.retry_after = status, retry_after
+
+
+class NotGit(Exception):
+    """The server answered with a web page, or whatever it has there."""
+
+
+class HttpClient(Urllib3HttpGitClient):
+    def __init__(self, remote: Remote, wire: Wire) -> None:
+        manager = _manager(str(remote), wire)
+        super().__init__(str(remote), pool_manager=manager, username=remote.user or None, password=remote.password)
+
+    def _http_request(self, url: str, headers: Any = None, data: Any = None, raise_for_status: bool = True) -> Any:  # noqa: ARG002  dulwich's
+        response, read = super()._http_request(url, headers, data, raise_for_status=False)
+        if response.status != HTTPStatus.OK:
+            response.close()
+            raise HttpStatus(response.status, response.headers.get("Retry-After", ""))
+        if not response.headers.get("Content-Type", "").startswith("application/x-git-"):
+            response.close()
+            raise NotGit
+        return response, attentive(read)
+
+    def close(self) -> None:
+        self.pool_manager.clear()
+
+
+def _manager(url: str, wire: Wire) -> urllib3.PoolManager:
+    """Connections that the wire holds. urllib3 has no public place to get at a socket before TLS; `_new_conn` is
+    where it is made."""
+
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return wire.hold(super()._new_conn())
+
+    class Secure(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return wire.hold(super()._new_conn())
+
+    manager: Any = default_urllib3_manager(None, base_url=url)
+    pools = {"http": (HTTPConnectionPool, Plain), "https": (HTTPSConnectionPool, Secure)}
+    manager.pool_classes_by_scheme = {
+        scheme: type(pool.__name__, (pool,), {"ConnectionCls": connection})
+        for scheme, (pool, connection) in pools.items()
+    }
+    manager.connection_pool_kw["timeout"] = urllib3.Timeout(connect=CONNECT_TIMEOUT, read=SILENCE)
+    manager.connection_pool_kw["retries"] = urllib3.Retry(
+        connect=0, read=0, other=0, status=0, redirect=_REDIRECTS, respect_retry_after_header=False
+    )
+    return manager  # type: ignore[no-any-return]

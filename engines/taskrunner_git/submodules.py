@@ -1,0 +1,28 @@
+"""Which submodules a commit has, and where they come from."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+from dulwich.config import ConfigFile, parse_submodules
+
+from taskrunner_git.failure import clone_failed
+from taskrunner_git.small_file import read_small
+from taskrunner_git.tree import Tree
+
+GITMODULES = ".gitmodules"
+
+
+def urls(tree: Tree) -> dict[str, str]:
+    """The URL of each submodule by its path, as the commit's `.gitmodules` has them. Raises TaskFailed, Broken."""
+    try:
+        found = list(parse_submodules(ConfigFile.from_file(BytesIO(read_small(tree, GITMODULES)))))
+    except (FileNotFoundError, IsADirectoryError):
+        return {}
+    except ValueError:
+        raise clone_failed(f"{GITMODULES} is not well formed, or too large") from None
+    return {_text(path).strip("/"): _text(url) for path, url, _ in found}
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")

@@ -1,0 +1,265 @@
+"""The files of a commit as a build context, straight from the packs."""
+
+from __future__ import annotations
+
+import difflib
+import stat
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+
+import attrs
+
+from taskrunner_git.failure import Broken, clone_failed, quoted
+from taskrunner_git.files import FileEntry
+from taskrunner_git.objects import Objects
+from taskrunner_git.pack import BLOB, COMMIT, ID, TAG, TREE
+
+MOST_DEPTH = 128
+"""Folders within folders. The deepest trees of well-known projects have about 20."""
+MOST_ENTRIES = 1_000_000
+"""Files and folders of one context. A hostile repository of a few kilobytes can name billions; the largest known
+trees have about half a million."""
+_EPOCH_NS = 1_000_000_000 * 10**9
+"""Every file's time is in this second (2001-09-09 UTC): always the same one, so that a file that did not change is
+not sent again, and after 1980, since archives cannot hold what is before that."""
+_KEPT_TREES = 256
+"""Parsed folders that are kept for `read`: more than a path has parts, fewer than would be felt."""
+_MOST_LINK = 4096
+"""Bytes of what a symbolic link says: Linux's longest path."""
+_MOST_TAGS = 8
+"""Tags of tags."""
+_GITLINK = 0o160000
+
+
+@attrs.frozen
+class Item:
+    """One name in a folder."""
+
+    name: bytes
+    mode: int
+    sha: bytes
+
+    @property
+    def is_folder(self) -> bool:
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_submodule(self) -> bool:
+        return self.mode == _GITLINK
+
+
+class Tree:
+    """A folder of a commit, with its submodules: a ContextSource. Used from one thread, while its mirror is open.
+
+    Executable files have mode 0755, others 0644. The modification time holds a part of the blob's id, since BuildKit
+    compares size and time alone: a file whose contents change gets another time.
+    """
+
+    def __init__(self, objects: Objects, root: bytes, submodules: Mapping[str, Tree] | None = None) -> None:
+        """`submodules` by their path, which a commit names but does not hold; one that is not there is an empty
+        folder."""
+        self.objects, self.root = objects, root
+        self._submodules = dict(submodules or {})
+        self._parsed: OrderedDict[bytes, dict[bytes, Item]] = OrderedDict()
+        self._opened: tuple[str, Tree, bytes] | None = None
+        """The path of the folder that was read from last, the tree it is in, and its id."""
+
+    def entries(self) -> Iterator[FileEntry]:
+        """Everything in it, in BuildKit's order. Raises TaskFailed for what no honest repository has; Broken,
+        OSError."""
+        for count, entry in enumerate(self.walk("", self.root, 0)):
+            if count >= MOST_ENTRIES:
+                raise clone_failed(f"the commit has more than {MOST_ENTRIES} files")
+            yield entry
+
+    def read(self, path: str) -> Iterator[bytes]:
+        """Raises FileNotFoundError, IsADirectoryError."""
+        tree, item = self._locate(path)
+        if not stat.S_ISREG(item.mode):
+            raise IsADirectoryError(path)
+        return tree.objects.stream(item.sha)
+
+    def below(self, path: str) -> Tree:
+        """A folder in it as a root of its own. Raises TaskFailed when there is none."""
+        folder = path.strip("/")
+        if not folder or folder == ".":
+            return self
+        parts = [part for part in folder.split("/") if part not in {"", "."}]
+        if ".." in parts:
+            raise clone_failed(f'the context "{quoted(path)}" leads out of the repository')
+        tree = self
+        for number, part in enumerate(parts):
+            tree = tree.enter(part, "/".join(parts[:number]))
+        return tree
+
+    def names(self) -> list[str]:
+        """The folders in it, by name."""
+        return [_text(item.name) for item in self._items(self.root).values() if item.is_folder or item.is_submodule]
+
+    def submodule_paths(self) -> Iterator[tuple[str, str]]:
+        """Path and commit of each submodule that the commit itself names."""
+        return self._gitlinks("", self.root, 0)
+
+    def check(self) -> None:
+        """Looks for every object that is needed. Raises Broken when one is missing."""
+        todo, seen = [self.root], {self.root}
+        while todo:
+            for item in self._items(todo.pop()).values():
+                if item.is_submodule or item.sha in seen:
+                    continue
+                place = self.objects.find(item.sha)
+                if place is None or place.kind != (TREE if item.is_folder else BLOB):
+                    raise Broken(f"the object {item.sha.hex()} is missing")
+                if item.is_folder:
+                    seen.add(item.sha)
+                    todo.append(item.sha)
+
+    def walk(self, above: str, root: bytes, depth: int) -> Iterator[FileEntry]:
+        """The entries of one of its folders, whose path is `above` with a `/`, and which is `depth` folders deep."""
+        if depth > MOST_DEPTH:
+            raise clone_failed(f"the commit has folders more than {MOST_DEPTH} deep")
+        items = self._parse(root)
+        for item in sorted(items, key=lambda item: item.name):
+            path = above + _text(item.name)
+            yield self._entry(path, item)
+            if item.is_folder:
+                yield from self.walk(f"{path}/", item.sha, depth + 1)
+            elif path in self._submodules:
+                inner = self._submodules[path]
+                for entry in inner.walk("", inner.root, depth + 1):
+                    yield attrs.evolve(entry, path=f"{path}/{entry.path}")
+
+    def _entry(self, path: str, item: Item) -> FileEntry:
+        if item.is_folder or item.is_submodule:
+            return FileEntry(path, stat.S_IFDIR | 0o755, 0, _EPOCH_NS)
+        time = _EPOCH_NS + int.from_bytes(item.sha[:8], "big") % 10**9
+        place = self.objects.find(item.sha)
+        if place is None:
+            raise Broken(f"the object {item.sha.hex()} is missing")
+        if stat.S_ISLNK(item.mode):
+            if place.size > _MOST_LINK:
+                raise clone_failed(f"the symbolic link {quoted(path)} is longer than a path may be")
+            return FileEntry(path, stat.S_IFLNK | 0o777, 0, time, _text(self.objects.read(item.sha)[1]))
+        return FileEntry(path, stat.S_IFREG | (0o755 if item.mode & 0o100 else 0o644), place.size, time)
+
+    def _locate(self, path: str) -> tuple[Tree, Item]:
+        """Files are asked for folder by folder: where the last one was is remembered."""
+        folder, _, name = path.rpartition("/")
+        if self._opened is None or self._opened[0] != folder:
+            self._opened = (folder, *self._open(folder, path))
+        _, tree, root = self._opened
+        return tree, tree.item(root, name, path)
+
+    def _open(self, folder: str, path: str) -> tuple[Tree, bytes]:
+        """The tree that a folder is in, and its id there. Raises FileNotFoundError for the whole path."""
+        tree, root, inside = self, self.root, ""
+        for part in folder.split("/") if folder else ():
+            inside = f"{inside}/{part}".lstrip("/")
+            root = tree.item(root, part, path).sha
+            if inside in tree._submodules:
+                tree = tree._submodules[inside]
+                root, inside = tree.root, ""
+        return tree, root
+
+    def item(self, root: bytes, name: str, path: str) -> Item:
+        """What a folder has under a name. Raises FileNotFoundError for the whole path."""
+        item = self._items(root).get(name.encode("utf-8", "surrogateescape"))
+        if item is None:
+            raise FileNotFoundError(path)
+        return item
+
+    def enter(self, name: str, above: str) -> Tree:
+        """The folder or submodule of that name; `above` is where this tree itself is. Raises TaskFailed."""
+        item = self._items(self.root).get(name.encode("utf-8", "surrogateescape"))
+        if item is not None and item.is_submodule and name in self._submodules:
+            return self._submodules[name]
+        if item is None or not item.is_folder:
+            raise clone_failed(_no_folder(name, above, self.names()))
+        inside = {path[len(name) + 1 :]: tree for path, tree in self._submodules.items() if path.startswith(f"{name}/")}
+        return Tree(self.objects, item.sha, inside)
+
+    def _gitlinks(self, above: str, root: bytes, depth: int) -> Iterator[tuple[str, str]]:
+        if depth > MOST_DEPTH:
+            raise clone_failed(f"the commit has folders more than {MOST_DEPTH} deep")
+        for item in self._parse(root):
+            path = above + _text(item.name)
+            if item.is_submodule:
+                yield path, item.sha.hex()
+            elif item.is_folder:
+                yield from self._gitlinks(f"{path}/", item.sha, depth + 1)
+
+    def _items(self, sha: bytes) -> dict[bytes, Item]:
+        """The items of a folder by name."""
+        items = self._parsed.get(sha)
+        if items is None:
+            items = self._parsed[sha] = {item.name: item for item in self._parse(sha)}
+            if len(self._parsed) > _KEPT_TREES:
+                self._parsed.popitem(last=False)
+        self._parsed.move_to_end(sha)
+        return items
+
+    def _parse(self, sha: bytes) -> list[Item]:
+        kind, data = self.objects.read(sha)
+        if kind != TREE:
+            raise Broken(f"{sha.hex()} is no folder")
+        return list(parse_tree(data))
+
+
+def parse_tree(data: bytes) -> Iterator[Item]:
+    """The items of a tree object. Raises Broken, and TaskFailed for a name that would lead elsewhere."""
+    at = 0
+    while at < len(data):
+        space = data.find(b" ", at)
+        end = data.find(b"\0", space)
+        if space < 0 or end < 0 or end + 1 + ID > len(data):
+            raise Broken("a folder is damaged")
+        name, mode = data[space + 1 : end], data[at:space]
+        if name in {b"", b".", b".."} or b"/" in name or name.lower() == b".git":
+            raise clone_failed(f"the commit has a file or folder with the forbidden name {quoted(name)!r}")
+        yield Item(name, _mode(mode), data[end + 1 : end + 1 + ID])
+        at = end + 1 + ID
+
+
+def find_commit(objects: Objects, sha: bytes) -> tuple[str, bytes]:
+    """The commit that an id means, through tags, and its root folder. Raises TaskFailed when it means none;
+    Broken."""
+    for _ in range(_MOST_TAGS):
+        kind, data = objects.read(sha)
+        if kind == COMMIT:
+            return sha.hex(), _header(data, b"tree ")
+        if kind != TAG:
+            break
+        sha = _header(data, b"object ")
+    raise clone_failed("the tag or id does not mean a commit")
+
+
+def _header(data: bytes, word: bytes) -> bytes:
+    line = data.split(b"\n", 1)[0]
+    try:
+        sha = bytes.fromhex(line.removeprefix(word).decode())
+    except ValueError:
+        sha = b""
+    if not line.startswith(word) or len(sha) != ID:
+        raise Broken("a commit or tag is damaged")
+    return sha
+
+
+def _mode(text: bytes) -> int:
+    try:
+        mode = int(text, 8)
+    except ValueError:
+        mode = 0
+    if mode != _GITLINK and stat.S_IFMT(mode) not in {stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK}:
+        raise Broken("a folder has something of an unknown type in it")
+    return mode
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _no_folder(name: str, above: str, names: list[str]) -> str:
+    where = f'"{above}" of the commit' if above else "the commit"
+    near = difflib.get_close_matches(name, names, 3) or sorted(names)[:5]
+    hint = f"; there {'is' if len(near) == 1 else 'are'} {', '.join(map(quoted, near))}" if near else ""
+    return f'the context is not there: {where} has no folder "{quoted(name)}"{hint}'

@@ -1,0 +1,60 @@
+"""Ending a tree by searching for its processes: for systems where nobody keeps the list."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from abc import abstractmethod
+
+from taskrunner_process.trees.tree import KILL_TIME, ProcessTree, undying
+
+FIRST_PAUSE = 0.001
+"""Seconds until the next look; doubles up to LONGEST_PAUSE. An exit takes about a millisecond."""
+LONGEST_PAUSE = 0.05
+
+
+class SweptTree(ProcessTree):
+    """Finds its processes by what they cannot easily shed, and remembers each that it has seen.
+
+    A fork bomb races whoever kills one process at a time. So everything is stopped first, and searched again until a
+    search finds nothing new: then nobody is left who could fork, and all are killed.
+
+    A search takes milliseconds, in which one process can fork, exit, and pass for gone; so it takes two to be sure.
+    """
+
+    def __init__(self, marker: str) -> None:
+        self.marker = marker
+        self.known: set[int] = set()
+        """Every process seen so far; also their sessions and process groups, when they lead them."""
+
+    def admit(self, pid: int) -> None:
+        self.known.add(pid)
+
+    @abstractmethod
+    def search(self) -> set[int]:
+        """The processes that are alive now, zombies not among them; adds to `known`."""
+
+    def end(self, limit: float = KILL_TIME) -> None:
+        give_up = time.monotonic() + limit
+        stopped: set[int] = set()
+        pause = FIRST_PAUSE
+        while alive := self.search() or self.search():
+            fresh = alive - stopped
+            if fresh:
+                send(fresh, signal.SIGSTOP)
+                stopped |= fresh
+                continue
+            send(alive, signal.SIGKILL)
+            if time.monotonic() > give_up:
+                raise undying(alive, limit)
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def send(pids: set[int], number: signal.Signals) -> None:
+    """Sends a signal to each; whoever is gone by now, is."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)

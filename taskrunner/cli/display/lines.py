@@ -1,0 +1,138 @@
+"""What a worker does, a line at a time: for people behind a pipe, for log files, and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+import click
+
+from taskrunner.cli.common import printable, told
+from taskrunner.cli.display.outlet import Outlet
+from taskrunner.cli.display.view import View, amount, details, duration, news, step
+from taskrunner.machines.chart import Move
+from taskrunner.model import Progress, Resolution
+from taskrunner.worker.observer import Sight
+
+STEP_EVERY = 5.0
+"""Seconds between two lines about the same step of a run: what is done sooner needs none."""
+
+JSON_EVERY = 0.5
+"""Seconds between two objects about the same step of a run; its end is always told."""
+
+
+class Often:
+    """Whether it is time again to say something about one step of a run."""
+
+    def __init__(self, every: float) -> None:
+        self._every = every
+        self._last: dict[tuple[str, str], float] = {}
+
+    def due(self, run: Sight, progress: Progress, *, at_once: bool = False) -> bool:
+        """`at_once`: the first time counts too."""
+        key, now = (str(run.claim.run), progress.step), time.monotonic()
+        last = self._last.setdefault(key, float("-inf") if at_once else now)
+        if now - last < self._every:
+            return False
+        self._last[key] = now
+        return True
+
+    def forget(self, run: Sight) -> None:
+        for key in [key for key in list(self._last) if key[0] == str(run.claim.run)]:
+            del self._last[key]
+
+
+class Lines(View):
+    """Plain lines on stderr, so that stdout stays the task's."""
+
+    def __init__(self) -> None:
+        self._out = Outlet(sys.stderr)
+        self._began: dict[str, float] = {}
+        self._often = Often(STEP_EVERY)
+
+    def opened(self, worker_id: str, queue: str, capacity: int) -> None:
+        self._line("worker", f"{worker_id} with {capacity} slot{'s' * (capacity > 1)}, tasks from {printable(queue)}")
+
+    async def closed(self) -> None:
+        self._out.close()
+
+    def worker_moved(self, move: Move, why: str) -> None:
+        if text := news(move, why):
+            self._line("worker", text)
+
+    def started(self, run: Sight) -> None:
+        self._began[str(run.claim.run)] = time.monotonic()
+        self._line(str(run.claim.run), "claimed")
+
+    def moved(self, run: Sight, move: Move) -> None:
+        if move.moved and move.target != "resolved":
+            name = f"  {printable(run.name)}" if move.target == "loading" and run.name else ""
+            self._line(str(run.claim.run), step(move) + name)
+
+    def progress(self, run: Sight, progress: Progress) -> None:
+        if self._often.due(run, progress):
+            note = f"  {printable(progress.note)}" if progress.note else ""
+            self._line(str(run.claim.run), f"{progress.step} {amount(progress)}{note}")
+
+    def ended(self, run: Sight, resolution: Resolution) -> None:
+        name = str(run.claim.run)
+        self._often.forget(run)
+        took = duration(time.monotonic() - self._began.pop(name, time.monotonic()))
+        self._line(name, f"{told(resolution)} after {took}")
+        for line in details(resolution):
+            self._line(name, f"  {line}")
+
+    def warn(self, text: str) -> None:
+        for line in printable(text).splitlines():
+            self._line(click.style("warning", fg="yellow"), line)
+
+    def _line(self, who: str, what: str) -> None:
+        self._out.write(f"{time.strftime('%H:%M:%S')} {who}  {what}")
+
+
+class JsonLines(View):
+    """One JSON object a line on stdout: `{at, kind, ...}`, where `kind` is `worker`, `started`, `moved`, `progress`,
+    `ended` or `warning`."""
+
+    def __init__(self) -> None:
+        self._out = Outlet(sys.stdout)
+        self._often = Often(JSON_EVERY)
+
+    def opened(self, worker_id: str, queue: str, capacity: int) -> None:
+        self._say("worker", state="booting", event="opened", worker_id=worker_id, queue=queue, capacity=capacity)
+
+    async def closed(self) -> None:
+        self._out.close()
+
+    def worker_moved(self, move: Move, why: str) -> None:
+        self._say("worker", state=move.target, event=move.event, why=why)
+
+    def started(self, run: Sight) -> None:
+        self._say("started", **_named(run))
+
+    def moved(self, run: Sight, move: Move) -> None:
+        self._say("moved", **_named(run), state=move.target, event=move.event)
+
+    def progress(self, run: Sight, progress: Progress) -> None:
+        if self._often.due(run, progress, at_once=True) or progress.done == progress.total:
+            self._say("progress", **_named(run), **attrs.asdict(progress))
+
+    def ended(self, run: Sight, resolution: Resolution) -> None:
+        self._often.forget(run)
+        ending = attrs.asdict(resolution)
+        self._say("ended", **_named(run), resolution=ending.pop("kind"), **ending)
+
+    def warn(self, text: str) -> None:
+        self._say("warning", text=text)
+
+    def _say(self, kind: str, **data: Any) -> None:
+        at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self._out.write(json.dumps({"at": at, "kind": kind, **data}))
+
+
+def _named(run: Sight) -> dict[str, Any]:
+    return {"task_id": run.claim.task_id, "run_id": run.claim.run_id, "slot": run.slot, "name": run.name}

@@ -1,0 +1,120 @@
+"""One task on a terminal: its log scrolls, and below it a line says what it does and for how long."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import attrs
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from taskrunner.cli.common import printable
+from taskrunner.cli.display.board import STATES, Board, Row, bar
+from taskrunner.cli.display.canvas import Raw
+from taskrunner.cli.display.live import AT_MOST, LiveWorker
+from taskrunner.cli.display.sanitize import WholeLines, harmless
+from taskrunner.cli.display.view import duration
+from taskrunner.cli.run_task import write_out
+from taskrunner.interfaces.results import READ_SIZE
+from taskrunner.machines.chart import Move
+from taskrunner.model import Resolution
+
+PIECES = 4
+"""Pieces of a log (1 MiB) that are printed before the line below is drawn again."""
+
+
+@attrs.define
+class LogCopy:
+    """Reads a log as it grows."""
+
+    path: Path
+    offset: int = 0
+    lines: WholeLines = attrs.field(factory=WholeLines)
+
+    def pieces(self) -> Iterator[bytes]:
+        """The whole lines that have come since the last time."""
+        while piece := self._read():
+            self.offset += len(piece)
+            yield self.lines.feed(piece)
+
+    def _read(self) -> bytes:
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.offset)
+                return file.read(READ_SIZE)
+        except FileNotFoundError:
+            return b""
+
+
+@attrs.frozen
+class Rest:
+    """Stands above the line about a run's end: first comes all of its log."""
+
+    row: Row
+
+
+class LiveTask(LiveWorker):
+    """The log on stdout, the line about the run on stderr."""
+
+    tick = AT_MOST
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        self._copies: dict[str, LogCopy] = {}
+        self._same_terminal = sys.stdout.isatty()
+
+    def opened(self, worker_id: str, queue: str, capacity: int) -> None:  # noqa: ARG002  the log begins with it
+        self.start()
+
+    def worker_moved(self, move: Move, why: str) -> None:
+        if not why.endswith(" is resolved"):
+            super().worker_moved(move, why)
+
+    def end_of(self, row: Row, resolution: Resolution) -> Iterable[object]:
+        """Its log ends with the reason; where that is not on this terminal, the line says it too."""
+        yield Rest(row)
+        lines = super().end_of(row, resolution)
+        yield from islice(lines, 1) if self._same_terminal else lines
+
+    # ---- drawing, in a thread ---------------------------------------------------------------------------
+
+    def picture(self, board: Board, width: int) -> RenderableType:
+        lines: list[RenderableType] = [_status(row, width) for row in board.rows.values()]
+        if notice := board.notice():
+            lines.append(Text(printable(notice), "yellow", no_wrap=True, overflow="ellipsis"))
+        return Group(*lines)
+
+    def shown(self, board: Board, above: Iterable[object]) -> Iterable[object]:
+        for row in board.rows.values():
+            copy = self._copies.setdefault(row.run, LogCopy(row.log))
+            yield from self._lines(*islice(copy.pieces(), PIECES))
+        for each in above:
+            if isinstance(each, Rest):
+                copy = self._copies.pop(each.row.run, LogCopy(each.row.log))
+                yield from self._lines(*copy.pieces(), copy.lines.rest)
+            else:
+                yield each
+
+    def _lines(self, *pieces: bytes) -> Iterator[Raw]:
+        """The lines for this terminal; where stdout is none, they go there and are not to be seen here."""
+        for piece in filter(None, pieces):
+            if self._same_terminal:
+                yield Raw(harmless(piece))
+            else:
+                write_out(piece)
+
+
+def _status(row: Row, width: int) -> RenderableType:
+    """The line about a run."""
+    grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    grid.add_column(no_wrap=True, overflow="ellipsis", max_width=width // 3)
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    rest = bar(row.progress, width) if row.progress else Text(printable(row.name), "bright_black")
+    grid.add_row(Text(row.run, "bold"), Text(row.state, STATES.get(row.state, "")), duration(row.took), rest)
+    return grid

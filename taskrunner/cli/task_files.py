@@ -1,0 +1,37 @@
+"""Task files, and what a worker would say of a task."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from taskrunner.cli.common import printable
+from taskrunner.config.plugins import payload_classes
+from taskrunner.errors import Complaint, ConfigError, MalformedPayload
+from taskrunner.model import Submission
+from taskrunner.schema.parse import MAX_SIZE, parse_document, read_document
+from taskrunner.schema.task import decode_task, submission_of
+
+
+def read_task(path: str) -> Submission:
+    """A task from a file, or from stdin when the path is `-`. Only what cannot be queued at all is refused.
+
+    Raises: MalformedPayload.
+    """
+    if path != "-":
+        return submission_of(read_document(Path(path)))
+    if sys.stdin is None:  # a process may be started without one
+        raise MalformedPayload(Complaint("stdin", "is closed", "hand the task in there, or name a file"))
+    return submission_of(parse_document(sys.stdin.buffer.read(MAX_SIZE + 1), "stdin"))
+
+
+def warn_of(submission: Submission) -> None:
+    """Says on stderr what a worker will complain about, so that the author need not wait for it."""
+    try:
+        decode_task(submission.document, payload_classes())
+    except MalformedPayload as error:
+        click.echo(f"taskrunner: no worker will take this task:\n{printable(str(error))}", err=True)
+    except ConfigError as error:
+        click.echo(f"taskrunner: this task cannot be judged here: {error}", err=True)

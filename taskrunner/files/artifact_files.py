@@ -1,0 +1,93 @@
+"""Which files of a run's folder may leave it as artifacts."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from functools import cached_property
+from pathlib import Path
+
+import attrs
+
+from taskrunner.files.untrusted import walk
+from taskrunner.interfaces.log import Log
+
+
+@attrs.frozen
+class Finding:
+    """A regular file, by the way to it that has no links."""
+
+    name: str
+    parts: tuple[str, ...]
+    size: int
+
+
+class Findings:
+    """Looks below one folder. Blocks; used after the end of the run, so nothing changes underneath."""
+
+    def __init__(self, folder: Path, log: Log) -> None:
+        self._folder = folder
+        self._log = log
+
+    @cached_property
+    def root(self) -> Path:
+        return Path(os.path.realpath(self._folder))
+
+    def file(self, path: str) -> Finding:
+        """Raises FileNotFoundError, IsADirectoryError, PermissionError (it leads out of the folder)."""
+        real = self._resolve(path)
+        status = real.stat(follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "is a folder", path)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileNotFoundError(errno.ENOENT, f"is a {kind_of(status.st_mode)}, not a file", path)
+        return Finding(Path(path).name, real.relative_to(self.root).parts, status.st_size)
+
+    def folder(self, path: str) -> list[Finding]:
+        """Raises FileNotFoundError, NotADirectoryError, PermissionError (it leads out of the folder)."""
+        top = self._resolve(path)
+        if not stat.S_ISDIR(top.stat(follow_symlinks=False).st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, "is no folder", path)
+        found = [self._judge(entry, top) for entry in walk(top) if not entry.is_dir(follow_symlinks=False)]
+        return sorted((each for each in found if each), key=lambda each: each.name)
+
+    def _judge(self, entry: os.DirEntry[str], top: Path) -> Finding | None:
+        name = os.path.relpath(entry.path, top)
+        try:
+            name.encode()
+            real = self._resolve(entry.path)
+            status = real.stat(follow_symlinks=False)
+        except UnicodeEncodeError:
+            self._leave_out(name, "its name is not UTF-8")
+        except OSError as error:
+            self._leave_out(name, str(error.strerror))
+        else:
+            if stat.S_ISREG(status.st_mode):
+                return Finding(name, real.relative_to(self.root).parts, status.st_size)
+            self._leave_out(name, f"it is a {kind_of(status.st_mode)}")
+        return None
+
+    def _leave_out(self, name: str, why: str) -> None:
+        self._log.say(f"left out {os.fsencode(name).decode(errors='replace')!r}: {why}")
+
+    def _resolve(self, path: str) -> Path:
+        """The real place, which may not exist; an absolute path must lie in the folder too."""
+        try:
+            real = Path(os.path.realpath(self.root / path))
+        except ValueError:
+            raise FileNotFoundError(errno.ENOENT, "holds a zero byte", path) from None
+        if not real.is_relative_to(self.root):
+            raise PermissionError(errno.EACCES, "it leads out of the run's folder", path)
+        return real
+
+
+def kind_of(mode: int) -> str:
+    """What a thing is that is no regular file."""
+    kinds = {
+        stat.S_IFDIR: "folder behind a link",
+        stat.S_IFIFO: "named pipe",
+        stat.S_IFSOCK: "socket",
+        stat.S_IFLNK: "broken link",
+    }
+    return kinds.get(stat.S_IFMT(mode), "device")

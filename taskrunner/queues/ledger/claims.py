@@ -1,0 +1,168 @@
+"""What a worker does in a ledger: claim, reclaim, resolve, release.
+
+A claim is held while its run has not ended, and the sweep ends what is overdue. So an overdue claim that nobody has
+swept yet can still be renewed or resolved: nobody else has got the run, and the work is not wasted.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Sequence
+from datetime import timedelta
+
+import attrs
+
+from taskrunner.errors import Bug, ClaimLost, Conflict
+from taskrunner.interfaces.queue import Applied
+from taskrunner.model import Claim, Resolution, exception
+from taskrunner.queues.ledger.database import Ledger, utc_now
+from taskrunner.queues.ledger.expiry import next_due, overdue, sweep
+from taskrunner.queues.ledger.records import resolution_of
+from taskrunner.queues.ledger.runs import end_run, make_pending, settle
+
+
+@attrs.frozen
+class Grant:
+    """What a worker got, or when it should look again."""
+
+    claims: Sequence[Claim]
+    next_due: float | None = None
+    """Seconds until the ledger changes by itself (a lease ends, a delay is over), when nothing was got; None: never."""
+
+
+def claim(ledger: Ledger, n: int, *, worker_id: str, lease: float, only: str = "") -> Grant:
+    """Up to `n` runs, by priority and then in the order of submission; with `only`, none but that task's. `valid_until`
+    is left to the caller."""
+    if not _anything_ready(ledger) and not overdue(ledger):  # a look is cheap; the lock is not, with many who wait
+        return Grant((), next_due(ledger))
+    with ledger.write(durable=False):
+        sweep(ledger)
+        granted = [_grant(ledger, task, worker_id, lease) for task in _next_ready(ledger, n, only)]
+    return Grant(granted, None if granted else next_due(ledger))
+
+
+def reclaim(ledger: Ledger, held: Claim, *, lease: float) -> Claim:
+    """The same claim with `lease` seconds from now.
+
+    Raises: ClaimLost.
+    """
+    check_seconds(lease, "lease")
+    with ledger.write(durable=False):
+        run = _held(ledger, held)
+        ledger.db.execute("UPDATE task SET due = ? WHERE seq = ?", (ledger.clock() + lease, run["seq"]))
+    return attrs.evolve(held, taken_until=utc_now() + timedelta(seconds=lease))
+
+
+def resolve(ledger: Ledger, held: Claim, resolution: Resolution) -> Applied:
+    """Ends the run.
+
+    Raises: ClaimLost, Conflict.
+    """
+    with ledger.write(durable=True):
+        run = _find(ledger, held)
+        if run["ended_by"] == "holder":
+            return _repeated(run, resolution)
+        _check_held(run)
+        end_run(ledger, run["seq"], run["run_id"], "holder", resolution)
+        settle(ledger, run["seq"], resolution)
+    return "applied"
+
+
+def release(ledger: Ledger, held: Claim, *, delay: float, reason: str) -> float:
+    """Makes the task pending again after `delay` seconds; its retries are left alone.
+
+    Raises: ClaimLost.
+    """
+    check_seconds(delay, "delay")
+    with ledger.write(durable=False):
+        run = _find(ledger, held)
+        if run["ended_by"] == "release":
+            return delay
+        _check_held(run)
+        ending = exception(reason or "released", "given back by the worker; this costs the task no retry")
+        end_run(ledger, run["seq"], run["run_id"], "release", ending)
+        make_pending(ledger, run["seq"], delay=delay)
+    return delay
+
+
+LONGEST = 10 * 365 * 86400.0
+"""Seconds: longer than any lease, and short enough for a calendar to hold its end."""
+
+
+def check_seconds(value: float, name: str) -> None:
+    """Raises Bug: who gives a queue a length of time that is none would otherwise never notice."""
+    if not 0 <= value <= LONGEST:  # NaN neither
+        raise Bug(f"{name} is {value}: not a number of seconds up to ten years")
+
+
+# ---- granting -------------------------------------------------------------------------------------------
+
+
+def _anything_ready(ledger: Ledger) -> bool:
+    return bool(ledger.db.execute("SELECT EXISTS (SELECT 1 FROM task WHERE state = 'ready')").fetchone()[0])
+
+
+def _next_ready(ledger: Ledger, n: int, only: str) -> list[sqlite3.Row]:
+    query = "SELECT seq, id, document, run_id FROM task WHERE state = 'ready' ORDER BY priority DESC, seq LIMIT ?"
+    if only:
+        query = "SELECT seq, id, document, run_id FROM task WHERE state = 'ready' AND id = ? LIMIT ?"
+    return ledger.db.execute(query, (only, n) if only else (n,)).fetchall()
+
+
+def _grant(ledger: Ledger, task: sqlite3.Row, worker_id: str, lease: float) -> Claim:
+    run_id, token = task["run_id"] + 1, secrets.token_hex(16)
+    ledger.db.execute(
+        "UPDATE task SET state = 'running', due = ?, run_id = ? WHERE seq = ?",
+        (ledger.clock() + lease, run_id, task["seq"]),
+    )
+    ledger.db.execute(
+        "INSERT INTO run (seq, run_id, worker_id, token, started) VALUES (?, ?, ?, ?, ?)",
+        (task["seq"], run_id, worker_id, token, ledger.wall()),
+    )
+    ledger.news.status = True
+    until = utc_now() + timedelta(seconds=lease)
+    return Claim(task["id"], run_id, json.loads(task["document"]), worker_id, token, taken_until=until)
+
+
+# ---- who holds a run ------------------------------------------------------------------------------------
+
+_RUN = """
+SELECT run.*, task.run_id AS last_run_id FROM run JOIN task USING (seq)
+WHERE task.id = ? AND run.run_id = ? AND run.token = ?
+"""
+
+
+def _held(ledger: Ledger, held: Claim) -> sqlite3.Row:
+    run = _find(ledger, held)
+    _check_held(run)
+    return run
+
+
+def _find(ledger: Ledger, held: Claim) -> sqlite3.Row:
+    """The run that was once granted by this claim."""
+    run: sqlite3.Row | None = ledger.db.execute(_RUN, (held.task_id, held.run_id, held.token)).fetchone()
+    if run is None:
+        raise ClaimLost("superseded")  # the run belongs to another claim, if there is one at all
+    return run
+
+
+def _check_held(run: sqlite3.Row) -> None:
+    if run["ended_by"] is not None:
+        raise ClaimLost(_why_lost(run))
+
+
+def _why_lost(run: sqlite3.Row) -> str:
+    if run["ended_by"] == "cancel":
+        return "canceled"
+    if run["last_run_id"] > run["run_id"]:
+        return "superseded"
+    return "expired" if run["ended_by"] == "expiry" else "resolved"
+
+
+def _repeated(run: sqlite3.Row, resolution: Resolution) -> Applied:
+    before = resolution_of(run)
+    if before is not None and before.same_ending(resolution):
+        return "already-so"
+    raise Conflict(f"the run was resolved as {before} before, and not as {resolution}")

@@ -1,0 +1,47 @@
+"""How a run ends in a ledger, and what becomes of its task."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from taskrunner.model import Resolution
+from taskrunner.queues.ledger.database import Ledger
+from taskrunner.queues.ledger.records import resolution_text
+from taskrunner.queues.ledger.retries import earns_retry, retry_delay
+
+EndedBy = Literal["holder", "release", "cancel", "expiry"]
+
+
+def end_run(ledger: Ledger, seq: int, run_id: int, ended_by: EndedBy, resolution: Resolution) -> None:
+    """Ends a run: from here on its claim is worth nothing."""
+    ledger.db.execute(
+        "UPDATE run SET resolved = ?, ended_by = ?, resolution = ? WHERE seq = ? AND run_id = ?",
+        (ledger.wall(), ended_by, resolution_text(resolution), seq, run_id),
+    )
+    ledger.news.status = True
+
+
+def settle(ledger: Ledger, seq: int, resolution: Resolution) -> None:
+    """The task whose run ended so runs again, or has ended itself."""
+    task = ledger.db.execute("SELECT retries, retries_left FROM task WHERE seq = ?", (seq,)).fetchone()
+    if not earns_retry(resolution, task["retries_left"]):
+        end_task(ledger, seq, resolution)
+        return
+    ledger.db.execute("UPDATE task SET retries_left = retries_left - 1 WHERE seq = ?", (seq,))
+    delay = retry_delay(resolution.reason, spent=task["retries"] - task["retries_left"])
+    make_pending(ledger, seq, delay=delay)
+
+
+def end_task(ledger: Ledger, seq: int, resolution: Resolution) -> None:
+    ledger.db.execute(
+        "UPDATE task SET state = 'resolved', due = NULL, resolution = ? WHERE seq = ?",
+        (resolution_text(resolution), seq),
+    )
+    ledger.news.status = True
+
+
+def make_pending(ledger: Ledger, seq: int, *, delay: float) -> None:
+    """The task may be claimed, after `delay` seconds."""
+    state, due = ("delayed", ledger.clock() + delay) if delay > 0 else ("ready", None)
+    ledger.db.execute("UPDATE task SET state = ?, due = ?, resolution = NULL WHERE seq = ?", (state, due, seq))
+    ledger.news.work = ledger.news.status = True

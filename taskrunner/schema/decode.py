@@ -1,0 +1,274 @@
+"""The strict converter: cattrs without its leniency, and its errors as complaints.
+
+cattrs coerces by default (`"yes"` becomes true, `"rm"` becomes a list of two texts). Every hook here takes exactly one
+kind of value; a type that has no hook is a mistake of whoever wrote the class, and a Bug.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
+
+import attrs
+import cattrs
+from cattrs.cols import homogenous_tuple_structure_factory
+from cattrs.gen import make_dict_structure_fn, make_mapping_structure_fn, override
+
+from taskrunner.errors import Bug, Complaint, MalformedPayload
+from taskrunner.model import Json, Secret
+from taskrunner.schema.parse import kind_of, plain_value
+from taskrunner.schema.validators import at_key, below, violations
+
+T = TypeVar("T")
+Hook = Callable[[Any, Any], Any]
+
+SECRET_NAME = r"[A-Za-z0-9._-]{1,128}"  # noqa: S105  the form of a name, not a secret
+"""What a secret may be called in a configuration."""
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
+
+
+MAX_COMPLAINTS = 100
+"""Nobody reads more at once, and the text of all goes into a resolution."""
+
+MAX_ITEMS = 10_000
+"""In one list or table. A hostile megabyte of wrong items must not keep the worker busy: this many take 0.2 seconds."""
+
+
+def structure(cls: type[T], document: object, path: str = "", known: Collection[str] = ()) -> T:
+    """An instance of `cls`, or MalformedPayload with every complaint.
+
+    `known` are keys that stand beside this class's own at the top level, for suggestions.
+    """
+    try:
+        return _CONVERTER.structure(document, cls)
+    except (cattrs.BaseValidationError, MalformedPayload) as error:
+        complaints = list(islice(_complaints(error, path, known), MAX_COMPLAINTS))
+    raise MalformedPayload(*complaints)  # outside of `except`: the chain of causes may quote the document
+
+
+def suggestion(word: str, known: Collection[str]) -> str:
+    """`did you mean ...?` if a known word is near, else the list of them."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known)) or 'none'}"
+
+
+# ---- what cattrs found wrong ----------------------------------------------------------------------------
+
+
+def _complaints(error: BaseException, path: str, known: Collection[str] = ()) -> Iterator[Complaint]:
+    if isinstance(error, cattrs.BaseValidationError):
+        for part in error.exceptions:
+            yield from _complaints(part, _place(part, path), known if _place(part, path) == path else ())
+    elif isinstance(error, MalformedPayload):
+        yield from (Complaint(below(path, c.path), c.problem, c.fix) for c in error.complaints)
+    elif isinstance(error, cattrs.ForbiddenExtraKeysError):
+        names = [*(f.name for f in attrs.fields(error.cl)), *known]
+        for key in sorted(error.extra_fields):
+            yield Complaint(at_key(path, key), "is not known here", suggestion(key, names))
+    elif isinstance(error, KeyError):
+        yield Complaint(path, "is missing", "add it")
+    elif isinstance(error, ValueError | TypeError):
+        yield Complaint(path, str(error))
+    else:
+        raise error
+
+
+def _place(error: BaseException, path: str) -> str:
+    """Where an error belongs, by the note that cattrs put on it."""
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, cattrs.AttributeValidationNote):
+            return at_key(path, note.name)
+        if isinstance(note, cattrs.IterableValidationNote):
+            return f"{path}[{note.index}]" if isinstance(note.index, int) else at_key(path, note.index)
+    return path
+
+
+def _refuse(problem: str, fix: str = "") -> NoReturn:
+    raise MalformedPayload(Complaint("", problem, fix))
+
+
+# ---- one hook for each kind of value --------------------------------------------------------------------
+
+
+def _exactly(kind: type, expected: str, fix: str) -> Hook:
+    def structure_exactly(value: Any, _: Any) -> Any:
+        if type(value) is not kind:
+            _refuse(f"expected {expected}, got {kind_of(value)}", fix)
+        return value
+
+    return structure_exactly
+
+
+_any_text = _exactly(str, "a text", "write it in quotes")
+
+
+def _text(value: Any, tp: Any) -> Any:
+    return plain_value(_any_text(value, tp))  # half a character is a text, and no program takes it
+
+
+def _number(value: Any, _: Any) -> float:
+    if type(value) not in {int, float}:
+        _refuse(f"expected a number, got {kind_of(value)}", "write it without quotes")
+    try:
+        return float(value)
+    except OverflowError:
+        pass
+    _refuse("is too large a number")
+
+
+def _time_of_day(value: Any, _: Any) -> datetime:
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        _refuse("expected a time of day with its zone", "write it as in 2030-01-31T12:00:00Z")
+    try:
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    _refuse("is a time that no calendar has", "write it as in 2030-01-31T12:00:00Z")
+
+
+def _secret(value: Any, _: Any) -> Secret:
+    if isinstance(value, str) and value:
+        return Secret(literal=value)
+    if isinstance(value, Mapping) and set(value) == {"secret"}:
+        name = value["secret"]
+        if isinstance(name, str) and re.fullmatch(SECRET_NAME, name):
+            return Secret(name=name)
+    _refuse(f"expected a secret, got {kind_of(value)}", 'write {secret = "its name in the worker\'s configuration"}')
+
+
+def _json(value: Any, _: Any) -> Json:
+    return plain_value(value)
+
+
+def _choice(tp: Any) -> Hook:
+    options = get_args(tp)
+
+    def structure_choice(value: Any, _: Any) -> Any:
+        if not any(type(value) is type(option) and value == option for option in options):
+            names = [str(option) for option in options]
+            word = value if isinstance(value, str) else ""
+            _refuse("is not one of the choices", suggestion(word, names))
+        return value
+
+    return structure_choice
+
+
+def _optional(tp: Any, converter: cattrs.Converter) -> Hook:
+    (inner,) = (member for member in get_args(tp) if member is not type(None))
+    hook = converter.get_structure_hook(inner)
+    return lambda value, _: None if value is None else hook(value, inner)
+
+
+def _list(tp: Any, converter: cattrs.Converter) -> Hook:
+    inner = homogenous_tuple_structure_factory(tp, converter)
+
+    def structure_list(value: Any, _: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            _refuse(f"expected a list, got {kind_of(value)}", "write a list in brackets, even of one")
+        _limit(value)
+        return inner(value, tp)
+
+    return structure_list
+
+
+def _table(tp: Any, converter: cattrs.Converter) -> Hook:
+    inner = make_mapping_structure_fn(tp, converter, structure_to=dict)
+
+    def structure_table(value: Any, _: Any) -> Any:
+        return inner(_mapping(value), tp)
+
+    return structure_table
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        _refuse(f"expected a table, got {kind_of(value)}", "write keys and values")
+    _limit(value)
+    return value
+
+
+def _limit(value: Collection[Any]) -> None:
+    if len(value) > MAX_ITEMS:
+        _refuse(f"has more than {MAX_ITEMS} items", "let the task fetch its data")
+
+
+def _object(cls: type, converter: cattrs.Converter) -> Hook:
+    fields = attrs.fields(attrs.resolve_types(cls))
+    hooks: Any = {f.name: override(struct_hook=_field(f, converter)) for f in fields if f.init}
+    inner: Hook = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **hooks)
+    return lambda value, _: inner(_mapping(value), cls)
+
+
+def _field(field: attrs.Attribute[Any], converter: cattrs.Converter) -> Hook:
+    """Decodes one field and runs its validators at once, so that each complaint knows its field."""
+    hook = converter.get_structure_hook(field.type)
+
+    def structure_field(value: Any, tp: Any) -> Any:
+        decoded = hook(value, tp)
+        if found := violations(field, decoded):
+            raise MalformedPayload(*found)
+        return decoded
+
+    return structure_field
+
+
+def _unsupported(tp: Any) -> NoReturn:
+    raise Bug(f"a document cannot hold {tp}: use the types that taskrunner.payload names")
+
+
+def is_optional(tp: Any) -> bool:
+    """Whether a type is `X | None`."""
+    members = set(get_args(tp)) - {type(None)}
+    return get_origin(tp) in {Union, types.UnionType} and len(members) == 1
+
+
+def is_list(tp: Any) -> bool:
+    """Whether a type is `tuple[X, ...]`."""
+    return get_origin(tp) is tuple and get_args(tp)[1:] == (Ellipsis,)
+
+
+def is_table(tp: Any) -> bool:
+    """Whether a type is `Mapping[str, X]`."""
+    return get_origin(tp) is Mapping and get_args(tp)[0] is str
+
+
+def is_choice(tp: Any) -> bool:
+    """Whether a type is `Literal[...]`."""
+    origin: Any = get_origin(tp)
+    return origin is Literal
+
+
+def is_json(tp: Any) -> bool:
+    """Whether a type is `model.Json`, which resolving its own name inside itself makes unequal to itself."""
+    return {bool, int, float, str} <= set(get_args(tp))
+
+
+def _make_converter() -> cattrs.Converter:
+    """The last hook that fits a type is taken, so the catch-all comes first."""
+    converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
+    converter.register_structure_hook_factory(lambda _: True, _unsupported)
+    for tp in (bytes, Path):
+        converter.register_structure_hook(tp, lambda _, tp: _unsupported(tp))
+    converter.register_structure_hook(str, _text)
+    converter.register_structure_hook(bool, _exactly(bool, "true or false", "write true or false, without quotes"))
+    converter.register_structure_hook(int, _exactly(int, "a whole number", "write it without quotes and fraction"))
+    converter.register_structure_hook(float, _number)
+    converter.register_structure_hook(datetime, _time_of_day)
+    converter.register_structure_hook_factory(attrs.has, _object)
+    converter.register_structure_hook(Secret, _secret)
+    converter.register_structure_hook_func(is_json, _json)
+    converter.register_structure_hook_factory(is_choice, _choice)
+    converter.register_structure_hook_factory(is_optional, _optional)
+    converter.register_structure_hook_factory(is_list, _list)
+    converter.register_structure_hook_factory(is_table, _table)
+    return converter
+
+
+_CONVERTER = _make_converter()

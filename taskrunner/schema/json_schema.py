@@ -1,0 +1,143 @@
+"""The JSON Schema (2020-12) of a task, made from the same classes that decode it.
+
+An editor completes and checks task files with it. It says everything that the decoder says of one field; what relates
+several fields to each other (no artifact is named twice) only the decoder knows. JSON Schema counts `1.0` as an
+integer; the decoder does not.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from itertools import pairwise
+from typing import Any, get_args
+
+import attrs
+
+from taskrunner.errors import Bug
+from taskrunner.model import Secret, Task
+from taskrunner.schema.decode import MAX_ITEMS, SECRET_NAME, is_choice, is_json, is_list, is_optional, is_table
+from taskrunner.schema.validators import Schema, limited
+
+
+def task_schema(payload_classes: Mapping[str, type]) -> Schema:
+    """The schema of a task file, for workers that have these platforms: payload classes by the platform's name."""
+    common = object_schema(Task)
+    common["properties"]["platform"]["enum"] = sorted(payload_classes)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A task for taskrunner",
+        "type": "object",
+        "description": common["description"],
+        "properties": common["properties"],
+        "required": ["platform"],  # the id is made up when absent
+        "allOf": [_if_platform(name, payload_classes[name]) for name in sorted(payload_classes)],
+        "unevaluatedProperties": False,
+    }
+
+
+def _if_platform(name: str, payload: type) -> Schema:
+    then = object_schema(payload)
+    del then["additionalProperties"]  # the common fields stand beside these
+    return {"if": {"properties": {"platform": {"const": name}}, "required": ["platform"]}, "then": then}
+
+
+def object_schema(cls: type) -> Schema:
+    """The schema of one attrs class. Raises Bug for a type that no document can hold."""
+    fields = [field for field in attrs.fields(attrs.resolve_types(cls)) if field.init]
+    docs = documentation(cls)
+    return {
+        "type": "object",
+        "description": _one_line(cls.__doc__),
+        "properties": {field.name: _field_schema(field, docs.get(field.name, "")) for field in fields},
+        "required": [field.name for field in fields if field.default is attrs.NOTHING],
+        "additionalProperties": False,
+    }
+
+
+def documentation(cls: type) -> dict[str, str]:
+    """What each field is for: its `metadata={"doc": ...}`, or the docstring below it where there is source to read."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        found |= dict(_docstrings(base))
+    return found | {field.name: field.metadata["doc"] for field in attrs.fields(cls) if "doc" in field.metadata}
+
+
+def _docstrings(cls: type) -> Iterator[tuple[str, str]]:
+    try:
+        (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    except (OSError, TypeError):
+        return  # made at run time, or shipped without source
+    lines = body.body if isinstance(body, ast.ClassDef) else []
+    for field, text in pairwise(lines):
+        match field, text:
+            case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(doc))):
+                yield name, _one_line(doc)
+
+
+def _one_line(doc: str | None) -> str:
+    return " ".join((doc or "").split())
+
+
+def _field_schema(field: attrs.Attribute[Any], doc: str) -> Schema:
+    schema = limited(type_schema(field.type), field.validator)
+    return schema | ({"description": doc} if doc else {}) | _default(field.default)
+
+
+def _default(default: Any) -> Schema:
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # a class, though typed as a function
+        default = default.factory() if not default.takes_self else attrs.NOTHING
+    if default is None or isinstance(default, str | int | float):
+        return {"default": default}
+    if isinstance(default, tuple | dict) and not default:
+        return {"default": [] if isinstance(default, tuple) else {}}
+    return {}
+
+
+_SECRET: Schema = {
+    "oneOf": [
+        {"type": "string", "minLength": 1},
+        {
+            "type": "object",
+            "properties": {"secret": {"type": "string", "pattern": f"^{SECRET_NAME}$"}},
+            "required": ["secret"],
+            "additionalProperties": False,
+        },
+    ]
+}
+
+_SIMPLE: Mapping[Any, Schema] = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    bool: {"type": "boolean"},
+    datetime: {"type": "string", "format": "date-time"},
+    Secret: _SECRET,
+}
+
+
+def type_schema(tp: Any) -> Schema:
+    """The schema of a type that a document may hold. Raises Bug for any other."""
+    if tp in _SIMPLE:
+        return _SIMPLE[tp]
+    if is_json(tp):
+        return {}
+    if attrs.has(tp):
+        return object_schema(tp)
+    if is_choice(tp):
+        return {"enum": list(get_args(tp))}
+    return _compound_schema(tp)
+
+
+def _compound_schema(tp: Any) -> Schema:
+    if is_optional(tp):
+        (inner,) = (member for member in get_args(tp) if member is not type(None))
+        return {"anyOf": [type_schema(inner), {"type": "null"}]}
+    if is_list(tp):
+        return {"type": "array", "items": type_schema(get_args(tp)[0]), "maxItems": MAX_ITEMS}
+    if is_table(tp):
+        return {"type": "object", "additionalProperties": type_schema(get_args(tp)[1]), "maxProperties": MAX_ITEMS}
+    raise Bug(f"a document cannot hold {tp}: use the types that taskrunner.payload names")

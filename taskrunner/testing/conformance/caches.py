@@ -1,0 +1,228 @@
+"""CacheFolderConformance and CachesConformance: what every cache folder does, and whoever leases them."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tarfile
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import pytest
+
+from taskrunner.errors import MalformedPayload
+from taskrunner.interfaces.caches import CacheFolder, Caches
+from taskrunner.testing.conformance.contract import Watcher
+from taskrunner.testing.conformance.platform_bench import joined
+
+
+class CacheFolderConformance(ABC):
+    """What a folder does that outlives a run."""
+
+    @abstractmethod
+    def cache_folder(self, name: str, path: Path) -> CacheFolder:
+        """A cache folder at `path`, which exists and is empty: what `Platform.new_cache_folder` gives."""
+
+    def test_it_knows_its_name_and_place(self, tmp_path: Path) -> None:
+        folder = self.cache_folder("some", tmp_path)
+        assert (folder.name, folder.path) == ("some", tmp_path)
+
+    def test_its_contents_come_out_as_tar(self, tmp_path: Path) -> None:
+        folder = self._filled(tmp_path)
+        body = asyncio.run(joined(folder.archive()))
+        with tarfile.open(fileobj=io.BytesIO(body)) as tar:
+            files = {member.name.removeprefix("./"): tar.extractfile(member) for member in tar if member.isfile()}
+            assert {name: file.read() for name, file in files.items() if file} == {"a": bytes(5000), "deep/b": b"bee"}
+
+    def test_its_size_is_that_of_its_files_or_a_little_more(self, tmp_path: Path) -> None:
+        folder = self._filled(tmp_path)
+        assert 5003 <= asyncio.run(folder.size()) < 100_000
+
+    def test_it_is_gone_once_deleted(self, tmp_path: Path) -> None:
+        path = tmp_path / "cache"
+        path.mkdir()
+        folder = self._filled(path)
+        asyncio.run(folder.delete())
+        assert not path.exists() or not any(path.iterdir())
+        asyncio.run(folder.delete())
+
+    def test_a_link_to_somewhere_else_is_deleted_as_a_link(self, tmp_path: Path) -> None:
+        path, other = tmp_path / "cache", tmp_path / "other"
+        for folder in (path, other):
+            folder.mkdir()
+        (other / "precious").write_bytes(b"")
+        cache = self._filled(path)
+        (path / "link").symlink_to(other)
+        assert asyncio.run(cache.size()) < 100_000
+        asyncio.run(cache.delete())
+        assert (other / "precious").exists()
+
+    def _filled(self, path: Path) -> CacheFolder:
+        (path / "deep").mkdir()
+        (path / "a").write_bytes(bytes(5000))
+        (path / "deep" / "b").write_bytes(b"bee")
+        return Watcher().watch(self.cache_folder("some", path), CacheFolder)
+
+
+BAD_NAMES = ("", "/", "a/b", "../a", "a b", "ä", "a\n", "a\0", "x" * 129)
+"""What `[A-Za-z0-9._-]{1,128}` does not allow."""
+
+
+class CachesConformance(ABC):
+    """Who may use which folder when. The tests tell folders apart by a file that they leave in them."""
+
+    @abstractmethod
+    def caches(self, home: Path) -> Caches:
+        """All caches below `home`, which exists and is empty the first time."""
+
+    def test_a_new_cache_is_empty(self, tmp_path: Path) -> None:
+        async def main() -> None:
+            caches = self._watched(tmp_path)
+            for lease in (await caches.exclusive("one"), await caches.shared("two")):
+                assert list(lease.folder.path.iterdir()) == []
+                await lease.commit()
+
+        asyncio.run(main())
+
+    def test_what_is_committed_comes_back(self, tmp_path: Path) -> None:
+        async def main() -> None:
+            caches = self._watched(tmp_path)
+            await _leave(caches, "some", "first")
+            await _leave(caches, "other", "second")
+            lease = await caches.exclusive("some")
+            assert _marks(lease.folder) == ["first"]
+            await lease.commit()
+
+        asyncio.run(main())
+
+    def test_what_is_discarded_is_gone(self, tmp_path: Path) -> None:
+        async def main() -> None:
+            caches = self._watched(tmp_path)
+            await _leave(caches, "some", "first")
+            lease = await caches.exclusive("some")
+            path = lease.folder.path
+            await lease.discard()
+            assert not path.exists() or not any(path.iterdir())
+            again = await caches.exclusive("some")
+            assert _marks(again.folder) == []
+            await again.commit()
+
+        asyncio.run(main())
+
+    def test_two_exclusive_ones_are_two_folders(self, tmp_path: Path) -> None:
+        async def main() -> None:
+            caches = self._watched(tmp_path)
+            leases = await asyncio.gather(*(caches.exclusive("some") for _ in range(3)))
+            assert len({lease.folder.path for lease in leases}) == 3
+            for lease in leases:
+                await lease.commit()
+
+        asyncio.run(main())
+
+    def test_the_most_recently_used_copy_goes_first(self, tmp_path: Path) -> None:
+        async def main() -> None:
+            caches = self._watched(tmp_path)
+            leases = {mark: await caches.exclusive("some") for mark in ("a", "b", "c")}
+            for mark in ("c", "a", "b"):
+                (leases[mark].folder.path / mark).touch()
+                await leases[mark].commit()
+            again = [await caches.exclusive("some") for _ in range(3)]
+            assert [_marks(lease.folder) for lease in again] == [["b"], ["a"], ["c"]]
+            for lease in again:
+                await lease.commit()
+
+        asyncio.run(main())
+
+    def test_readers_share_one_folder_and_a_writer_gets_another(self, tmp_path: Path) -> None:
+        async def main() -> None:
+            caches = self._watched(tmp_path)
+            await _leave(caches, "some", "first")
+            readers = [await caches.shared("some") for _ in range(2)]
+            writer = await caches.exclusive("some")
+            assert readers[0].folder.path == readers[1].folder.path != writer.folder.path
+            assert _marks(readers[0].folder) == ["first"]
+            late = await caches.shared("some")
+            assert late.folder.path == readers[0].folder.path
+            for lease in (*readers, writer, late):
+                await lease.commit()
+
+        asyncio.run(main())
+
+    def test_a_discarded_folder_stays_for_those_who_read_it(self, tmp_path: Path) -> None:
+        async def main() -> None:
+            caches = self._watched(tmp_path)
+            await _leave(caches, "some", "first")
+            one, two = [await caches.shared("some") for _ in range(2)]
+            await one.discard()
+            assert _marks(two.folder) == ["first"]
+            newcomer = await caches.shared("some")
+            assert _marks(newcomer.folder) == []
+            await two.commit()
+            assert not two.folder.path.exists() or _marks(two.folder) == []
+            await newcomer.commit()
+
+        asyncio.run(main())
+
+    def test_a_lease_ends_once(self, tmp_path: Path) -> None:
+        async def main() -> None:
+            caches = self._watched(tmp_path)
+            lease = await caches.exclusive("some")
+            (lease.folder.path / "first").touch()
+            await lease.commit()
+            await lease.discard()
+            await lease.commit()
+            again = await caches.exclusive("some")
+            assert _marks(again.folder) == ["first"], "a second call does nothing, discard after commit too"
+            await again.discard()
+            await again.commit()
+            fresh = await caches.exclusive("some")
+            assert _marks(fresh.folder) == [], "a second call does nothing, commit after discard too"
+            await fresh.commit()
+
+        asyncio.run(main())
+
+    def test_a_bad_name_is_refused(self, tmp_path: Path) -> None:
+        async def main() -> None:
+            caches = self._watched(tmp_path)
+            for name in BAD_NAMES:
+                for lease in (caches.exclusive, caches.shared):
+                    with pytest.raises(MalformedPayload):
+                        await lease(name)
+
+        asyncio.run(main())
+
+    def test_no_name_leads_out(self, tmp_path: Path) -> None:
+        async def main() -> None:
+            home = tmp_path / "home"
+            home.mkdir()
+            caches = self._watched(home)
+            for name in (".", ".."):
+                try:
+                    lease = await caches.exclusive(name)
+                except MalformedPayload:
+                    continue
+                assert home.resolve() in lease.folder.path.resolve().parents
+                await lease.discard()
+            assert _names(tmp_path) == ["home"]
+
+        asyncio.run(main())
+
+    def _watched(self, home: Path) -> Caches:
+        return Watcher().watch(self.caches(home), Caches)
+
+
+async def _leave(caches: Caches, name: str, mark: str) -> None:
+    lease = await caches.exclusive(name)
+    (lease.folder.path / mark).touch()
+    await lease.commit()
+
+
+def _marks(folder: CacheFolder) -> list[str]:
+    return _names(folder.path)
+
+
+def _names(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir())
+
+
+__all__ = ["BAD_NAMES", "CacheFolderConformance", "CachesConformance"]

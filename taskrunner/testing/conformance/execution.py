@@ -1,0 +1,153 @@
+"""What everything that runs does: waiting, killing, aborting."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from taskrunner.errors import Bug, NotSupported, TaskFailed
+from taskrunner.testing.conformance.platform_bench import Bench, PlatformKit, joined, scenario
+from taskrunner.testing.conformance.script import FOREVER, Script
+
+SLEEPER = Script(leaves={"made": "so far"}, prints="asleep\n", sleeps=True)
+
+
+class ExecutionChecks(PlatformKit):
+    """The end of a run, of which there is one, whoever asks."""
+
+    @scenario
+    async def test_every_wait_gives_the_same_results(self, bench: Bench) -> None:
+        trial = await bench.started(Script(exit_code=3))
+        several = await asyncio.gather(*(trial.execution.wait() for _ in range(3)))
+        results = await trial.wait()
+        assert all(one is results for one in several)
+
+    @scenario
+    async def test_a_wait_that_is_cancelled_does_not_end_the_run(self, bench: Bench) -> None:
+        trial = await bench.started(Script(prints="up\n", pauses=1, exit_code=7))
+        waiting = asyncio.create_task(trial.execution.wait())
+        other = asyncio.create_task(trial.execution.wait())
+        await trial.log.until("up")
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert (await trial.wait()).exit_code == 7
+        assert await other is trial.results
+
+    @scenario
+    async def test_a_kill_keeps_what_was_made(self, bench: Bench) -> None:
+        trial = await bench.started(SLEEPER)
+        await trial.log.until("asleep")
+        results = await trial.kill()
+        assert results.exit_code != 0
+        assert await trial.file("made") == b"so far"
+        assert await self.alive() == [], "something of the run is alive after kill"
+
+    @scenario
+    async def test_a_kill_ends_every_wait(self, bench: Bench) -> None:
+        trial = await bench.started(SLEEPER)
+        waiting = asyncio.create_task(trial.execution.wait())
+        await trial.log.until("asleep")
+        results = await trial.kill()
+        assert await waiting is results
+        assert await trial.execution.kill() is results
+
+    @scenario
+    async def test_a_kill_after_the_end_gives_the_results_of_that_end(self, bench: Bench) -> None:
+        trial = await bench.started(Script(exit_code=5))
+        ended = await trial.wait()
+        assert await trial.kill() is ended
+        assert ended.exit_code == 5
+
+    @scenario
+    async def test_a_kill_right_after_the_start_ends_it(self, bench: Bench) -> None:
+        trial = await bench.started(Script(sleeps=True))
+        assert (await trial.kill()).exit_code != 0
+
+    @scenario
+    async def test_after_an_abort_there_are_no_results(self, bench: Bench) -> None:
+        trial = await bench.started(SLEEPER)
+        waiting = asyncio.create_task(trial.execution.wait())
+        await trial.log.until("asleep")
+        await trial.abort()
+        assert await self.alive() == [], "something of the run is alive after abort"
+        with pytest.raises(Bug):
+            await waiting
+        with pytest.raises(Bug):
+            await trial.execution.wait()
+        await trial.execution.abort()
+
+    @scenario
+    async def test_a_run_that_has_ended_can_be_aborted(self, bench: Bench) -> None:
+        trial = await bench.started(Script(leaves={"made": "so far"}, prints="done\n"))
+        await trial.log.until("done")
+        await trial.abort()
+        await trial.execution.abort()
+
+
+class ExecChecks(PlatformKit):
+    """Commands beside the main one. They are `echo`, `cat`, `false` and `sleep`, as POSIX has them."""
+
+    @scenario
+    async def test_a_command_prints_and_ends(self, bench: Bench) -> None:
+        trial = await bench.started(SLEEPER)
+        if "exec" not in self.supports:
+            with pytest.raises(NotSupported):
+                await trial.execution.new_exec(["echo", "hello"])
+            return
+        greeting = await trial.execution.new_exec(["echo", "hello", "you"])
+        assert await joined(greeting.stdout) == b"hello you\n"
+        assert [await greeting.wait(), await greeting.wait()] == [0, 0]
+        failing = await trial.execution.new_exec(["false"])
+        assert await joined(failing.stdout) == b""
+        assert await failing.wait() == 1
+
+    @scenario
+    async def test_a_command_reads_its_input(self, bench: Bench) -> None:
+        if "exec" not in self.supports:
+            return
+        trial = await bench.started(SLEEPER)
+        copying = await trial.execution.new_exec(["cat"])
+        await copying.stdin.write(b"there ")
+        await copying.stdin.write(b"and back")
+        await copying.stdin.close()
+        assert await joined(copying.stdout) == b"there and back"
+        assert await copying.wait() == 0
+
+    @scenario
+    async def test_a_command_is_aborted_and_the_run_goes_on(self, bench: Bench) -> None:
+        if "exec" not in self.supports:
+            return
+        trial = await bench.started(SLEEPER)
+        waiting = asyncio.create_task(trial.execution.wait())
+        sleeping = await trial.execution.new_exec(["sleep", str(FOREVER)])
+        await sleeping.abort()
+        await sleeping.abort()
+        assert await sleeping.wait() != 0
+        assert not waiting.done()
+        assert await trial.kill() is await waiting
+
+    @scenario
+    async def test_a_command_ends_with_its_run(self, bench: Bench) -> None:
+        if "exec" not in self.supports:
+            return
+        trial = await bench.started(SLEEPER)
+        sleeping = await trial.execution.new_exec(["sleep", str(FOREVER)])
+        await trial.kill()
+        assert await sleeping.wait() != 0
+        with pytest.raises(TaskFailed):
+            await trial.execution.new_exec(["echo", "too late"])
+
+    @scenario
+    async def test_only_a_terminal_has_a_size(self, bench: Bench) -> None:
+        if "exec" not in self.supports:
+            return
+        trial = await bench.started(SLEEPER)
+        plain = await trial.execution.new_exec(["cat"])
+        with pytest.raises(NotSupported):
+            await plain.resize(24, 80)
+        terminal = await trial.execution.new_exec(["cat"], tty=True)
+        await terminal.resize(24, 80)
+
+
+__all__ = ["ExecChecks", "ExecutionChecks"]

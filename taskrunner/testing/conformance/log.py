@@ -1,0 +1,122 @@
+"""LogConformance: what every log does with what it is told, and with secrets."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from base64 import b64encode
+from pathlib import Path
+from urllib.parse import quote
+
+from taskrunner.interfaces.log import Log
+from taskrunner.testing.conformance.contract import Watcher, unwatched
+
+SECRET = "s3cr3t/with+signs & spaces"  # noqa: S105  it is one for a test
+
+
+class LogConformance(ABC):
+    """Bytes, lines, masks, threads."""
+
+    @abstractmethod
+    def log(self, folder: Path) -> Log:
+        """A log that is empty. `folder` exists and is empty."""
+
+    @abstractmethod
+    def contents(self, log: Log) -> bytes:
+        """Ends the log, and gives all of it. May be called again."""
+
+    def test_what_a_task_writes_stays_as_it_is(self, tmp_path: Path) -> None:
+        log, data = self._open(tmp_path), bytes(range(256)) * 20 + "grün".encode()
+        for begin in range(0, len(data), 7):
+            log.write(data[begin : begin + 7])
+        log.write(b"")
+        assert data in self._end(log)
+
+    def test_a_line_of_the_workers_own_is_marked(self, tmp_path: Path) -> None:
+        log = self._open(tmp_path)
+        log.say("pulling busybox")
+        log.say("one\ntwo")
+        lines = self._end(log).splitlines()
+        for text in (b"pulling busybox", b"one", b"two"):
+            assert b"[taskrunner] " + text in lines
+
+    def test_a_secret_never_shows(self, tmp_path: Path) -> None:
+        log = self._open(tmp_path)
+        log.mask(SECRET)
+        for prefix in ("", "u:", "us:", "user:"):
+            log.write(b64encode(f"{prefix}{SECRET}".encode()) + b"\n")
+        log.write(f"before {SECRET} after\n".encode() + quote(SECRET, safe="").encode() + b"\n")
+        log.say(f"cannot clone https://user:{SECRET}@host/")
+        contents = self._end(log)
+        assert b"before " in contents
+        assert b" after" in contents
+        for hidden in _forms():
+            assert hidden not in contents
+
+    def test_a_secret_is_found_across_the_borders_of_calls(self, tmp_path: Path) -> None:
+        log = self._open(tmp_path)
+        log.mask(SECRET)
+        for cut in range(1, len(SECRET)):
+            log.write(f"<{SECRET[:cut]}".encode())
+            log.write(f"{SECRET[cut:]}>\n".encode())
+        for byte in SECRET.encode():
+            log.write(bytes([byte]))
+        assert SECRET.encode() not in self._end(log)
+
+    def test_the_beginning_of_a_secret_is_not_swallowed(self, tmp_path: Path) -> None:
+        log = self._open(tmp_path)
+        log.mask(SECRET)
+        beginning = SECRET[: len(SECRET) // 2].encode()
+        log.write(b"it ends with " + beginning)
+        assert b"it ends with " + beginning in self._end(log)
+
+    def test_an_empty_secret_hides_nothing(self, tmp_path: Path) -> None:
+        log = self._open(tmp_path)
+        log.mask("")
+        log.write(b"plain text\n")
+        assert b"plain text\n" in self._end(log)
+
+    def test_threads_may_write_at_once(self, tmp_path: Path) -> None:
+        log = self._open(tmp_path)
+        log.mask(SECRET)
+
+        def write(number: int) -> None:
+            for line in range(200):
+                log.write(f"thread {number} line {line}\n".encode())
+
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        lines = self._end(log).decode().splitlines()
+        for number in range(4):
+            mine = [line for line in lines if line.startswith(f"thread {number} ")]
+            assert mine == [f"thread {number} line {line}" for line in range(200)]
+
+    def test_after_the_end_writes_go_nowhere(self, tmp_path: Path) -> None:
+        log = self._open(tmp_path)
+        log.write(b"in time\n")
+        before = self._end(log)
+        log.write(b"too late\n")
+        log.say("too late")
+        log.mask("too late as well")
+        assert self._end(log) == before
+        assert b"in time" in before
+
+    def _open(self, folder: Path) -> Log:
+        return Watcher().watch(self.log(folder), Log)
+
+    def _end(self, log: Log) -> bytes:
+        contents = self.contents(unwatched(log))
+        assert isinstance(contents, bytes)
+        return contents
+
+
+def _forms() -> list[bytes]:
+    """What of the secret nobody may find: as it is, for a URL, and what is the same in all its base64 texts."""
+    inner = [b64encode(bytes(before) + SECRET.encode())[4:-4] for before in range(3)]
+    return [SECRET.encode(), quote(SECRET, safe="").encode(), *inner]
+
+
+__all__ = ["LogConformance"]

@@ -1,0 +1,199 @@
+"""The bench that platforms are tested on: opens them, takes runs from step to step, and looks for what is left."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+import attrs
+
+from taskrunner.interfaces.engine import Engine
+from taskrunner.interfaces.execution import Execution
+from taskrunner.interfaces.platform import Platform, PlatformContext, RunContext
+from taskrunner.interfaces.results import Results
+from taskrunner.model import RunKey, Task
+from taskrunner.testing.conformance.contract import Watcher
+from taskrunner.testing.conformance.script import Script
+from taskrunner.testing.fakes.caches import FakeCaches
+from taskrunner.testing.fakes.memory import MemoryLog
+
+Option = Literal["archive", "caches", "exec", "proxies", "recover", "services", "stdin"]
+"""An operation that a platform may leave out. What it leaves out raises NotSupported, and the kit checks that too."""
+
+K = TypeVar("K", bound="PlatformKit")
+
+
+class PlatformKit(ABC):
+    """What the author of a platform fills in."""
+
+    supports: ClassVar[frozenset[Option]] = frozenset()
+    """The optional operations that the platform has."""
+    limit: ClassVar[float] = 120.0
+    """Seconds that one test may take. Reached only by what is broken."""
+
+    @abstractmethod
+    async def open(self, context: PlatformContext) -> Platform:
+        """Opens the platform for a worker; once or twice in a test, with the same home and different worker ids."""
+
+    @abstractmethod
+    def payload(self, script: Script) -> object:
+        """The payload of a run that does this: often `MyPayload(command=["sh", "-c", script.shell])`."""
+
+    async def alive(self) -> list[str]:
+        """What is running now, of whichever run: processes, containers. Asked when nothing may be. By default nobody
+        looks, but for `clean_up_after`, which has to find nothing in the end either.
+        """
+        return []
+
+    def run(self, scenario: Coroutine[Any, Any, None]) -> None:
+        """Runs one test. A platform that sleeps with asyncio alone may use `clock.run` instead."""
+        asyncio.run(scenario)
+
+    async def perform(self, test: Callable[[Any, Bench], Coroutine[Any, Any, None]], home: Path) -> None:
+        """One test on a fresh platform, of which nothing is left in the end, however the test ends."""
+        async with asyncio.timeout(self.limit):
+            bench = Bench(self, home)
+            bench.platform = await bench.opened("w1")
+            try:
+                await test(self, bench)
+            finally:
+                await bench.release()
+                await bench.platform.dispose()
+            await bench.find_nothing()
+
+
+def scenario(test: Callable[[K, Bench], Coroutine[Any, Any, None]]) -> Callable[[K, Path], None]:
+    """Makes a test that pytest knows how to call of a coroutine that gets a bench."""
+
+    def run_test(self: K, tmp_path: Path) -> None:
+        self.run(self.perform(test, tmp_path))
+
+    functools.update_wrapper(run_test, test)
+    del run_test.__wrapped__  # type: ignore[attr-defined]  # pytest would look at its arguments
+    return run_test
+
+
+class Bench:
+    """One platform, open, and every run that a test makes on it."""
+
+    platform: Platform
+
+    def __init__(self, kit: PlatformKit, home: Path) -> None:
+        self.kit, self.home = kit, home
+        self.caches = FakeCaches(home / "caches")
+        self._watcher = Watcher()
+        self._trials: list[Trial] = []
+        self._token = secrets.token_hex(4)
+
+    def unique(self, name: str) -> str:
+        """The id of a worker or a task: no other test has it, nor one that runs on the same machine now."""
+        return f"{name}-{self._token}"
+
+    async def opened(self, worker: str) -> Platform:
+        context = PlatformContext(self.unique(worker), self.home, lambda secret: secret.literal)
+        return self._watcher.watch(await self.kit.open(context), Platform)
+
+    def trial(self) -> Trial:
+        """A run of which there is nothing yet."""
+        number = len(self._trials)
+        trial = Trial(self, RunKey(self.unique(f"task{number}"), 0), self.home / "runs" / str(number))
+        trial.folder.mkdir(parents=True)
+        self._trials.append(trial)
+        return trial
+
+    async def started(self, script: Script, env: Mapping[str, str] | None = None, *, stdin: bool = False) -> Trial:
+        trial = self.trial()
+        await trial.load(script)
+        await trial.start(env or {}, stdin=stdin)
+        return trial
+
+    async def finished(self, script: Script, env: Mapping[str, str] | None = None) -> Trial:
+        trial = await self.started(script, env)
+        await trial.wait()
+        return trial
+
+    async def release(self) -> None:
+        for trial in self._trials:
+            await trial.release()
+
+    async def find_nothing(self) -> None:
+        """Asserts that neither the next worker nor the author of the platform finds anything of ours."""
+        heir = await self.opened("heir")
+        found = [line for worker in ("w1", "w2") for line in await heir.clean_up_after(self.unique(worker))]
+        await heir.dispose()
+        assert found == [], "something was left, though every engine, execution and result was released"
+        assert await self.kit.alive() == []
+
+
+@attrs.define
+class Trial:
+    """One run, and the object that stands for it now: it is released in the end."""
+
+    bench: Bench
+    key: RunKey
+    folder: Path
+    log: MemoryLog = attrs.field(factory=MemoryLog)
+    engine: Engine = attrs.field(init=False)
+    execution: Execution = attrs.field(init=False)
+    results: Results = attrs.field(init=False)
+    held: Engine | Execution | Results | None = None
+
+    async def make(self) -> Engine:
+        task = Task(self.key.task_id, self.bench.platform.name)
+        context = RunContext(
+            task, self.key, self.folder, self.log, self.bench.caches, lambda secret: secret.literal, lambda _: None
+        )
+        self.engine = await self.bench.platform.new_engine(context)
+        self.held = self.engine
+        return self.engine
+
+    async def load(self, script: Script) -> Engine:
+        payload = self.bench.kit.payload(script)
+        self.bench.platform.check(payload)
+        await self.make()
+        await self.engine.load(payload)
+        return self.engine
+
+    async def start(self, env: Mapping[str, str], *, stdin: bool = False) -> Execution:
+        self.held = self.execution = await self.engine.start(env, stdin=stdin)
+        return self.execution
+
+    async def wait(self) -> Results:
+        self.held = self.results = await self.execution.wait()
+        return self.results
+
+    async def kill(self) -> Results:
+        self.held = self.results = await self.execution.kill()
+        return self.results
+
+    async def abort(self) -> None:
+        await self.execution.abort()
+        self.held = None
+
+    async def release(self) -> None:
+        """Lets go of whatever is held, as a worker does."""
+        held, self.held = self.held, None
+        if held is None:
+            return
+        if held is getattr(self, "results", None):
+            await self.results.dispose()
+        elif held is getattr(self, "execution", None):
+            await self.execution.abort()
+        else:
+            await self.engine.discard()
+
+    async def file(self, path: str) -> bytes:
+        """The contents of one file of the results."""
+        return await joined((await self.results.archive_file(path)).read())
+
+
+async def joined(body: AsyncIterator[bytes]) -> bytes:
+    return b"".join([chunk async for chunk in body])
+
+
+__all__ = ["Bench", "Option", "PlatformKit", "Trial", "joined", "scenario"]

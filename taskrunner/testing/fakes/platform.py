@@ -1,0 +1,197 @@
+"""FakePlatform: a platform in memory that does what the payload says.
+
+It keeps every contract that a real one keeps, and is stricter: a call in the wrong order is a Bug. It says afterwards
+what happened, and what is still there::
+
+    platform = FakePlatform()
+    ...                                        # run a worker whose `fake` platform is `platform.plug()`
+    assert platform.trace("build") == ["new-engine", "load", "start", "wait", "archive", "deliver", "dispose"]
+    assert platform.alive == []
+
+It waits with `asyncio.sleep` only, so on `taskrunner.testing.clock` all its hours take milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Self
+
+import attrs
+
+from taskrunner.errors import Bug, Complaint, MalformedPayload, TaskFailed
+from taskrunner.interfaces.caches import CacheFolder
+from taskrunner.interfaces.engine import Engine
+from taskrunner.interfaces.platform import HEALTHY, Platform, PlatformContext, RunContext
+from taskrunner.model import Health, Progress, RunKey
+from taskrunner.testing.fakes.caches import FakeCacheFolder
+from taskrunner.testing.fakes.execution import FakeExecution
+from taskrunner.testing.fakes.payload import FakePayload
+from taskrunner.testing.fakes.run import FakeInput, FakeRun, World
+
+
+@attrs.frozen
+class FakeOptions:
+    """Its section in a worker's configuration: there is nothing to say."""
+
+
+class FakePlatform(Platform):
+    """A platform whose runs follow the script in their payload."""
+
+    name = "fake"
+    payload = FakePayload
+    options = FakeOptions
+
+    refuses: Exception | None = None
+    """Set by a test: what `new_engine` raises from now on."""
+    fitness: Health = HEALTHY
+    """Set by a test: what `health` says from now on."""
+
+    def __init__(self, world: World | None = None, worker_id: str = "worker") -> None:
+        self.world = world or World()
+        self.worker_id = worker_id
+
+    @classmethod
+    async def open(cls, options: object, context: PlatformContext) -> Self:  # noqa: ARG003  there are no options
+        return cls(worker_id=context.worker_id)
+
+    def plug(self) -> type[Platform]:
+        """The class to give to a worker. All platforms that workers open through it share this one's world, and do what
+        is set here: what one worker leaves when it dies, the next one finds.
+        """
+        return type("FakePlatform", (_Plugged,), {"original": self})
+
+    # ---- what a test asks -------------------------------------------------------------------------------
+
+    @property
+    def alive(self) -> list[str]:
+        """What has not been released: `t1/0 engine`, `t1/0 execution`, `t1/0 results`."""
+        return [f"{run.key} {stage}" for run, stage in self.world.held.items()]
+
+    def trace(self, task_id: str, run_id: int = 0) -> list[str]:
+        """The operations that were begun for one run, in their order."""
+        key = RunKey(task_id, run_id)
+        return [call.operation for call in self.world.calls if call.run == key]
+
+    def run(self, task_id: str, run_id: int = 0) -> FakeRun:
+        """One run, to look at: its environment, caches, services. Raises LookupError."""
+        key = RunKey(task_id, run_id)
+        return next(run for run in reversed(self.world.runs) if run.key == key)
+
+    # ---- the platform -----------------------------------------------------------------------------------
+
+    def check(self, payload: object) -> None:
+        script = _script(payload)
+        negative = [name for name in ("load_for", "run_for", "deliver_for", "log_every") if getattr(script, name) < 0]
+        if negative:
+            raise MalformedPayload(*(Complaint(name, "is negative", "give seconds") for name in negative))
+        if script.fail_at == "check":
+            raise MalformedPayload(Complaint("fail_at", "the script says so, at check", "leave it empty"))
+
+    async def new_engine(self, context: RunContext) -> Engine:
+        run = FakeRun(self.world, context, self.worker_id)
+        run.called("new-engine")
+        if self.refuses is not None:
+            raise self.refuses
+        self.world.runs.append(run)
+        self.world.held[run] = "engine"
+        return FakeEngine(run)
+
+    def new_cache_folder(self, name: str, path: Path) -> CacheFolder:
+        return FakeCacheFolder(name, path)
+
+    async def recover(self, handle: str) -> FakeExecution:
+        for run, held in self.world.held.items():
+            if run.handle == handle and held == "execution":
+                return FakeExecution(run)
+        raise TaskFailed("lost", f"no run has the handle {handle!r}: it has ended, or its worker cleaned up")
+
+    async def health(self) -> Health:
+        return self.fitness
+
+    async def clean_up_after(self, worker_id: str) -> list[str]:
+        left = [run for run in self.world.held if run.worker_id == worker_id]
+        lines = [f"{run.key}: removed its {self.world.held[run]}" for run in left]
+        for run in left:
+            await run.end()
+            self.world.held.pop(run)
+        return lines
+
+
+class _Plugged(FakePlatform):
+    """A platform as a worker opens it, in the world of one that a test holds."""
+
+    original: FakePlatform
+
+    @classmethod
+    async def open(cls, options: object, context: PlatformContext) -> Self:  # noqa: ARG003  there are no options
+        return cls(cls.original.world, context.worker_id)
+
+    async def new_engine(self, context: RunContext) -> Engine:
+        self.refuses = self.original.refuses
+        return await super().new_engine(context)
+
+    async def health(self) -> Health:
+        return self.original.fitness
+
+
+class FakeEngine(Engine):
+    """One run before its start."""
+
+    def __init__(self, run: FakeRun) -> None:
+        self.run = run
+
+    async def load(self, payload: object) -> None:
+        self.run.called("load", held="engine")
+        if self.run.loaded:
+            raise Bug("load is called once")
+        self.run.loaded, self.run.script = True, _script(payload)
+        self.run.context.progress(Progress("load", 0, 1, unit=""))
+        await asyncio.sleep(self.run.script.load_for)
+        await self.run.script.misbehave("load")
+        self.run.context.progress(Progress("load", 1, 1, unit=""))
+
+    async def attach_cache(self, folder: CacheFolder, target: str, *, read_only: bool = False) -> None:
+        self._attach("attach-cache")
+        path = PurePosixPath(target)
+        if not target or ".." in path.parts or str(path) in self.run.caches:
+            raise MalformedPayload(Complaint("caches", f"{target!r} cannot be a target", "give a path of its own"))
+        self.run.caches[str(path)] = (folder, read_only)
+
+    async def attach_proxy(self, name: str, handler: object) -> None:
+        self._attach("attach-proxy")
+        self.run.proxies[name] = handler
+
+    async def attach_service(self, image: str, command: Sequence[str], env: Mapping[str, str]) -> None:
+        self._attach("attach-service")
+        self.run.services.append((image, tuple(command), dict(env)))
+
+    async def start(self, env: Mapping[str, str], *, stdin: bool = False) -> FakeExecution:
+        self._attach("start")
+        await self.run.script.misbehave("start")
+        self.run.env, self.run.stdin = dict(env), FakeInput() if stdin else None
+        self.run.start()
+        self.run.world.held[self.run] = "execution"
+        return FakeExecution(self.run)
+
+    async def discard(self) -> None:
+        if self.run.world.held.get(self.run, "engine") != "engine":
+            raise Bug("the engine was consumed by start")
+        self.run.called("discard")
+        await self.run.script.misbehave("discard")
+        self.run.world.held.pop(self.run, None)
+
+    def _attach(self, operation: str) -> None:
+        self.run.called(operation, held="engine")
+        if not self.run.loaded:
+            raise Bug(f"{operation} comes after load")
+
+
+def _script(payload: Any) -> FakePayload:
+    if not isinstance(payload, FakePayload):
+        raise Bug(f"the fake platform takes a FakePayload, not a {type(payload).__name__}")
+    return payload
+
+
+__all__ = ["FakeEngine", "FakeOptions", "FakePlatform"]

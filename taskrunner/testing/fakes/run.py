@@ -1,0 +1,169 @@
+"""What the fake platform knows: every call, every run, and who holds what."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import attrs
+
+from taskrunner.errors import Bug
+from taskrunner.interfaces.caches import CacheFolder
+from taskrunner.interfaces.execution import Input
+from taskrunner.interfaces.platform import RunContext
+from taskrunner.interfaces.results import Results
+from taskrunner.model import RunKey
+from taskrunner.testing.fakes.payload import FakePayload
+
+Held = Literal["engine", "execution", "results"]
+"""The object that stands for a run; each step consumes the one before."""
+
+
+@attrs.frozen
+class Call:
+    """One operation that was begun."""
+
+    run: RunKey
+    operation: str
+    time: float
+    """On the loop's clock, in seconds."""
+
+
+@attrs.define(eq=False)
+class World:
+    """Everything there is, whichever worker made it. Outlives workers that die."""
+
+    calls: list[Call] = attrs.field(factory=list)
+    runs: list[FakeRun] = attrs.field(factory=list)
+    held: dict[FakeRun, Held] = attrs.field(factory=dict)
+
+
+class FakeInput(Input):
+    """A standard input whose reader always has room."""
+
+    def __init__(self) -> None:
+        self.chunks: asyncio.Queue[bytes] = asyncio.Queue()
+        self.closed = self.broken = False
+
+    async def write(self, data: bytes) -> None:
+        if self.closed or self.broken:
+            raise BrokenPipeError("nobody reads this input any more")
+        if data:
+            self.chunks.put_nowait(data)
+
+    async def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self.chunks.put_nowait(b"")
+
+
+@attrs.define(eq=False)
+class FakeRun:
+    """One run: what it was given, and its process once it has started."""
+
+    world: World = attrs.field(repr=False)
+    context: RunContext = attrs.field(repr=False)
+    worker_id: str
+    """Of the worker that began it."""
+    script: FakePayload = attrs.field(factory=FakePayload)
+    loaded: bool = False
+    env: dict[str, str] = attrs.field(factory=dict, repr=False)
+    caches: dict[str, tuple[CacheFolder, bool]] = attrs.field(factory=dict)
+    """Target to folder, and whether it is read-only."""
+    proxies: dict[str, object] = attrs.field(factory=dict)
+    services: list[tuple[str, Sequence[str], dict[str, str]]] = attrs.field(factory=list)
+    files: dict[str, bytes] = attrs.field(factory=dict)
+    stdin: FakeInput | None = None
+    process: asyncio.Task[int] | None = None
+    results: Results | None = None
+    execs: list[asyncio.Task[int]] = attrs.field(factory=list)
+
+    @property
+    def key(self) -> RunKey:
+        return self.context.run
+
+    @property
+    def handle(self) -> str:
+        return f"{self.worker_id}:{self.key}"
+
+    def called(self, operation: str, *, held: Held | None = None) -> None:
+        """Notes a call, which needs the run to be held in a certain way.
+
+        Raises: Bug, if it is held otherwise.
+        """
+        self.world.calls.append(Call(self.key, operation, asyncio.get_running_loop().time()))
+        now = self.world.held.get(self)
+        if held is not None and now != held:
+            raise Bug(f"{operation} of {self.key} needs its {held}, but what is held is {now or 'nothing'}")
+
+    def start(self) -> None:
+        self.process = asyncio.create_task(self._process(), name=f"fake process of {self.key}")
+        self.process.add_done_callback(self._last_breath)
+
+    async def end(self) -> None:
+        """Kills the process and what runs beside it."""
+        if self.process is not None:
+            self.process.cancel()
+            await asyncio.wait([self.process, *self.execs])
+
+    def _last_breath(self, process: asyncio.Task[int]) -> None:
+        if self.stdin is not None:
+            self.stdin.broken = True
+        if not process.cancelled():
+            process.exception()  # seen: `wait` raises it, if anybody waits
+        for task in self.execs:
+            task.cancel()
+
+    async def _process(self) -> int:
+        """The command itself."""
+        script, log = self.script, self.context.log
+        for path, text in script.files.items():
+            self._leave(path, text.encode())
+        log.write(script.log.encode())
+        log.write("".join(f"{name}={self.env[name]}\n" for name in script.print_env if name in self.env).encode())
+        if script.print_file:
+            log.write(self._read(script.print_file))
+        await self._spend(script)
+        return script.exit_code
+
+    async def _spend(self, script: FakePayload) -> None:
+        if script.hang_at == "wait":
+            await asyncio.get_running_loop().create_future()
+        left = script.run_for
+        while 0 < script.log_every <= left:
+            await asyncio.sleep(script.log_every)
+            self.context.log.write(script.log.encode())
+            left -= script.log_every
+        await asyncio.sleep(left)
+        if script.print_stdin and self.stdin is not None:
+            while data := await self.stdin.chunks.get():
+                self.context.log.write(data)
+
+    # ---- its files: in memory, but for those in caches --------------------------------------------------
+
+    def _leave(self, path: str, data: bytes) -> None:
+        cached, read_only = self._cached(path)
+        if read_only:
+            self.context.log.write(f"{path}: read-only\n".encode())
+        elif cached is None:
+            self.files[str(PurePosixPath(path))] = data
+        else:
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            cached.write_bytes(data)
+
+    def _read(self, path: str) -> bytes:
+        cached, _ = self._cached(path)
+        if cached is not None and cached.is_file():
+            return cached.read_bytes()
+        return f"{path}: no such file\n".encode()
+
+    def _cached(self, path: str) -> tuple[Path | None, bool]:
+        for target, (folder, read_only) in self.caches.items():
+            if PurePosixPath(path).is_relative_to(target):
+                return folder.path / PurePosixPath(path).relative_to(target), read_only
+        return None, False
+
+
+__all__ = ["Call", "FakeInput", "FakeRun", "Held", "World"]

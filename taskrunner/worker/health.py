@@ -1,0 +1,40 @@
+"""Whether this machine is fit to take work: a sick one that went on claiming would fail every task of a queue."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from taskrunner.model import Health
+from taskrunner.worker.services import Services
+
+
+async def fitness(services: Services, min_free_disk: int) -> Health:
+    """Looks at the disk below the home, and asks the platforms that are open. Takes microseconds, unless the disk is
+    full: then caches that nobody uses are deleted, and it looks again.
+    """
+    disk = _disk(services.home, min_free_disk)
+    if not disk.fit and await _make_room(services, min_free_disk):
+        disk = _disk(services.home, min_free_disk)
+    return await services.platforms.health() if disk.fit else disk
+
+
+async def _make_room(services: Services, min_free: int) -> int:
+    """How many cached folders were deleted."""
+    with suppress(OSError):
+        return sum([await services.caches(name).trim(min_free=min_free) for name in services.platforms.open_ones])
+    return 0
+
+
+def _disk(home: Path, min_free: int) -> Health:
+    try:
+        system = os.statvfs(home)
+    except OSError as error:
+        return Health(fit=False, why=f"the home folder {home} cannot be used: {error.strerror}")
+    free = system.f_bavail * system.f_frsize
+    if free < min_free:
+        return Health(fit=False, why=f"only {free:,} bytes are free in {home}; at least {min_free:,} must be")
+    if system.f_files and system.f_favail == 0:
+        return Health(fit=False, why=f"no file can be made in {home}: its file system has run out of inodes")
+    return Health(fit=True)

@@ -1,0 +1,363 @@
+"""One run, from its claim to its resolution: the work of each state of the task machine.
+
+    claimed     read the task, find its platform
+    loading     have the engine get what the run needs
+    running     start it, wait for its end
+    uploading   collect artifacts, deliver, report; an exception reports first, so that the run is handed back at once
+    cleanup     let go of everything
+
+The machine decides what happens next, the driver makes it so; here is only what there is to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+import attrs
+
+from taskrunner.driver import Driver, Step
+from taskrunner.errors import Bug, ClaimLost, Unavailable, WorkerBroken
+from taskrunner.files.untrusted import has_room, remove_folder
+from taskrunner.interfaces.platform import Platform, RunContext
+from taskrunner.machines.chart import Move, Signal
+from taskrunner.machines.machine import Machine
+from taskrunner.machines.task import Attempt, TaskEvent, TaskMachine, TaskState
+from taskrunner.model import Claim, Document, Progress, Resolution, Secret, Task, exception
+from taskrunner.schema.task import decode_task
+from taskrunner.state.journal import RunFolder
+from taskrunner.worker.artifact_upload import collect
+from taskrunner.worker.error_mapping import fatal, resolution_of, signal_of
+from taskrunner.worker.lease import KeptClaim
+from taskrunner.worker.observer import Sight
+from taskrunner.worker.resources import Holdings
+from taskrunner.worker.run_record import FEED_LIMIT, Papers, carries_logs
+from taskrunner.worker.services import Services
+from taskrunner.worker.timers import Watchers, at
+
+UPLOAD_LIMIT = 3600.0
+"""Seconds for artifacts, delivery and report together: an image of 10 GB at 3 MB/s."""
+
+CLEANUP_LIMIT = 1200.0
+"""Seconds. Each thing has a limit of its own (`holdings.LET_GO_LIMIT`); this one holds for whatever forgot."""
+
+REJECT_DELAY = 10.0
+"""Seconds until a run is offered again that a platform could not take: long enough for the health check to notice."""
+
+
+@attrs.define(eq=False)
+class TaskRun:
+    """Owns the state of one run. Whoever wants something of it tells it an event."""
+
+    services: Services
+    kept: KeptClaim
+    slot: int = 0
+    broken: WorkerBroken | None = None
+    """What stops the worker, if this run found out."""
+    machine: Machine[Attempt] = attrs.field(init=False, factory=lambda: TaskMachine(Attempt()))
+    driver: Driver = attrs.field(init=False)
+    papers: Papers = attrs.field(init=False)
+    task: Task = attrs.field(init=False)
+    payload: object = None
+    _held: Holdings = attrs.field(init=False, factory=Holdings)
+    _platform: Platform = attrs.field(init=False)
+    _watchers: Watchers = attrs.field(init=False, factory=Watchers)
+    _exit_code: int | None = None
+    _result: Document = attrs.field(init=False, factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self.papers = Papers(RunFolder(self.services.home, self.claim.run), self.claim)
+        self.task = Task(id=self.claim.task_id, platform="")
+        self.driver = Driver(
+            self.machine,
+            {
+                TaskState.CLAIMED: Step(self._read),
+                TaskState.LOADING: Step(self._load),
+                TaskState.RUNNING: Step(self._execute),
+                TaskState.UPLOADING: Step(self._upload, limit=UPLOAD_LIMIT),
+                TaskState.CLEANUP: Step(self._clean_up, limit=CLEANUP_LIMIT),
+            },
+            explain=self._explain,
+            on_move=self._moved,
+            on_stray=self._heard,
+        )
+
+    @property
+    def claim(self) -> Claim:
+        return self.kept.claim
+
+    @property
+    def attempt(self) -> Attempt:
+        return self.machine.model
+
+    @property
+    def sight(self) -> Sight:
+        return Sight(self.claim, self.slot, self.task.name)
+
+    @property
+    def resolution(self) -> Resolution:
+        """As it stands now, with what is known beside it."""
+        ending = self.attempt.resolution or exception("internal-error", "the run ended without saying how")
+        return self.papers.hide(attrs.evolve(ending, exit_code=self._exit_code, result=self._result))
+
+    @property
+    def _ending(self) -> str:
+        return self.attempt.resolution.kind if self.attempt.resolution else "exception"
+
+    def tell(self, event: TaskEvent, **data: Any) -> None:
+        """Tells the run what happened outside. Never raises; after its end, nothing happens."""
+        self.driver.tell(Signal(event, data))
+
+    async def run(self) -> Resolution:
+        """Runs it to its end and says how it ended. Raises only CancelledError."""
+        self._watchers.after(self.kept.pause, "claim", self._begin_reclaiming)
+        if carries_logs(self.services.queue):
+            self._watchers.start("log", self._feed_log())
+        try:
+            await self.driver.run()
+        finally:
+            await self._watchers.stop()
+            self.papers.close_log(self.resolution)
+            self.papers.journal.close()
+        return self.resolution
+
+    # ---- the work of each state -------------------------------------------------------------------------
+
+    async def _read(self) -> Signal:
+        self.papers.log.say(f"task {self.claim.run} on worker {self.claim.worker_id}")
+        self.task, self.payload = decode_task(
+            {**self.claim.document, "id": self.claim.task_id}, self.services.platforms.payloads
+        )
+        self.attempt.retry_on = frozenset(self.task.on_exit_status.retry)
+        if self.task.deadline:
+            self._watchers.start("deadline", at(self.task.deadline, self._pass_deadline))
+        try:
+            self._platform = await self.services.platforms.get(self.task.platform)
+        except Unavailable as unavailable:
+            if self.task.platform in self.services.platforms.promised:
+                return _hand_back(unavailable)
+            raise
+        self._platform.check(self.payload)
+        return Signal(TaskEvent.BEGIN)
+
+    async def _load(self) -> Signal:
+        self._watchers.after(self.task.max_run_time, "run time", self._run_too_long)
+        self.papers.folder.work.mkdir(parents=True, mode=0o700)
+        context = self._context()
+        try:
+            self._held.engine = engine = await self._platform.new_engine(context)
+        except Unavailable as unavailable:
+            return _hand_back(unavailable)
+        await engine.load(self.payload)
+        for cache in self.task.caches:
+            lease = await (context.caches.shared if cache.read_only else context.caches.exclusive)(cache.name)
+            self._held.leases.append(lease)
+            await engine.attach_cache(lease.folder, cache.path, read_only=cache.read_only)
+        return Signal(TaskEvent.LOADED)
+
+    async def _execute(self) -> Signal:
+        if self._held.engine is None:
+            raise Bug("running without an engine")
+        execution = await self._held.engine.start(self._environment())
+        self._held.started(execution)
+        if execution.handle:
+            self.papers.journal.note("handle", handle=execution.handle)
+        try:
+            results = await execution.wait()
+        except asyncio.CancelledError:
+            await self._held.stop(keep=self.attempt.keeps)
+            raise
+        self._held.finished(results)
+        self._exit_code = results.exit_code
+        return Signal(
+            TaskEvent.EXITED, {"code": results.exit_code, "reason": results.reason, "message": results.message}
+        )
+
+    async def _upload(self) -> Signal:
+        await self._watchers.stop("run time", "deadline")
+        if self._ending != "exception":
+            await self._collect(best_effort=False)
+            await self._deliver()
+        if self._ending == "exception":
+            await self._close_log()
+            await self._report()
+            await self._collect(best_effort=True)
+            await self._keep_log()
+        else:
+            await self._close_log()
+            await self._keep_log()
+            await self._report()
+        return Signal(TaskEvent.UPLOADED)
+
+    async def _clean_up(self) -> Signal:
+        await self._watchers.stop("run time", "deadline")
+        if self._must_answer():
+            await self._report()
+        await self._watchers.stop("claim")
+        for leak in [*await self._held.let_go(commit_caches=self._ended_cleanly()), *await self._remove_folder()]:
+            self.services.observer.warn(f"{self.claim.run} has left something behind: {self.papers.leak(leak)}")
+        await self._close_log()
+        return Signal(TaskEvent.CLEANED)
+
+    # ---- what the work is made of -----------------------------------------------------------------------
+
+    def _context(self) -> RunContext:
+        return RunContext(
+            task=self.task,
+            run=self.claim.run,
+            folder=self.papers.folder.work,
+            log=self.papers.log,
+            caches=self.services.caches(self.task.platform),
+            reveal=self._reveal,
+            progress=self._progressed,
+        )
+
+    def _reveal(self, secret: Secret) -> str:
+        value = self.services.reveal(secret)
+        self.papers.log.mask(value)
+        return value
+
+    def _environment(self) -> dict[str, str]:
+        secrets = {name: self._reveal(secret) for name, secret in self.task.secrets.items()}
+        return {**self.task.env, **secrets, "TASK_ID": self.claim.task_id, "RUN_ID": str(self.claim.run_id)}
+
+    async def _collect(self, *, best_effort: bool) -> None:
+        results = self._held.results
+        if results is None or not (self.task.artifacts and (self.attempt.keeps or not best_effort)):
+            return
+        store = self.services.queue.artifacts(self.claim) or self.services.store
+        work = collect(
+            self.task.artifacts,
+            results,
+            store,
+            self.claim.run,
+            self.papers.log.say,
+            self._progressed,
+            best_effort=best_effort,
+        )
+        await self._or_fail(work)
+
+    async def _deliver(self) -> None:
+        if self._held.results and self._ending == "completed":
+            await self._or_fail(self._take_result())
+
+    async def _take_result(self) -> None:
+        if self._held.results:
+            self._result = await self._held.results.deliver()
+
+    async def _or_fail(self, work: Awaitable[None]) -> None:
+        """Does a part of the upload; when that fails, a run that was about to be completed is not."""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001  whatever it is, the resolution must still be reported
+            self.papers.describe(error)
+            self.tell(TaskEvent.FAILED, resolution=resolution_of(error))
+
+    async def _close_log(self) -> None:
+        """Ends the log, and lets those who watch it see the end before anybody is told the resolution."""
+        if not self.papers.closed:
+            self.papers.close_log(self.resolution)
+        await self._watchers.finish("log", within=FEED_LIMIT)
+
+    async def _keep_log(self) -> None:
+        """The log, in the store. That it could not be kept is a warning: the spool still has it."""
+        try:
+            await self.papers.keep_log(self.services.store)
+        except Exception as error:  # noqa: BLE001  a helper's trouble must never fail a task
+            self.services.observer.warn(f"the log of {self.claim.run} could not be kept: {error}")
+
+    async def _report(self) -> None:
+        """Says how it ended, or hands it back. A claim that is lost by now is an event like any other."""
+        await self._watchers.stop("claim")
+        resolution = self.resolution
+        self.papers.journal.resolution(resolution)
+        if not has_room(self.services.home):  # the queue may be on the disk that the task has filled
+            await self._remove_folder()
+        try:
+            if self.attempt.hand_back is not None:
+                await self.kept.release(self.attempt.hand_back, resolution.reason)
+            else:
+                await self.kept.resolve(resolution)
+            self.tell(TaskEvent.REPORTED)
+        except ClaimLost as lost:
+            self._lose(lost)
+
+    def _must_answer(self) -> bool:
+        """Whether the resolution is still owed: after a fault while uploading, or to a peer that waits for it."""
+        if self.attempt.lost:
+            canceled = self.resolution.reason == "canceled"
+            return canceled and self.services.queue.capabilities.answers_cancel
+        return not self.attempt.reported
+
+    def _ended_cleanly(self) -> bool:
+        """Whether caches may be kept: the command came to its own end, and did not ask for them to be purged."""
+        if self._exit_code is None or self.attempt.lost or self.attempt.keeps:
+            return False
+        return self._exit_code not in self.task.on_exit_status.purge_caches
+
+    async def _remove_folder(self) -> list[str]:
+        try:
+            self.papers.folder.work.rmdir()  # as a rule its engine has emptied it, and a thread would cost more
+        except FileNotFoundError:
+            return []
+        except OSError:
+            return await asyncio.to_thread(remove_folder, self.papers.folder.work)
+        return []
+
+    # ---- what comes from outside ------------------------------------------------------------------------
+
+    def _begin_reclaiming(self) -> None:
+        self._watchers.start("claim", self._keep_claim())
+
+    async def _keep_claim(self) -> None:
+        try:
+            await self.kept.keep()
+        except ClaimLost as lost:
+            self._lose(lost)
+        except Exception as error:  # noqa: BLE001  a run whose claim nobody keeps must not go on
+            self.driver.tell(self._explain(error))
+
+    async def _feed_log(self) -> None:
+        try:
+            await self.papers.feed(self.services.queue)
+        except Exception as error:  # noqa: BLE001  a helper's trouble must never fail a task
+            self.services.observer.warn(f"the log of {self.claim.run} is not passed on: {error}")
+
+    def _lose(self, lost: ClaimLost) -> None:
+        if lost.why == "canceled":
+            self.tell(TaskEvent.CANCEL)
+        else:
+            self.tell(TaskEvent.RECLAIM_FAILED, why=lost.why)
+
+    def _run_too_long(self) -> None:
+        limit = self.task.max_run_time
+        self.tell(TaskEvent.TIMEOUT, message=f"it took longer than its max_run_time of {limit} s and was stopped")
+
+    def _pass_deadline(self) -> None:
+        deadline = f"{self.task.deadline:%Y-%m-%d %H:%M:%S} UTC"
+        self.tell(TaskEvent.DEADLINE, message=f"its deadline, {deadline}, has passed")
+
+    # ---- what is told to others -------------------------------------------------------------------------
+
+    def _moved(self, move: Move) -> None:
+        self.papers.moved(move)
+        self.services.observer.moved(self.sight, move)
+
+    def _progressed(self, progress: Progress) -> None:
+        self.services.observer.progress(self.sight, progress)
+
+    def _explain(self, error: BaseException) -> Signal:
+        self.papers.describe(error)
+        if isinstance(error, WorkerBroken):
+            self.broken = error
+        early = self.machine.at not in {TaskState.UPLOADING, TaskState.CLEANUP}
+        return signal_of(error) if early else fatal(resolution_of(error).message)
+
+    def _heard(self, error: BaseException) -> None:
+        self.papers.describe(error)
+        self.services.observer.warn(f"{self.claim.run}: {self.papers.leak(str(error))}")
+
+
+def _hand_back(unavailable: Unavailable) -> Signal:
+    return Signal(TaskEvent.REJECT, {"after": REJECT_DELAY, "message": unavailable.message})

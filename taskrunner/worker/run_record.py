@@ -1,0 +1,80 @@
+"""What one run writes: its journal and its log."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+
+import attrs
+
+from taskrunner.interfaces.artifacts import ArtifactStore
+from taskrunner.interfaces.queue import Queue
+from taskrunner.log.spool import Spool, follow
+from taskrunner.machines.chart import Move
+from taskrunner.machines.task import TaskState
+from taskrunner.model import Claim, Resolution
+from taskrunner.state.journal import Journal, RunFolder
+from taskrunner.worker.error_mapping import is_ours
+
+FEED_LIMIT = 30.0
+"""Seconds that the end of a log may take to reach those who watch it: an answer must not wait for a slow watcher."""
+
+
+@attrs.define(eq=False)
+class Papers:
+    """Made when a run is claimed. Raises TaskFailedInternally when not even that can be written."""
+
+    folder: RunFolder
+    claim: Claim
+    journal: Journal = attrs.field(init=False)
+    log: Spool = attrs.field(init=False)
+    _began: float = attrs.field(init=False)
+    closed: bool = False
+    """Whether the log has its end."""
+
+    def __attrs_post_init__(self) -> None:
+        self._began = asyncio.get_running_loop().time()
+        self.journal = Journal.create(self.folder, self.claim)
+        self.journal.moved(TaskState.CLAIMED, "claim")
+        self.log = Spool(self.folder.log)
+
+    def moved(self, move: Move) -> None:
+        if move.moved:
+            self.journal.moved(move.target, move.event)
+        else:
+            self.journal.note("stayed", state=move.target, event=move.event)
+
+    def leak(self, text: str) -> str:
+        """Notes what was left behind, and gives it back fit to be shown."""
+        shown = self.log.hide(text)
+        self.journal.note("leak", text=shown)
+        return shown
+
+    def describe(self, error: BaseException) -> None:
+        """The traceback, for an error that a developer of this worker or of a plug has to mend."""
+        if is_ours(error):
+            self.log.say("".join(traceback.format_exception(error)))
+
+    def hide(self, resolution: Resolution) -> Resolution:
+        return attrs.evolve(resolution, message=self.log.hide(resolution.message)) if resolution.message else resolution
+
+    def close_log(self, resolution: Resolution) -> None:
+        """Ends the log with how and why the run ended. A second call does nothing."""
+        self.log.finish(resolution, asyncio.get_running_loop().time() - self._began)
+        self.closed = True
+
+    async def keep_log(self, store: ArtifactStore) -> None:
+        """Raises what the store raises."""
+        await store.put_log(self.claim.run, self.folder.log)
+
+    async def feed(self, queue: Queue) -> None:
+        """Passes the log on to whoever watches it through the queue, from its first byte to its end."""
+        offset = 0
+        async for chunk in follow(self.folder.log, ended=lambda: self.closed):
+            await queue.append_log(self.claim, offset, chunk)
+            offset += len(chunk)
+
+
+def carries_logs(queue: Queue) -> bool:
+    """Whether there is any use in feeding it."""
+    return type(queue).append_log is not Queue.append_log

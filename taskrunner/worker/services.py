@@ -1,0 +1,33 @@
+"""Services: what all runs of a worker share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+from taskrunner.interfaces.artifacts import ArtifactStore
+from taskrunner.interfaces.caches import Caches
+from taskrunner.interfaces.queue import Queue
+from taskrunner.model import Secret
+from taskrunner.worker.observer import Observer
+from taskrunner.worker.platforms import Platforms
+
+
+@attrs.frozen
+class Services:
+    """Handed to each run. None of it belongs to a run, so nothing of it is closed by one."""
+
+    worker_id: str
+    home: Path
+    queue: Queue
+    store: ArtifactStore
+    platforms: Platforms
+    caches: Callable[[str], Caches]
+    """The caches of a platform, by its name."""
+    reveal: Callable[[Secret], str]
+    observer: Observer
+    lease: float = 60.0
+    """Seconds that a claim lasts; it is renewed at a third of that. A minute is short enough that a dead worker's runs
+    are taken over soon, and long enough for a queue that is out of reach for half of it."""

@@ -1,0 +1,114 @@
+"""Starting a worker: everything put together from a configuration, run, and taken apart again.
+
+This is what `taskrunner run` does, and what a program does that has a worker of its own::
+
+    load = await run_worker(Config(capacity=2), host=StandaloneHost(), home=home())
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from taskrunner.caches.folder_caches import FolderCaches
+from taskrunner.config.config import Config
+from taskrunner.config.environment import environment
+from taskrunner.config.plugins import open_queue, platforms
+from taskrunner.config.secrets import Secrets
+from taskrunner.interfaces.host import Host
+from taskrunner.interfaces.platform import Platform, PlatformContext
+from taskrunner.interfaces.queue import Queue
+from taskrunner.machines.worker import Load
+from taskrunner.state.worker_lock import WorkerLock
+from taskrunner.stores.folder import FolderStore
+from taskrunner.worker.observer import Observer
+from taskrunner.worker.platforms import Platforms
+from taskrunner.worker.services import Services
+from taskrunner.worker.stop_condition import Until
+from taskrunner.worker.worker import Worker
+
+
+def new_worker_id() -> str:
+    """Unique among all workers that ever lived, and it says where and which process."""
+    host = "".join(letter if letter.isalnum() else "-" for letter in socket.gethostname())[:40]
+    return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+@asynccontextmanager
+async def services(
+    config: Config,
+    home: Path,
+    *,
+    observer: Observer | None = None,
+    queue: Callable[[str], Queue] | None = None,
+    plugins: Mapping[str, type[Platform]] | None = None,
+    patient: bool = True,
+) -> AsyncIterator[Services]:
+    """Everything that a worker's runs share, for as long as the block lasts.
+
+    `queue` (which makes one, given the worker's id) and `plugins` (platform classes by name) are for whoever does not
+    want those that the configuration and the installed packages name. A `patient` worker waits for a platform that the
+    configuration has a section for and that does not answer; otherwise the run ends as `resource-unavailable`.
+
+    Raises: ConfigError, Unavailable.
+    """
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  nothing runs yet that could wait for it
+    worker_id = new_worker_id()
+    known = Secrets(config.secrets, environment())
+    context = PlatformContext(worker_id=worker_id, home=home, reveal=known.reveal)
+    available = Platforms(
+        platforms() if plugins is None else plugins,
+        context,
+        config.options,
+        frozenset(config.tables if patient else ()),
+    )
+    opened = queue(worker_id) if queue else open_queue(config.queue_url(home), worker_id)
+    try:
+        yield Services(
+            worker_id=worker_id,
+            home=home,
+            queue=opened,
+            store=FolderStore(home / "artifacts"),
+            platforms=available,
+            caches=lambda name: FolderCaches(home / "caches" / name, available.open_ones[name].new_cache_folder),
+            reveal=known.reveal,
+            observer=observer or Observer(),
+            lease=config.lease,
+        )
+    finally:
+        try:
+            await available.dispose()
+        finally:
+            await opened.close()
+
+
+async def run_worker(
+    config: Config,
+    host: Host,
+    home: Path,
+    *,
+    until: Until | None = None,
+    observer: Observer | None = None,
+    queue: Callable[[str], Queue] | None = None,
+    plugins: Mapping[str, type[Platform]] | None = None,
+    patient: bool = True,
+) -> Load:
+    """Runs a worker to its end. Returns how it was then: `why` it stopped, and whether it is `broken`.
+
+    Raises: ConfigError, Unavailable.
+    """
+    async with services(config, home, observer=observer, queue=queue, plugins=plugins, patient=patient) as shared:
+        lock = WorkerLock(home, shared.worker_id)
+        try:
+            worker = Worker(shared, host, config.capacity, until or Until(), config.min_free_disk)
+            load = await worker.run()
+            if not load.broken:
+                lock.release()
+        finally:
+            lock.abandon()  # unless it was released: what a broken worker holds is handed back by the next one
+    await host.shut_down()
+    return load

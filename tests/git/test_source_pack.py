@@ -1,0 +1,147 @@
+"""Packs as git makes them, and as nobody should."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskrunner_git.delta import apply_delta
+from taskrunner_git.failure import Broken
+from taskrunner_git.index import Index, build, parse_record, record
+from taskrunner_git.indexing import index_pack
+from taskrunner_git.objects import Objects
+from taskrunner_git.pack import Pack
+from tests.support.githttp import git, make_repository
+
+
+def indexed(path: Path) -> dict[bytes, bytes]:
+    """Every object of a pack by its id."""
+    objects = Objects()
+    pack = Pack(path)
+    try:
+        records = index_pack(pack, objects, lambda: None)
+        objects.add(pack, Index(build(records, bytes(20))))
+        return {sha: objects.read(sha)[1] for sha, _ in map(parse_record, records)}
+    finally:
+        pack.close()
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    """A small pack with deltas."""
+    repository = tmp_path / "repository"
+    text = "".join(f"line {n}\n" for n in range(200))
+    make_repository(repository, {f"f{n}": text.replace(f"line {n}\n", f"changed {n}\n") for n in range(12)})
+    git(repository, "repack", "-adfq")
+    [pack] = (repository / ".git/objects/pack").glob("*.pack")
+    return pack
+
+
+def test_every_id_is_right(packed: Path) -> None:
+    listed = git(packed.parent, "cat-file", "--batch-all-objects", "--batch-check=%(objectname) %(objectsize)").decode()
+    assert {f"{sha.hex()} {len(data)}" for sha, data in indexed(packed).items()} == set(listed.splitlines())
+
+
+def test_a_damaged_pack_is_called_broken_whatever_is_wrong_with_it(packed: Path, tmp_path: Path) -> None:
+    data, chance = packed.read_bytes(), random.Random(1)  # noqa: S311  no secret
+    whole = indexed(packed)
+    broken = 0
+    for _ in range(400):
+        damaged = bytearray(data)
+        for _ in range(chance.randint(1, 3)):
+            damaged[chance.randrange(len(data) - 20)] = chance.randrange(256)
+        (tmp_path / "pack").write_bytes(damaged[: chance.choice([len(data), chance.randrange(len(data))])])
+        try:
+            assert indexed(tmp_path / "pack").keys() != set(whole) or damaged[:-20] == data[:-20]
+        except Broken:
+            broken += 1
+    assert broken > 300
+
+
+def pack_of(*objects: bytes) -> bytes:
+    body = struct.pack(">4sII", b"PACK", 2, len(objects)) + b"".join(objects)
+    return body + hashlib.sha1(body, usedforsecurity=False).digest()
+
+
+def head(kind: int, size: int) -> bytes:
+    data = [kind << 4 | size & 15]
+    size >>= 4
+    while size:
+        data[-1] |= 0x80
+        data.append(size & 0x7F)
+        size >>= 7
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        head(3, 10**12) + zlib.compress(b"x"),
+        head(3, 1) + zlib.compress(bytes(10**7)),
+        head(2, 10**12) + zlib.compress(b"x"),
+        head(6, 10) + b"\x01" + zlib.compress(b"x" * 10),
+        head(6, 10) + b"\xff\xff\xff\x7f" + zlib.compress(b"x" * 10),
+        head(7, 10) + bytes(20) + zlib.compress(b"x" * 10),
+        head(5, 0) + zlib.compress(b""),
+        b"\xff" * 40,
+    ],
+)
+def test_hostile_objects_are_refused(hostile: bytes, tmp_path: Path) -> None:
+    (tmp_path / "pack").write_bytes(pack_of(hostile))
+    with pytest.raises(Broken):
+        indexed(tmp_path / "pack")
+
+
+def test_deltas_of_deltas_thousands_deep_and_by_id_before_their_base(tmp_path: Path) -> None:
+    objects, base = [], b"0"
+    for number in range(3000):
+        data = str(number + 1).encode()
+        delta = bytes([len(base), len(data), len(data)]) + data
+        sha = hashlib.sha1(b"blob %d\0%s" % (len(base), base), usedforsecurity=False).digest()
+        objects.append(head(7, len(delta)) + sha + zlib.compress(delta))
+        base = data
+    objects.append(head(3, 1) + zlib.compress(b"0"))
+    (tmp_path / "pack").write_bytes(pack_of(*objects))
+    assert set(indexed(tmp_path / "pack").values()) == {str(number).encode() for number in range(3001)}
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        b"",
+        b"\x04",
+        b"\x03\x01\x01x",
+        b"\x04\x01\x00",
+        b"\x04\x05\x05abc",
+        b"\x04\x01\x02ab",
+        b"\x04\x02\x01a",
+        b"\x04\x08\x91\x03\x08",
+        b"\x04\xff\xff\xff\xff\x7f\x90\x04",
+        b"\x04\x04\x91",
+    ],
+)
+def test_a_hostile_delta_is_refused(delta: bytes) -> None:
+    with pytest.raises(Broken):
+        apply_delta(b"base", delta)
+
+
+def test_a_delta_copies_and_inserts() -> None:
+    assert apply_delta(b"0123456789", b"\x0a\x07\x91\x02\x03\x02ab\x91\x08\x02") == b"234ab89"
+
+
+@given(st.sets(st.binary(min_size=20, max_size=20), max_size=300), st.binary(min_size=20, max_size=20))
+def test_an_index_finds_what_is_in_it_and_nothing_else(ids: set[bytes], other: bytes) -> None:
+    index = Index(build([record(sha, number, number * 2, 3) for number, sha in enumerate(ids)], bytes(20)))
+    assert len(index) == len(ids)
+    for number, sha in enumerate(ids):
+        place = index.find(sha)
+        assert place is not None
+        assert (place.offset, place.size, place.kind) == (number, number * 2, 3)
+    assert (index.find(other) is not None) == (other in ids)

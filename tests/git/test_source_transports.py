@@ -1,0 +1,286 @@
+"""Every way to a repository: a path, git's own protocol, ssh; and where credentials must not go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.git.conftest import Fetcher
+
+from taskrunner.errors import TaskFailed, TaskrunnerError, Unavailable
+from taskrunner_git.remote import parse
+from tests.support.githttp import GIT_ENV, GitServer, commit, git, make_repository
+
+TOKEN = "the-t0ken/with+odd=signs"
+FAKE_SSH = """#!/bin/sh
+# Answers as ssh does, by running the command here.
+echo "$*" >> "$SSH_LOG"
+case "$*" in
+  *refused.example*) echo "ssh: connect to host refused.example port 22: Connection refused" >&2; exit 255;;
+  *locked.example*) echo "git@locked.example: Permission denied (publickey)." >&2; exit 255;;
+  *hangs.example*) echo $$ > "$SSH_LOG.pid"; exec sleep 600;;
+esac
+for last; do :; done
+exec sh -c "$last"
+"""
+
+
+@pytest.fixture
+def web(root: Path) -> Path:
+    make_repository(root / "web", {"a": "1\n"})
+    return root / "web"
+
+
+@pytest.fixture
+def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Puts an `ssh` on the path that needs no other machine; gives the file with what it was called with."""
+    program = tmp_path / "bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text(FAKE_SSH)
+    program.chmod(0o755)
+    for name, value in GIT_ENV.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("SSH_LOG", str(tmp_path / "ssh.log"))
+    return tmp_path / "ssh.log"
+
+
+@pytest.fixture
+def daemon(root: Path) -> Iterator[int]:
+    """A `git daemon`; gives its port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [
+        "git",
+        "daemon",
+        "--export-all",
+        "--reuseaddr",
+        "--listen=127.0.0.1",
+        f"--port={port}",
+        f"--base-path={root}",
+    ]
+    with subprocess.Popen(
+        [*command, str(root)], env=GIT_ENV, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as server:
+        _wait_for(port)
+        yield port
+        os.killpg(server.pid, 15)
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            assert time.monotonic() < deadline, "git daemon did not start"
+        else:
+            return
+
+
+@pytest.mark.parametrize("prefix", ["", "file://", "file://localhost"])
+def test_a_path_on_this_machine(prefix: str, web: Path, fetcher: Fetcher) -> None:
+    assert fetcher.files(f"{prefix}{web}") == {"a": b"1\n"}
+    commit(web, {"a": "2\n"})
+    assert fetcher.files(f"{prefix}{web}", "main") == {"a": b"2\n"}
+
+
+def test_a_path_without_a_repository(tmp_path: Path, fetcher: Fetcher) -> None:
+    with pytest.raises(TaskFailed, match="was not found, or is no git repository"):
+        fetcher.sha(str(tmp_path / "nothing"))
+
+
+def test_a_missing_commit_at_a_path(web: Path, fetcher: Fetcher) -> None:
+    with pytest.raises(TaskFailed, match=r"has no commit .00112233"):
+        fetcher.sha(str(web), "00112233445566778899" * 2)
+
+
+def test_gits_own_protocol(web: Path, daemon: int, fetcher: Fetcher) -> None:
+    assert fetcher.files(f"git://127.0.0.1:{daemon}/web") == {"a": b"1\n"}
+    with pytest.raises(TaskFailed, match=r"clone: git://127.0.0.1:\d+/nothing was not found"):
+        fetcher.sha(f"git://127.0.0.1:{daemon}/nothing")
+
+
+def test_ssh_never_asks(web: Path, ssh: Path, fetcher: Fetcher) -> None:
+    assert fetcher.files(f"ssh://git@example.org:2222{web}", token=TOKEN) == {"a": b"1\n"}
+    assert fetcher.files(f"git@example.org:{web}", token=TOKEN) == {"a": b"1\n"}
+    calls = ssh.read_text()
+    assert calls.count("-o BatchMode=yes") == 2
+    assert f"-p 2222 git@example.org git-upload-pack '{web}'" in calls
+    assert TOKEN not in calls
+
+
+def test_a_path_over_ssh_is_quoted(root: Path, ssh: Path, fetcher: Fetcher) -> None:
+    make_repository(root / "it's;touch$HOME", {"a": "1\n"})
+    assert fetcher.files(f"git@example.org:{root}/it's;touch$HOME") == {"a": b"1\n"}
+
+
+def test_ssh_that_gets_no_connection_or_no_access(ssh: Path, fetcher: Fetcher) -> None:
+    with pytest.raises(Unavailable, match="Connection refused"):
+        fetcher.sha("git@refused.example:web.git")
+    with pytest.raises(TaskFailed, match="Permission denied"):
+        fetcher.sha("git@locked.example:web.git")
+
+
+def test_a_cancelled_fetch_leaves_no_ssh_behind(ssh: Path, fetcher: Fetcher) -> None:
+    pid = asyncio.run(_cancel_ssh(ssh, fetcher))
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+async def _cancel_ssh(ssh: Path, fetcher: Fetcher) -> int:
+    file = ssh.with_name("ssh.log.pid")
+    os.mkfifo(file)
+    fetching = asyncio.create_task(fetcher.fetch("git@hangs.example:web.git"))
+    pid = await asyncio.to_thread(file.read_text)
+    fetching.cancel()
+    await asyncio.wait([fetching], timeout=30)
+    assert fetching.cancelled()
+    return int(pid)
+
+
+# ---- the token --------------------------------------------------------------------------------------------
+
+
+def everything(error: BaseException | None) -> str:
+    """All that an error says, with the errors behind it."""
+    found = []
+    while error is not None:
+        found += [str(error), repr(error), repr(error.args)]
+        error = error.__cause__ or error.__context__
+    return "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("path", "ref", "wrong"),
+    [("web", "main", False), ("web", "mian", False), ("web", "main", True), ("nothing", "main", False)],
+)
+def test_the_token_is_nowhere(  # noqa: PLR0917  fixtures and parameters
+    path: str, ref: str, wrong: bool, web: Path, root: Path, fetcher: Fetcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    said = ""
+    chained: list[object] = []
+    with GitServer(root, token="another" if wrong else TOKEN) as server:
+        for url, token in [
+            (server.url(path), TOKEN),
+            (f"http://me:the-t0ken%2Fwith+odd=signs@127.0.0.1:{server.port}/{path}", None),
+        ]:
+            try:
+                fetcher.sha(url, ref, token)
+            except TaskrunnerError as error:
+                said += everything(error)
+                chained.append((error.__cause__, error.__context__))
+    assert chained == [(None, None)] * len(chained)
+    assert len(chained) == (0 if (path, ref, wrong) == ("web", "main", False) else 2)
+    said += caplog.text + "\n".join(fetcher.said) + "".join(map(repr, fetcher.progress))
+    kept = b"".join(file.read_bytes() for file in fetcher.mirror.rglob("*") if file.is_file())
+    for form in ("t0ken", "dGhlLXQwa2Vu", "OnRoZS10MGtlb"):
+        assert form not in said
+        assert form.encode() not in kept
+    assert "t0ken" not in repr(parse(f"https://me:{TOKEN.replace('/', '%2F')}@host/x"))
+
+
+def test_the_token_does_not_follow_a_redirect_to_another_host(web: Path, root: Path, fetcher: Fetcher) -> None:
+    with GitServer(root, token=TOKEN) as other, GitServer(root) as first:
+        first.redirect = other.url("")
+        with pytest.raises(TaskFailed, match="refused the token"):
+            fetcher.sha(first.url("web"), token=TOKEN)
+        assert len(other.requests) == 1
+        other.token = None
+        assert fetcher.files(first.url("web"), token=TOKEN) == {"a": b"1\n"}
+
+
+# ---- submodules -------------------------------------------------------------------------------------------
+
+
+def add_submodule(parent: Path, name: str, url: str, sha: str) -> None:
+    """As `git submodule add`, with any URL."""
+    old = (parent / ".gitmodules").read_text() if (parent / ".gitmodules").exists() else ""
+    (parent / ".gitmodules").write_text(old + f'[submodule "{name}"]\n\tpath = {name}\n\turl = {url}\n')
+    git(parent, "add", ".gitmodules")
+    git(parent, "update-index", "--add", "--cacheinfo", f"160000,{sha},{name}")
+    git(parent, "commit", "--quiet", "--message=submodule")
+
+
+def test_submodules_come_with_it_by_relative_urls_and_nested(root: Path, locked: GitServer, fetcher: Fetcher) -> None:
+    inner = make_repository(root / "team/inner", {"i": "inner\n"})
+    lib = root / "team/lib"
+    make_repository(lib, {"l": "lib\n"})
+    add_submodule(lib, "vendor/inner", "../inner", inner)
+    web = root / "team/web"
+    make_repository(web, {"a": "1\n", "libs/z": "z\n"})
+    add_submodule(web, "libs/lib", "../lib", git(lib, "rev-parse", "HEAD").decode().strip())
+    with fetcher.commit(locked.url("team/web"), token=TOKEN) as source:
+        paths = [entry.path for entry in source.entries()]
+        assert paths == [
+            ".gitmodules",
+            "a",
+            "libs",
+            "libs/lib",
+            "libs/lib/.gitmodules",
+            "libs/lib/l",
+            "libs/lib/vendor",
+            "libs/lib/vendor/inner",
+            "libs/lib/vendor/inner/i",
+            "libs/z",
+        ]
+        assert b"".join(source.read("libs/lib/vendor/inner/i")) == b"inner\n"
+        assert [entry.path for entry in source.below("libs/lib/vendor").entries()] == ["inner", "inner/i"]
+        assert b"".join(source.below("libs/lib").read("vendor/inner/i")) == b"inner\n"
+    locked.requests.clear()
+    sha = git(web, "rev-parse", "HEAD").decode().strip()
+    assert len(fetcher.files(locked.url("team/web"), sha, TOKEN)) == 6
+    assert locked.requests == []
+    git(web, "rm", "-q", "--cached", "libs/lib", ".gitmodules")
+    git(web, "commit", "-q", "--message=without")
+    fetcher.sha(locked.url("team/web"), "main", TOKEN)
+    assert list((fetcher.mirror / "modules").iterdir()) == []
+
+
+def test_the_token_is_not_sent_to_a_submodule_on_another_host(root: Path, locked: GitServer, fetcher: Fetcher) -> None:
+    sha = make_repository(root / "lib", {"l": "lib\n"})
+    make_repository(root / "web", {"a": "1\n"})
+    with GitServer(root, token=TOKEN) as other:
+        add_submodule(root / "web", "lib", other.url("lib"), sha)
+        with pytest.raises(TaskFailed, match=rf"{other.port}/lib needs a token, and none was given"):
+            fetcher.sha(locked.url("web"), "main", TOKEN)
+
+
+@pytest.mark.parametrize(
+    "url", ["/etc", "file:///etc", "ext::sh", "-x", "../../../../x/../../etc", "ftp://x/y", "--x=y"]
+)
+def test_a_submodule_may_not_name_what_is_on_the_workers_machine(
+    url: str, root: Path, server: GitServer, fetcher: Fetcher
+) -> None:
+    sha = make_repository(root / "lib", {"l": "lib\n"})
+    make_repository(root / "web", {"a": "1\n"})
+    add_submodule(root / "web", "lib", url, sha)
+    with pytest.raises(TaskFailed) as caught:
+        fetcher.sha(server.url("web"), "main")
+    assert caught.value.reason == "clone-failed"
+
+
+def test_a_submodule_without_a_url_stays_empty(root: Path, server: GitServer, fetcher: Fetcher) -> None:
+    sha = make_repository(root / "web", {"a": "1\n", ".gitmodules": '[submodule "x"]\n\tpath = x\n\turl = ../x\n'})
+    git(root / "web", "update-index", "--add", "--cacheinfo", f"160000,{sha},lib")
+    git(root / "web", "commit", "--quiet", "--message=x")
+    assert set(fetcher.files(server.url("web"), "main")) == {"a", ".gitmodules"}
+    assert any("submodule lib has no URL" in line for line in fetcher.said)
+
+
+def test_a_submodule_that_names_itself_ends(root: Path, server: GitServer, fetcher: Fetcher) -> None:
+    sha = make_repository(root / "web", {"a": "1\n"})
+    for _ in range(12):
+        (root / "web/.gitmodules").unlink(missing_ok=True)
+        add_submodule(root / "web", "me", "../web", sha)
+        sha = git(root / "web", "rev-parse", "HEAD").decode().strip()
+    with pytest.raises(TaskFailed, match="nested more than 8 deep"):
+        fetcher.sha(server.url("web"), "main")

@@ -1,0 +1,126 @@
+"""Whoever follows a log sees every byte once, in order, and stops at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from pathlib import Path
+
+import pytest
+
+from taskrunner.log.spool import LONG, Spool, follow, last_line, read
+from taskrunner.model import COMPLETED
+
+PATIENCE = 60.0
+
+
+async def collect(path: Path, ended: threading.Event, offset: int = 0) -> bytes:
+    async with asyncio.timeout(PATIENCE):
+        return b"".join([piece async for piece in follow(path, offset, ended=ended.is_set)])
+
+
+def write_in_pieces(path: Path, ended: threading.Event, *, head: int) -> None:
+    chance = random.Random(1)  # noqa: S311  no secret
+    spool = Spool(path, head=head, tail=50_000)
+    for number in range(20_000):
+        spool.write(b"line %d of a log\n" % number if chance.random() < 0.9 else b"." * chance.randrange(300))
+    spool.finish(COMPLETED, 1.0)
+    ended.set()
+
+
+@pytest.mark.parametrize("head", [1 << 20, 100_000])
+def test_followers_from_any_offset_see_every_byte_once(tmp_path: Path, head: int) -> None:
+    ended, path = threading.Event(), tmp_path / "log"
+    offsets = [0, 1, 99_999, 100_050, 120_000, 10_000_000]
+
+    async def scene() -> list[bytes]:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(asyncio.to_thread(write_in_pieces, path, ended, head=head))
+            following = [tasks.create_task(collect(path, ended, offset)) for offset in offsets]
+        return [follower.result() for follower in following]
+
+    seen, whole = asyncio.run(scene()), path.read_bytes()
+    assert whole.endswith(b"[taskrunner] completed after 1.0 s\n")
+    assert (LONG.encode() in whole) == (head == 100_000)
+    assert seen == [whole[offset:] for offset in offsets]
+
+
+def test_a_follower_is_live_and_waits_for_the_file(tmp_path: Path) -> None:
+    ended, path = threading.Event(), tmp_path / "log"
+
+    async def scene() -> bytes:
+        following = follow(path, ended=ended.is_set)
+        first = asyncio.ensure_future(anext(following))
+        await asyncio.sleep(0)
+        spool = Spool(path)
+        spool.write(b"one\n")
+        assert await asyncio.wait_for(first, PATIENCE) == b"one\n"
+        spool.write(b"two\n")
+        assert await asyncio.wait_for(anext(following), PATIENCE) == b"two\n"
+        ended.set()
+        return b"".join([piece async for piece in following])
+
+    assert asyncio.run(scene()) == b""
+
+
+def test_the_end_may_be_told_by_a_coroutine_and_no_file_is_no_bytes(tmp_path: Path) -> None:
+    async def ended() -> bool:
+        await asyncio.sleep(0)
+        return True
+
+    async def scene() -> list[bytes]:
+        return [piece async for piece in follow(tmp_path / "none", ended=ended)]
+
+    assert asyncio.run(scene()) == []
+
+
+def test_what_is_written_between_the_last_look_and_the_end_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"one\n")
+
+    def ended() -> bool:
+        with path.open("ab") as file:
+            file.write(b"two\n")
+        return True
+
+    async def scene() -> bytes:
+        return b"".join([piece async for piece in follow(path, ended=ended)])
+
+    assert asyncio.run(scene()) == b"one\ntwo\n"
+
+
+def test_reading_stops_at_the_present_end(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(bytes(range(256)) * 4096)
+
+    async def scene(offset: int) -> bytes:
+        return b"".join([piece async for piece in read(path, offset)])
+
+    assert asyncio.run(scene(1000)) == path.read_bytes()[1000:]
+    assert asyncio.run(scene(1 << 30)) == b""
+
+
+@pytest.mark.parametrize(
+    ("log", "shown"),
+    [
+        (b"", ""),
+        (b"one\ntwo\n", "two"),
+        (b"one\ntwo\n\n \r\n", "two"),
+        (b"10%\r20%\r30%\r", "30%"),
+        (b"\x1b[1;31mred\x1b[0m and \x1b]0;a title\x07plain\n", "red and plain"),
+        (b"tab\there\x07\x00", "tab here"),
+        ("evil \u202egnp.exe\u2028x".encode(), "evil  gnp.exe x"),
+        (b"\xff\xfe text", "�� text"),
+        (b"x" * 9000, "x" * 200),
+        (b"unfinished \x1b[3", "unfinished"),
+    ],
+)
+def test_the_last_line_is_short_plain_text(tmp_path: Path, log: bytes, shown: str) -> None:
+    (tmp_path / "log").write_bytes(log)
+    assert last_line(tmp_path / "log") == shown
+
+
+def test_the_last_line_of_no_log_is_empty(tmp_path: Path) -> None:
+    assert last_line(tmp_path / "none") == ""
+    assert last_line(tmp_path) == ""

@@ -1,0 +1,146 @@
+"""The journal tells the next worker what a dead one held."""
+
+from __future__ import annotations
+
+import json
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import attrs
+import pytest
+
+from taskrunner.errors import MalformedPayload, TaskFailedInternally
+from taskrunner.model import Claim, RunKey, failed
+from taskrunner.state.journal import Journal, RunFolder, read_journal, story, unfinished
+from tests.support.killed import run_until_ready_and_kill
+
+CLAIM = Claim("t1", 0, {"platform": "docker", "env": {"PASSWORD": "hunter2"}}, "w1", "the-token")
+
+
+def begun(home: Path, claim: Claim = CLAIM) -> Journal:
+    return Journal.create(RunFolder(home, claim.run), claim)
+
+
+def test_a_run_can_be_told_from_its_journal(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, CLAIM.run)
+    before = datetime.now(UTC)
+    journal = begun(tmp_path)
+    journal.moved("loading", "begin")
+    journal.note("handle", handle="container-1")
+    journal.moved("resolved", "cleaned", why={"deep": [1, None]})
+    journal.resolution(failed("exit-code", "exit code 3"))
+    journal.close()
+    records = read_journal(folder.journal)
+    assert [record.kind for record in records] == ["claimed", "moved", "handle", "moved", "resolution"]
+    assert records[0].data == {"worker_id": "w1", "platform": "docker", "token": "the-token"}
+    assert records[3].data == {"why": {"deep": [1, None]}}
+    assert records[4].data == {"resolution": attrs.asdict(failed("exit-code", "exit code 3"))}
+    assert before <= records[0].at <= records[1].at <= datetime.now(UTC)
+    steps = story(records)
+    assert [(step.state, step.event) for step in steps] == [("loading", "begin"), ("resolved", "cleaned")]
+    assert steps[0].took == (records[3].at - records[1].at).total_seconds()
+    assert steps[1].took is None
+
+
+def test_times_are_written_as_rfc_3339_with_microseconds(tmp_path: Path) -> None:
+    begun(tmp_path).close()
+    line = json.loads(RunFolder(tmp_path, CLAIM.run).journal.read_bytes())
+    assert datetime.strptime(line["at"], "%Y-%m-%dT%H:%M:%S.%f%z").tzinfo == UTC
+    assert line["at"].endswith("Z")
+
+
+def test_only_the_owner_may_read_and_the_document_is_not_in_there(tmp_path: Path) -> None:
+    begun(tmp_path).close()
+    folder = RunFolder(tmp_path, CLAIM.run)
+    assert stat.S_IMODE(folder.journal.stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+    assert b"hunter2" not in folder.journal.read_bytes()
+
+
+def test_rubbish_and_a_torn_line_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = RunFolder(tmp_path, CLAIM.run)
+    begun(tmp_path).close()
+    rubbish = [b"{}", b"[1]", b"null", b"\xff\x00", b'{"at":"x","kind":"y"}', b"[" * 100_000, b'{"at":"2026-01-']
+    with folder.journal.open("ab") as file:
+        file.write(b"\n".join(rubbish))
+    journal = Journal.reopen(folder)
+    journal.moved("resolved", "fatal")
+    journal.close()
+    assert [record.kind for record in read_journal(folder.journal)] == ["claimed", "moved"]
+    assert "7 lines are no records" in caplog.text
+    assert read_journal(tmp_path / "none") == []
+
+
+def test_unfinished_are_the_runs_of_that_worker_without_an_end(tmp_path: Path) -> None:
+    for number, (worker, state) in enumerate([("w1", "running"), ("w1", "resolved"), ("w2", "running")]):
+        journal = begun(tmp_path, Claim("t1", number, {"platform": "docker"}, worker, f"token-{number}"))
+        journal.moved(state, "x")
+        journal.close()
+    (tmp_path / "runs/t1/x").mkdir()
+    (tmp_path / "runs/t1/x/journal.jsonl").write_bytes(b"")
+    (tmp_path / "runs/t1/7/journal.jsonl").mkdir(parents=True)
+    (run,) = unfinished(tmp_path, "w1")
+    assert run.folder == RunFolder(tmp_path, RunKey("t1", 0))
+    assert run.claim == Claim("t1", 0, {}, "w1", "token-0")
+    assert run.platform == "docker"
+    assert run.records[-1].state == "running"
+    assert unfinished(tmp_path, "w3") == []
+
+
+def test_every_record_survives_kill_9(tmp_path: Path) -> None:
+    code = """
+        import sys, pathlib
+        from taskrunner.state.journal import Journal, RunFolder
+        from taskrunner.model import Claim
+        claim = Claim("t1", 0, {"platform": 7}, "w1", "token")
+        journal = Journal.create(RunFolder(pathlib.Path(sys.argv[1]), claim.run), claim)
+        for number in range(100):
+            journal.moved("running", "begin", number=number)
+        print("ready", flush=True)
+        while True:
+            number += 1
+            journal.moved("running", "begin", number=number)
+    """
+    run_until_ready_and_kill(code, tmp_path)
+    (run,) = unfinished(tmp_path, "w1")
+    numbers = [record.data["number"] for record in run.records if record.kind == "moved"]
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) >= 100
+
+
+def test_a_run_of_the_same_name_from_before_is_moved_aside(tmp_path: Path) -> None:
+    for _ in range(3):
+        begun(tmp_path).close()
+    assert sorted(path.name for path in (tmp_path / "runs/t1").iterdir()) == ["0", "0~1", "0~2"]
+    assert len(read_journal(tmp_path / "runs/t1/0/journal.jsonl")) == 1
+
+
+@pytest.mark.parametrize("task_id", ["", ".", "..", "../up", "a/b", "/etc", ".x", "a\n", "a" * 129, "é"])
+def test_an_id_that_is_no_folder_is_refused(tmp_path: Path, task_id: str) -> None:
+    with pytest.raises(MalformedPayload, match="cannot be the id of a task"):
+        RunFolder(tmp_path, RunKey(task_id, 0))
+
+
+def test_a_full_disk_is_a_warning_and_later_records_are_whole(
+    small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = begun(small_disk)
+    filler = small_disk / "other"
+    filler.write_bytes(bytes((64 << 10) - 4096))
+    for number in range(100):
+        journal.note("leak", number=number, text="x" * 100)
+    assert "lacks a record" in caplog.text
+    filler.unlink()
+    journal.moved("resolved", "cleaned")
+    journal.close()
+    journal.moved("late", "is only a warning")
+    records = read_journal(RunFolder(small_disk, CLAIM.run).journal)
+    assert records[-1].state == "resolved"
+    assert [record.data["number"] for record in records[1:-1]] == list(range(len(records) - 2))
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("in the way")
+    with pytest.raises(TaskFailedInternally, match="t1/0"):
+        begun(tmp_path)

@@ -1,0 +1,203 @@
+import asyncio
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from taskrunner.errors import TaskFailedInternally, Unavailable
+from taskrunner.interfaces.artifacts import LOG_NAME
+from taskrunner.model import RunKey
+from taskrunner.stores import folder, folder_files
+from taskrunner.stores.folder import FolderStore
+from taskrunner.testing.conformance.artifacts import RUN, ArtifactStoreConformance, body
+from tests.support.queue_processes import ROOT, until
+
+
+class TestFolderStore(ArtifactStoreConformance):
+    @pytest.fixture(autouse=True)
+    def _root(self, tmp_path: Path) -> None:
+        self.root = tmp_path / "artifacts"
+
+    def store(self) -> FolderStore:
+        return FolderStore(self.root)
+
+
+def data_files(root: Path) -> list[Path]:
+    return sorted(path for path in root.glob("*/*/*/*") if path.parent.name == "data")
+
+
+def files(root: Path) -> list[Path]:
+    return sorted(path for path in root.rglob("*") if path.is_file())
+
+
+def test_nothing_is_left_of_what_is_replaced_or_broken_off(tmp_path: Path) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"half"
+        raise ConnectionResetError
+
+    async def main() -> None:
+        store = FolderStore(tmp_path)
+        await store.put(RUN, "public/report.xml", body(b"first"))
+        await store.put(RUN, "public/report.xml", body(b"second"))
+        with pytest.raises(ConnectionResetError):
+            await store.put(RUN, "public/report.xml", broken())
+
+    asyncio.run(main())
+    [data] = data_files(tmp_path)
+    assert data.name.endswith("-report.xml")
+    assert len(files(tmp_path)) == 2
+
+
+PUT_FOR_EVER = """
+import asyncio, pathlib, sys
+from taskrunner.model import RunKey
+from taskrunner.stores.folder import FolderStore
+
+async def endless():
+    while True:
+        yield bytes(100000)
+
+asyncio.run(FolderStore(pathlib.Path(sys.argv[1])).put(RunKey("a-task", 0), "endless", endless()))
+"""
+
+
+@pytest.mark.parametrize("next_call", ["put", "list"])
+def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(
+    tmp_path: Path, next_call: str
+) -> None:
+    def big() -> bool:
+        return any(path.stat().st_size > 1_000_000 for path in data_files(tmp_path))
+
+    async def call() -> None:
+        store = FolderStore(tmp_path)
+        await (store.put(RUN, "next", body(b"next")) if next_call == "put" else store.list(RUN))
+
+    process = subprocess.Popen([sys.executable, "-c", PUT_FOR_EVER, str(tmp_path)], cwd=ROOT)
+    try:
+        until(big)
+        process.send_signal(19)  # it lives, but must not fill the disk
+        asyncio.run(call())
+        assert big()
+    finally:
+        process.kill()
+        process.wait()
+    asyncio.run(call())
+    assert not big()
+    assert len(data_files(tmp_path)) == (next_call == "put")
+
+
+def test_a_writer_that_died_before_its_entry_leaves_nothing_that_is_listed(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = FolderStore(tmp_path)
+        kept = await store.put(RUN, "kept", body(b"kept"))
+        (data_files(tmp_path)[0].parent / "0123456789abcdef-report.xml").write_bytes(b"whole, but without an entry")
+        assert await store.list(RUN) == [kept]
+
+    asyncio.run(main())
+    assert len(data_files(tmp_path)) == 1
+
+
+def test_the_log_is_a_second_name_of_the_spool_or_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool, store = tmp_path / "spool", FolderStore(tmp_path / "store")
+    spool.write_bytes(b"line\n")
+    asyncio.run(store.put_log(RUN, spool))
+    [log] = files(tmp_path / "store")
+    assert log.samefile(spool)
+
+    def other_disk(*_: object) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(Path, "hardlink_to", other_disk)
+    asyncio.run(store.put_log(RUN, spool))
+    assert not log.samefile(spool)
+    assert log.read_bytes() == b"line\n"
+    assert files(tmp_path / "store") == [log]
+
+
+def test_a_log_without_a_spool_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        asyncio.run(FolderStore(tmp_path / "store").put_log(RUN, tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize("task_id", ["", "..", ".hidden", "a/b", "a\0b", "x" * 200])
+def test_a_bad_task_id_never_reaches_the_disk(tmp_path: Path, task_id: str) -> None:
+    async def main() -> None:
+        store = FolderStore(tmp_path / "store")
+        for run in (RunKey(task_id, 0), RunKey("fine", -1)):
+            with pytest.raises(ValueError, match="names no run"):
+                await store.put(run, "a", body(b"evil"))
+            with pytest.raises(ValueError, match="names no run"):
+                await store.list(run)
+
+    asyncio.run(main())
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("name", [LOG_NAME, "x" * 1025, "a\nb", "a\0b"])
+def test_names_that_are_reserved_or_harmful_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=r"reserved|kept for the log|names no artifact"):
+        asyncio.run(FolderStore(tmp_path).put(RUN, name, body(b"")))
+
+
+def test_a_store_that_refuses_is_no_fault_of_the_task(tmp_path: Path) -> None:
+    (tmp_path / "a-task").write_text("a file where the folder should be")
+    with pytest.raises(TaskFailedInternally, match="the artifact store refused: Not a directory"):
+        asyncio.run(FolderStore(tmp_path).put(RUN, "a", body(b"")))
+
+
+def test_a_full_disk_is_told_and_leaves_nothing() -> None:
+    """`/dev/full` cannot be a folder, so the disk is a small tmpfs-like limit: the size of a file."""
+    script = (
+        "import asyncio, pathlib, resource, signal, sys, tempfile\n"
+        "from taskrunner.errors import TaskFailedInternally\n"
+        "from taskrunner.model import RunKey\n"
+        "from taskrunner.stores.folder import FolderStore\n"
+        "async def body():\n"
+        "    for _ in range(100):\n"
+        "        yield bytes(10000)\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "with tempfile.TemporaryDirectory() as root:\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (50000, 50000))\n"
+        "    try:\n"
+        "        asyncio.run(FolderStore(pathlib.Path(root)).put(RunKey('one', 0), 'a', body()))\n"
+        "    except TaskFailedInternally as error:\n"
+        "        print(error, [path for path in pathlib.Path(root).rglob('*') if path.is_file()])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "the artifact store refused: File too large []\n"
+
+
+def test_a_disk_that_hangs_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = tmp_path / "a-task" / "0" / "log"
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)  # opening it waits for a writer
+    monkeypatch.setattr(folder, "CALL_LIMIT", 0.1)
+
+    async def read() -> None:
+        with pytest.raises(Unavailable, match="did not answer"):
+            await anext(FolderStore(tmp_path).get(RUN, LOG_NAME))
+        os.close(os.open(pipe, os.O_RDWR))  # lets the thread go
+
+    asyncio.run(read())
+
+
+def test_who_was_swept_before_it_could_lock_begins_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flock = folder_files.fcntl.flock
+
+    swept: list[Path] = []
+
+    def sweep_first(file: object, kind: int) -> None:
+        if len(swept) < 2:
+            [path] = data_files(tmp_path)
+            path.unlink()
+            swept.append(path)
+        flock(file, kind)
+
+    monkeypatch.setattr(folder_files.fcntl, "flock", sweep_first)
+    put = asyncio.run(FolderStore(tmp_path).put(RUN, "a", body(b"a")))
+    assert len(set(swept)) == 2
+    assert asyncio.run(FolderStore(tmp_path).list(RUN)) == [put]

@@ -1,0 +1,128 @@
+"""A worker in a small world: a queue in memory, a platform that follows a script, and a clock that jumps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from taskrunner.caches.folder_caches import FolderCaches
+from taskrunner.interfaces.platform import PlatformContext
+from taskrunner.interfaces.queue import Queue
+from taskrunner.machines.chart import Move
+from taskrunner.model import Resolution, Secret, Submission, TaskStatus
+from taskrunner.queues.memory import MemoryQueue
+from taskrunner.state.journal import read_journal, story
+from taskrunner.testing import FakeHost, FakePlatform, MemoryStore, clock
+from taskrunner.worker.observer import Observer, Sight
+from taskrunner.worker.platforms import Platforms
+from taskrunner.worker.services import Services
+from taskrunner.worker.stop_condition import Until
+from taskrunner.worker.worker import Worker
+
+
+class Watching(Observer):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+        self.moves: list[str] = []
+        self.worker: list[str] = []
+        self.endings: dict[str, Resolution] = {}
+
+    def worker_moved(self, move: Move, why: str) -> None:
+        if move.moved:
+            self.worker.append(move.target)
+
+    def moved(self, run: Sight, move: Move) -> None:
+        self.moves.append(f"{run.claim.run} {move.event}")
+
+    def ended(self, run: Sight, resolution: Resolution) -> None:
+        self.endings[str(run.claim.run)] = resolution
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+@attrs.define
+class World:
+    home: Path
+    platform: FakePlatform = attrs.field(factory=FakePlatform)
+    host: FakeHost = attrs.field(factory=FakeHost)
+    store: MemoryStore = attrs.field(factory=MemoryStore)
+    seen: Watching = attrs.field(factory=Watching)
+    min_free_disk: int = 0
+    lease: float = 60.0
+    promised: frozenset[str] = frozenset()
+    queue: MemoryQueue = attrs.field(init=False)
+    """The submitter's view."""
+    worker: Worker = attrs.field(init=False)
+
+    def run(
+        self,
+        *scenes: Callable[[], Awaitable[None]],
+        capacity: int = 1,
+        until: Until | None = None,
+        through: Callable[[Queue], Queue] = lambda queue: queue,
+    ) -> World:
+        """Runs a worker beside the scenes until both have ended, in virtual time."""
+
+        async def main() -> None:
+            self.queue = MemoryQueue("submitter")
+            services = self.services(through(self.queue.join("w1")), "w1")
+            self.worker = Worker(services, self.host, capacity, until or Until(), self.min_free_disk)
+            async with asyncio.TaskGroup() as group:
+                for scene in scenes:
+                    group.create_task(scene())
+                await self.worker.run()
+
+        clock.run(main())
+        return self
+
+    def services(self, queue: Queue, worker_id: str) -> Services:
+        context = PlatformContext(worker_id=worker_id, home=self.home, reveal=reveal)
+        platforms = Platforms({"fake": self.platform.plug()}, context, promised=self.promised)
+        return Services(
+            worker_id=worker_id,
+            home=self.home,
+            queue=queue,
+            store=self.store,
+            platforms=platforms,
+            caches=lambda name: FolderCaches(self.home / "caches" / name, platforms.open_ones[name].new_cache_folder),
+            reveal=reveal,
+            observer=self.seen,
+            lease=self.lease,
+        )
+
+    async def submit(self, task_id: str = "t", **document: Any) -> None:
+        settings = {key: document.pop(key) for key in ("retries", "not_before") if key in document}
+        await self.queue.submit(Submission(task_id, {"id": task_id, "platform": "fake", **document}, **settings))
+
+    async def ended(self, task_id: str = "t") -> TaskStatus:
+        """Waits for the end of a task, then sends the worker home."""
+        async for status in self.queue.watch(task_id):
+            if status.state == "resolved":
+                self.host.leave(why="the scene is over")
+                return status
+        raise AssertionError("watching ended before the task did")
+
+    def log(self, task_id: str = "t", run_id: int = 0) -> str:
+        return (self.home / "runs" / task_id / str(run_id) / "log").read_text()
+
+    def story(self, task_id: str = "t", run_id: int = 0) -> list[tuple[str, str]]:
+        steps = story(read_journal(self.home / "runs" / task_id / str(run_id) / "journal.jsonl"))
+        return [(step.state, step.event) for step in steps]
+
+    def nothing_is_left(self) -> bool:
+        return not self.platform.alive and not list(self.home.glob("runs/*/*/work"))
+
+
+def reveal(secret: Secret) -> str:
+    return secret.literal or f"value of {secret.name}"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)

@@ -1,0 +1,183 @@
+"""What a worker does about one that died on the same home."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from tests.worker.conftest import World, reveal
+from tests.worker.test_worker import Through
+
+from taskrunner.errors import Unavailable
+from taskrunner.interfaces.platform import Platform, PlatformContext, RunContext
+from taskrunner.interfaces.queue import Applied
+from taskrunner.model import Claim, Resolution, RunKey, Task, exception
+from taskrunner.state.journal import RunFolder
+from taskrunner.state.worker_lock import WorkerLock, dead_workers
+from taskrunner.testing import FakeCaches, FakePayload, MemoryLog
+from taskrunner.worker.run_record import Papers
+
+
+async def die_running(world: World, task_id: str = "t") -> Claim:
+    """A worker of the same home claims a task, begins it, and is killed."""
+    lock = WorkerLock(world.home, "dead")
+    [claim] = await world.queue.join("dead").claim(1, lease=3600, wait=0)
+    papers = Papers(RunFolder(world.home, claim.run), claim)
+    papers.log.write(b"half a line")
+    papers.folder.work.mkdir()
+    (papers.folder.work / "made.txt").write_text("half done")
+    context = PlatformContext(worker_id="dead", home=world.home, reveal=reveal)
+    platform = await world.platform.plug().open(world.platform.options(), context)
+    await _start(world, platform, claim)
+    os.close(lock._file)  # what the kernel does with a process that is killed
+    return claim
+
+
+async def _start(world: World, platform: Platform, claim: Claim) -> None:
+    context = RunContext(
+        task=Task(id=claim.task_id, platform="fake"),
+        run=claim.run,
+        folder=world.home / "runs" / claim.task_id / "0" / "work",
+        log=MemoryLog(),
+        caches=FakeCaches(world.home),
+        reveal=reveal,
+        progress=lambda _: None,
+    )
+    engine = await platform.new_engine(context)
+    await engine.load(FakePayload(run_for=7200))
+    await engine.start({})
+
+
+def test_what_a_dead_worker_left_is_removed_and_its_task_goes_on_at_once(world: World) -> None:
+    async def scene() -> None:
+        await world.submit("t", run_for=5)
+        await die_running(world)
+        assert world.platform.alive
+        status = await world.ended("t")
+        assert str(status.resolution) == "completed"
+        assert [str(run.resolution) for run in status.runs] == ["exception (worker-shutdown)", "completed"]
+
+    world.run(scene)
+    assert world.nothing_is_left()
+    assert dead_workers(world.home) == []
+    assert "worker dead died" in world.log("t", 0).splitlines()[-1]
+    assert world.story("t", 0)[-1] == ("resolved", "worker_died")
+    assert any("was handed back" in warning for warning in world.seen.warnings)
+
+
+def test_the_next_run_begins_only_when_nothing_of_the_last_is_left(world: World) -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    class Looking(Through):
+        async def resolve(self, claim: Claim, resolution: Resolution) -> Applied:
+            if claim.worker_id == "dead":
+                seen.append((bool(world.platform.alive), bool(list(world.home.glob("runs/t/0/work")))))
+            return await self.inner.resolve(claim, resolution)
+
+    async def scene() -> None:
+        await world.submit("t")
+        await die_running(world)
+        await world.ended("t")
+
+    world.run(scene, through=Looking)
+    assert seen == [(False, False)]
+
+
+def test_a_worker_that_is_idle_notices_one_that_dies_beside_it(world: World) -> None:
+    async def scene() -> None:
+        lock = WorkerLock(world.home, "dead")
+        await asyncio.sleep(100)
+        assert (world.home / "workers" / "dead.lock").exists()
+        os.close(lock._file)
+        await asyncio.sleep(60)
+        assert not (world.home / "workers" / "dead.lock").exists()
+        world.host.leave()
+
+    world.run(scene)
+
+
+def test_a_living_worker_is_left_alone(world: World) -> None:
+    lock = WorkerLock(world.home, "living")
+
+    async def scene() -> None:
+        await asyncio.sleep(300)
+        world.host.leave()
+
+    world.run(scene)
+    assert (world.home / "workers" / "living.lock").exists()
+    lock.release()
+
+
+def test_a_queue_out_of_reach_leaves_the_run_to_its_lease(world: World) -> None:
+    class Deaf(Through):
+        async def resolve(self, claim: Claim, resolution: Resolution) -> Applied:
+            if claim.worker_id == "dead":
+                raise Unavailable("no route to host")
+            return await self.inner.resolve(claim, resolution)
+
+    async def scene() -> None:
+        await world.submit("t")
+        await die_running(world)
+        await asyncio.sleep(1800)
+        assert (await world.queue.status("t")).state == "running"
+        assert not world.platform.alive
+        status = await world.ended("t")
+        assert [str(run.resolution) for run in status.runs] == ["exception (claim-expired)", "completed"]
+
+    world.run(scene, through=Deaf)
+    assert RunFolder(world.home, RunKey("t", 0)).journal.exists()
+
+
+def test_a_dead_worker_is_not_forgotten_while_what_it_left_cannot_be_removed(world: World) -> None:
+    down, plug = [True], world.platform.plug()
+
+    class Down(plug):  # type: ignore[misc,valid-type]
+        async def clean_up_after(self, worker_id: str) -> list[str]:
+            if down:
+                raise Unavailable("the engine is not running")
+            return list(await super().clean_up_after(worker_id))
+
+    world.platform.plug = lambda: Down  # type: ignore[method-assign]
+
+    async def scene() -> None:
+        await world.submit("t")
+        await die_running(world)
+        await asyncio.sleep(600)
+        assert (await world.queue.status("t")).state == "running"
+        assert world.platform.alive
+        down.clear()
+        assert str((await world.ended("t")).resolution) == "completed"
+
+    world.run(scene)
+    assert sum("cannot be removed now: the engine is not running" in text for text in world.seen.warnings) == 1
+    assert world.nothing_is_left()
+
+
+def test_a_claim_is_kept_while_its_worker_sweeps_up_after_another(world: World) -> None:
+    reclaimed, plug = asyncio.Event(), world.platform.plug()
+
+    class Slow(plug):  # type: ignore[misc,valid-type]
+        async def clean_up_after(self, worker_id: str) -> list[str]:
+            await reclaimed.wait()
+            return list(await super().clean_up_after(worker_id))
+
+    class Noting(Through):
+        async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
+            kept = await self.inner.reclaim(claim, lease=lease)
+            reclaimed.set()
+            return kept
+
+    world.platform.plug = lambda: Slow  # type: ignore[method-assign]
+
+    async def scene() -> None:
+        await world.submit("other")
+        await world.submit("t")
+        other = await die_running(world, "other")
+        assert other.task_id == "other"
+        await world.queue.release(other, delay=3600, reason="test")
+        [first] = await world.queue.join("living").claim(1, lease=3600, wait=0)
+        await asyncio.sleep(15)
+        await world.queue.resolve(first, exception("worker-shutdown", "it had to go"))
+        assert str((await world.ended("t")).resolution) == "completed"
+
+    world.run(scene, through=Noting)

@@ -1,0 +1,202 @@
+"""One run through both machines, with whatever can come between."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.worker.conftest import World
+
+from taskrunner.model import Resolution, TaskStatus
+
+
+def one(world: World, *, at: float | None = None, then: Any = None, **task: Any) -> TaskStatus:
+    """Runs one task to its end; `then` happens `at` so many seconds after its submission."""
+    statuses: list[TaskStatus] = []
+
+    async def scene() -> None:
+        await world.submit(**task)
+        if at is not None:
+            await asyncio.sleep(at)
+            await _maybe(then())
+        statuses.append(await world.ended())
+
+    world.run(scene)
+    return statuses[0]
+
+
+async def _maybe(result: Any) -> None:
+    if asyncio.iscoroutine(result):
+        await result
+
+
+def ending(status: TaskStatus) -> str:
+    assert status.resolution is not None
+    return str(status.resolution)
+
+
+def test_a_task_runs_to_its_completion(world: World) -> None:
+    status = one(
+        world,
+        run_for=600,
+        log="hello\n",
+        files={"out/report.xml": "<ok/>"},
+        artifacts=[{"name": "public/report.xml", "path": "out/report.xml"}],
+        result={"image": "sha256:1"},
+    )
+    assert ending(status) == "completed"
+    assert status.runs[0].resolution == Resolution("completed", exit_code=0, result={"image": "sha256:1"})
+    assert world.story() == [
+        ("claimed", "claim"),
+        ("loading", "begin"),
+        ("running", "loaded"),
+        ("uploading", "exited"),
+        ("cleanup", "uploaded"),
+        ("resolved", "cleaned"),
+    ]
+    assert "hello\n" in world.log()
+    assert world.log().splitlines()[-1].startswith("[taskrunner] completed after 600")
+    assert [a.name for a in asyncio.run(world.store.list(world.platform.run("t").key))] == ["public/report.xml"]
+    assert world.nothing_is_left()
+
+
+def test_a_long_task_keeps_its_claim(world: World) -> None:
+    assert ending(one(world, run_for=3 * 3600, max_run_time=86400)) == "completed"
+    assert world.seen.warnings == []
+
+
+def test_the_exit_code_decides(world: World) -> None:
+    status = one(world, exit_code=3)
+    assert ending(status) == "failed (exit-code)"
+    assert status.runs[0].resolution is not None
+    assert status.runs[0].resolution.exit_code == 3
+
+
+def test_an_exit_code_can_ask_for_another_try(world: World) -> None:
+    status = one(world, exit_code=75, on_exit_status={"retry": [75]}, retries=2)
+    assert ending(status) == "exception (intermittent-task)"
+    assert [run.run_id for run in status.runs] == [0, 1, 2]
+
+
+def test_a_malformed_task_gets_every_complaint_at_once(world: World) -> None:
+    status = one(world, run_for="long", artifacts=[{"name": "x"}], colour="red")
+    assert ending(status) == "exception (malformed-payload)"
+    message = status.resolution.message if status.resolution else ""
+    for path in ["run_for", "artifacts[0].path", "colour"]:
+        assert path in message
+        assert path in world.log()
+    assert world.story()[-1] == ("resolved", "cleaned")
+
+
+def test_an_unknown_platform_is_the_authors_fault(world: World) -> None:
+    status = one(world, platform="qemu")
+    assert ending(status) == "exception (malformed-payload)"
+    assert "platform" in world.log()
+
+
+def test_a_missing_artifact_fails_a_run_that_was_about_to_be_completed(world: World) -> None:
+    status = one(world, artifacts=[{"name": "a", "path": "nowhere.txt"}])
+    assert ending(status) == "failed (artifact-missing)"
+    assert "deliver" not in world.platform.trace("t")
+
+
+def test_max_run_time_kills_and_keeps_what_there_is(world: World) -> None:
+    status = one(
+        world,
+        run_for=7200,
+        max_run_time=60,
+        files={"partial.log": "so far"},
+        artifacts=[{"name": "partial.log", "path": "partial.log"}],
+    )
+    assert ending(status) == "failed (max-run-time)"
+    assert ("uploading", "timeout") in world.story()
+    assert "kill" in world.platform.trace("t")
+    assert [a.name for a in asyncio.run(world.store.list(world.platform.run("t").key))] == ["partial.log"]
+
+
+def test_loading_counts_against_max_run_time(world: World) -> None:
+    assert ending(one(world, load_for=7200, max_run_time=60)) == "failed (max-run-time)"
+
+
+def test_a_task_past_its_deadline_is_an_exception(world: World) -> None:
+    status = one(world, run_for=7200, max_run_time=86400, deadline="2030-01-01T00:30:00Z")
+    assert ending(status) == "exception (deadline-exceeded)"
+
+
+def test_a_cancel_kills_and_leaves_nothing(world: World) -> None:
+    status = one(world, run_for=7200, max_run_time=86400, at=110, then=lambda: world.queue.cancel("t", "not needed"))
+    assert ending(status) == "exception (canceled)"
+    assert world.story()[-2:] == [("cleanup", "cancel"), ("resolved", "cleaned")]
+    assert world.log().splitlines()[-1].endswith("not needed")
+    assert "abort" in world.platform.trace("t")
+    assert world.nothing_is_left()
+
+
+@pytest.mark.parametrize(("stage", "payload"), [("load", {"load_for": 600}), ("deliver", {"deliver_for": 600})])
+def test_a_cancel_reaches_every_state(world: World, stage: str, payload: dict[str, Any]) -> None:
+    status = one(world, **payload, at=100, then=lambda: world.queue.cancel("t"))
+    assert ending(status) == "exception (canceled)"
+    assert world.nothing_is_left()
+
+
+@pytest.mark.parametrize("stage", ["load", "start", "wait", "deliver"])
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ("internal", "exception (internal-error)"),
+        ("crash", "exception (internal-error)"),
+        ("unavailable", "exception (resource-unavailable)"),
+        ("task-failed", "failed (scripted)"),
+        ("malformed", "exception (malformed-payload)"),
+    ],
+)
+def test_an_error_of_the_engine_decides_how_the_run_ends(world: World, stage: str, error: str, expected: str) -> None:
+    status = one(world, fail_at=stage, error=error)
+    assert ending(status) == expected
+    assert world.nothing_is_left()
+    assert "the script says so" in world.log()
+
+
+def test_a_leak_is_reported_and_does_not_change_the_resolution(world: World) -> None:
+    assert ending(one(world, fail_at="dispose")) == "completed"
+    assert any("left something behind" in warning for warning in world.seen.warnings)
+
+
+@pytest.mark.parametrize("stage", ["load", "start", "wait", "deliver", "dispose", "kill", "abort"])
+def test_a_run_that_hangs_anywhere_still_ends(world: World, stage: str) -> None:
+    status = one(world, run_for=100, hang_at=stage, max_run_time=50)
+    assert status.state == "resolved"
+    assert world.story()[-1][0] == "resolved"
+
+
+def test_secrets_reach_the_run_and_not_the_log(world: World) -> None:
+    one(world, secrets={"TOKEN": {"secret": "git"}, "OTHER": "s3cr3t-literal"}, print_env=["TOKEN", "OTHER"])
+    assert world.platform.run("t").env["TOKEN"] == "value of git"
+    assert "TOKEN=***" in world.log()
+    assert "s3cr3t-literal" not in world.log()
+
+
+def test_caches_are_kept_after_a_clean_end_only(world: World) -> None:
+    cache = [{"name": "npm", "path": "cache"}]
+
+    async def scene() -> None:
+        await world.submit("fill", caches=cache, files={"cache/a": "1"})
+        await world.submit("break", caches=cache, files={"cache/b": "2"}, run_for=100, max_run_time=10)
+        await world.submit("look", caches=cache, print_file="cache/a")
+        await world.ended("look")
+
+    world.run(scene)
+    assert "completed" in world.log("fill").splitlines()[-1]
+    assert not list(world.home.glob("caches/fake/npm/*/b")), "what a killed run left is not kept"
+
+
+def test_purge_caches_throws_them_away(world: World) -> None:
+    one(
+        world,
+        exit_code=9,
+        caches=[{"name": "npm", "path": "c"}],
+        files={"c/a": "1"},
+        on_exit_status={"purge_caches": [9]},
+    )
+    assert not list(world.home.glob("caches/fake/npm/*/a"))

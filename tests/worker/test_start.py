@@ -1,0 +1,41 @@
+"""A worker as a whole: what is there when it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from taskrunner import Config, MemoryQueue, Submission, WorkerBroken, run_worker
+from taskrunner.machines.worker import Load
+from taskrunner.state.worker_lock import dead_workers
+from taskrunner.testing import FakeHost, FakePlatform
+from taskrunner.worker.stop_condition import Until
+
+
+def run(home: Path, queue: MemoryQueue, platform: FakePlatform, task_id: str) -> Load:
+    async def main() -> Load:
+        await queue.submit(Submission(task_id, {"id": task_id, "platform": "fake"}))
+        return await run_worker(
+            Config(min_free_disk=0),
+            FakeHost(),
+            home,
+            until=Until(tasks=1),
+            queue=queue.join,
+            plugins={"fake": platform.plug()},
+        )
+
+    return asyncio.run(main())
+
+
+def test_a_worker_that_ends_in_order_leaves_nothing_to_sweep(tmp_path: Path) -> None:
+    assert not run(tmp_path, MemoryQueue("submitter"), FakePlatform(), "t").broken
+    assert dead_workers(tmp_path) == []
+
+
+def test_a_broken_worker_is_swept_up_after_by_the_next(tmp_path: Path) -> None:
+    broken = FakePlatform()
+    broken.refuses = WorkerBroken("the machine is on fire")
+    assert run(tmp_path, MemoryQueue("submitter"), broken, "t1").broken
+    assert len(dead_workers(tmp_path)) == 1
+    assert not run(tmp_path, MemoryQueue("submitter"), FakePlatform(), "t2").broken
+    assert dead_workers(tmp_path) == []

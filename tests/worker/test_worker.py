@@ -1,0 +1,512 @@
+"""Many runs, and how a worker begins, pauses and ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import attrs
+import pytest
+from tests.worker.conftest import World
+
+from taskrunner.errors import ClaimLost, Unavailable
+from taskrunner.interfaces.platform import Platform, PlatformContext
+from taskrunner.interfaces.queue import Applied, Queue
+from taskrunner.model import Claim, Health, Notice, Resolution
+from taskrunner.worker.run import TaskRun
+from taskrunner.worker.stop_condition import Until
+
+
+class Through(Queue):
+    """A queue that does what another does, until a test makes one operation do something else."""
+
+    def __init__(self, inner: Queue) -> None:
+        self.inner = inner
+        self.capabilities = inner.capabilities
+        self.notices = inner.notices  # type: ignore[method-assign]
+
+    async def claim(self, n: int, *, lease: float, wait: float) -> Sequence[Claim]:
+        return await self.inner.claim(n, lease=lease, wait=wait)
+
+    async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
+        return await self.inner.reclaim(claim, lease=lease)
+
+    async def resolve(self, claim: Claim, resolution: Resolution) -> Applied:
+        return await self.inner.resolve(claim, resolution)
+
+    async def release(self, claim: Claim, *, delay: float, reason: str) -> float:
+        return await self.inner.release(claim, delay=delay, reason=reason)
+
+
+def resolutions(world: World, *task_ids: str) -> list[str]:
+    return [str(world.seen.endings[f"{task_id}/0"]) for task_id in task_ids]
+
+
+def test_slots_are_filled_and_taken_again(world: World) -> None:
+    async def scene() -> None:
+        for n in range(7):
+            await world.submit(f"t{n}", run_for=60)
+
+    world.run(scene, capacity=3, until=Until(tasks=7))
+    assert {str(ending) for ending in world.seen.endings.values()} == {"completed"}
+    assert len(world.seen.endings) == 7
+    assert "running" in world.seen.worker
+    assert world.nothing_is_left()
+
+
+def test_a_graceful_shutdown_finishes_what_runs_and_takes_no_more(world: World) -> None:
+    async def scene() -> None:
+        await world.submit("now", run_for=600)
+        await asyncio.sleep(60)
+        world.host.leave(why="SIGTERM")
+        await asyncio.sleep(0)
+        await world.submit("later")
+        await asyncio.sleep(3600)
+        assert (await world.queue.status("later")).state == "pending"
+
+    world.run(scene, capacity=2)
+    assert resolutions(world, "now") == ["completed"]
+    assert "later/0" not in world.seen.endings
+    assert world.seen.worker[-2:] == ["shutting_down", "stopped"]
+
+
+def test_an_immediate_shutdown_hands_back_what_runs(world: World) -> None:
+    async def scene() -> None:
+        await world.submit("t", run_for=600)
+        await asyncio.sleep(65)
+        world.host.leave(immediate=True, why="spot interruption")
+        await asyncio.sleep(30)
+        status = await world.queue.status("t")
+        assert (status.state, len(status.runs)) == ("pending", 1)
+
+    world.run(scene)
+    assert resolutions(world, "t") == ["exception (worker-shutdown)"]
+    assert "spot interruption" in world.log()
+    assert world.nothing_is_left()
+
+
+def test_a_second_notice_hurries_a_shutdown_that_was_graceful(world: World) -> None:
+    async def scene() -> None:
+        await world.submit("t", run_for=6000, max_run_time=86400)
+        await asyncio.sleep(65)
+        world.host.leave(why="SIGINT")
+        await asyncio.sleep(60)
+        world.host.leave(immediate=True, why="SIGINT again")
+
+    world.run(scene)
+    assert resolutions(world, "t") == ["exception (worker-shutdown)"]
+
+
+def test_a_second_notice_gets_through_while_a_kill_hangs(world: World) -> None:
+    async def scene() -> None:
+        await world.submit("t", run_for=6000, max_run_time=60, hang_at="kill")
+        await asyncio.sleep(70)
+        world.host.leave(why="SIGINT")
+        world.host.leave(immediate=True, why="SIGINT again")
+
+    world.run(scene)
+    assert world.seen.worker[-1] == "stopped"
+    assert resolutions(world, "t") == ["failed (max-run-time)"]
+
+
+def test_a_claim_granted_in_the_tick_of_the_shutdown_is_handed_back(world: World) -> None:
+    class Late(Through):
+        async def claim(self, n: int, *, lease: float, wait: float) -> Sequence[Claim]:
+            claims = await self.inner.claim(n, lease=lease, wait=wait)
+            asyncio.get_running_loop().call_soon(lambda: world.worker.shutdown(immediate=False, why="SIGTERM"))
+            return claims
+
+    async def scene() -> None:
+        await world.submit("t", run_for=600)
+        await asyncio.sleep(30)
+        status = await world.queue.status("t")
+        assert (status.state, status.resolution) == ("pending", None)
+
+    world.run(scene, through=Late)
+    assert world.seen.worker[-1] == "stopped"
+    assert "t/0 reject" in world.seen.moves
+
+
+def test_a_claim_that_answers_only_after_the_shutdown_is_handed_back(world: World) -> None:
+    class Stubborn(Through):
+        """Has asked a server, and cannot take the question back: it waits for the answer."""
+
+        async def claim(self, n: int, *, lease: float, wait: float) -> Sequence[Claim]:
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                await asyncio.sleep(5)
+            return await self.inner.claim(n, lease=lease, wait=0)
+
+    async def scene() -> None:
+        await world.submit("t", run_for=600)
+        await asyncio.sleep(10)
+        world.host.leave(why="SIGTERM")
+        await asyncio.sleep(60)
+        assert (await world.queue.status("t")).state == "pending"
+
+    world.run(scene, through=Stubborn)
+    assert world.seen.worker[-1] == "stopped"
+    assert "t/0 reject" in world.seen.moves
+
+
+def test_a_claim_lost_while_uploading_stops_the_upload_and_reports_nothing(world: World) -> None:
+    class Lossy(Through):
+        resolved = 0
+
+        async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
+            if "t/0 exited" in world.seen.moves:
+                raise ClaimLost("expired")
+            return await self.inner.reclaim(claim, lease=lease)
+
+        async def resolve(self, claim: Claim, resolution: Resolution) -> Applied:
+            self.resolved += 1
+            return await self.inner.resolve(claim, resolution)
+
+    queues: list[Lossy] = []
+
+    def through(queue: Queue) -> Queue:
+        queues.append(Lossy(queue))
+        return queues[0]
+
+    async def scene() -> None:
+        await world.submit("t", run_for=10, deliver_for=600)
+        await asyncio.sleep(300)
+        world.host.leave(immediate=True)
+
+    world.run(scene, through=through)
+    assert world.story()[-2:] == [("cleanup", "reclaim_failed"), ("resolved", "cleaned")]
+    assert resolutions(world, "t") == ["exception (claim-expired)"]
+    assert queues[0].resolved == 0 or world.seen.moves.count("t/0 reported") == 0
+    assert world.nothing_is_left()
+
+
+def test_a_queue_out_of_reach_stops_the_task_when_its_lease_ends(world: World) -> None:
+    class Partitioned(Through):
+        async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
+            raise Unavailable("no route to host")
+
+    async def scene() -> None:
+        await world.submit("t", run_for=6000, max_run_time=86400)
+        await asyncio.sleep(59)
+        assert "t/0 reclaim_failed" not in world.seen.moves
+        await asyncio.sleep(2)
+        assert "t/0 reclaim_failed" in world.seen.moves
+        world.host.leave(immediate=True)
+
+    world.run(scene, through=Partitioned)
+    assert "unconfirmed" in world.log()
+    assert world.nothing_is_left()
+
+
+def test_a_report_that_gets_no_answer_is_sent_again(world: World) -> None:
+    class Flaky(Through):
+        tries = 0
+
+        async def resolve(self, claim: Claim, resolution: Resolution) -> Applied:
+            self.tries += 1
+            if self.tries < 4:
+                raise Unavailable("503")
+            return await self.inner.resolve(claim, resolution)
+
+    async def scene() -> None:
+        await world.submit("t")
+        await world.ended("t")
+
+    world.run(scene, through=Flaky)
+    assert resolutions(world, "t") == ["completed"]
+    assert sum("503" in warning for warning in world.seen.warnings) == 3
+
+
+def test_a_run_that_its_platform_cannot_take_now_is_handed_back(world: World) -> None:
+    async def scene() -> None:
+        world.platform.refuses = Unavailable("the engine restarts")
+        await world.submit("t", retries=0)
+        await asyncio.sleep(5)
+        assert (await world.queue.status("t")).state == "pending"
+        world.platform.refuses = None
+        status = await world.ended("t")
+        assert str(status.resolution) == "completed"
+
+    world.run(scene)
+
+
+def shut(world: World) -> list[bool]:
+    """Makes the platform impossible to open while the list is not empty."""
+    down, plug = [True], world.platform.plug()
+
+    class Down(plug):  # type: ignore[misc,valid-type]
+        @classmethod
+        async def open(cls, options: object, context: PlatformContext) -> Platform:
+            if down:
+                raise Unavailable("the engine is not running: start it")
+            platform: Platform = await super().open(options, context)
+            return platform
+
+    world.platform.plug = lambda: Down  # type: ignore[method-assign]
+    return down
+
+
+def test_a_platform_that_is_promised_and_down_stops_the_claiming(world: World) -> None:
+    down = shut(world)
+
+    async def scene() -> None:
+        await world.submit("t", retries=0)
+        await asyncio.sleep(600)
+        assert (await world.queue.status("t")).runs == ()
+        assert world.worker.load.pause == "the engine is not running: start it"
+        down.clear()
+        assert str((await world.ended("t")).resolution) == "completed"
+
+    world.promised = frozenset({"fake"})
+    world.run(scene)
+
+
+def test_a_platform_that_is_not_promised_and_down_ends_the_run(world: World) -> None:
+    shut(world)
+
+    async def scene() -> None:
+        await world.submit("t")
+        assert str((await world.ended("t")).resolution) == "exception (resource-unavailable)"
+
+    world.run(scene)
+    assert "start it" in world.log()
+
+
+def test_a_sick_machine_stops_claiming_and_says_why(world: World) -> None:
+    async def scene() -> None:
+        await world.submit("first")
+        await asyncio.sleep(1)
+        world.platform.fitness = Health(fit=False, why="the disk is full")
+        await asyncio.sleep(30)
+        await world.submit("second")
+        await asyncio.sleep(600)
+        assert (await world.queue.status("second")).state == "pending"
+        assert world.worker.load.pause == "the disk is full"
+        world.platform.fitness = Health(fit=True)
+        await world.ended("second")
+
+    world.run(scene)
+    assert resolutions(world, "first", "second") == ["completed", "completed"]
+
+
+def test_a_full_disk_stops_claiming(world: World) -> None:
+    async def scene() -> None:
+        await world.submit("t")
+        await asyncio.sleep(60)
+        assert (await world.queue.status("t")).state == "pending"
+        assert "bytes are free" in world.worker.load.pause
+        world.host.leave()
+
+    world.min_free_disk = 1 << 62
+    world.run(scene)
+
+
+def test_a_broken_worker_stops_and_says_why(world: World) -> None:
+    async def scene() -> None:
+        await world.submit("t", fail_at="load", error="broken")
+
+    world.run(scene)
+    assert world.worker.load.broken
+    assert "the script says so" in world.worker.load.why
+    assert resolutions(world, "t") == ["exception (internal-error)"]
+
+
+@pytest.mark.parametrize("capacity", [1, 3])
+def test_an_idle_worker_stops_when_it_was_asked_to(world: World, capacity: int) -> None:
+    async def scene() -> None:
+        await world.submit("t", run_for=100)
+
+    world.run(scene, capacity=capacity, until=Until(idle=30))
+    assert resolutions(world, "t") == ["completed"]
+    assert "nothing to do for 30 s" in world.worker.load.why
+
+
+def test_a_queue_that_does_not_answer_is_asked_again(world: World) -> None:
+    class Down(Through):
+        tries = 0
+
+        async def claim(self, n: int, *, lease: float, wait: float) -> Sequence[Claim]:
+            self.tries += 1
+            if self.tries < 3:
+                raise Unavailable("connection refused")
+            return await self.inner.claim(n, lease=lease, wait=wait)
+
+    async def scene() -> None:
+        await world.submit("t")
+        await world.ended("t")
+
+    world.run(scene, through=Down)
+    assert resolutions(world, "t") == ["completed"]
+
+
+def test_the_claim_of_a_run_is_not_reclaimed_after_its_report(world: World) -> None:
+    @attrs.define
+    class Count:
+        late: int = 0
+
+    count = Count()
+
+    class Counting(Through):
+        async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
+            count.late += "t/0 reported" in world.seen.moves
+            return await self.inner.reclaim(claim, lease=lease)
+
+    async def scene() -> None:
+        await world.submit("t", run_for=300, hang_at="dispose")
+        await asyncio.sleep(900)
+        world.host.leave()
+
+    world.run(scene, through=Counting)
+    assert count.late == 0
+
+
+def test_the_log_is_passed_on_to_who_watches_it_before_the_end_is_told(world: World) -> None:
+    class Watched(Through):
+        log = b""
+        at_resolve = b""
+
+        async def append_log(self, claim: Claim, offset: int, chunk: bytes) -> None:
+            assert offset == len(self.log)
+            self.log += chunk
+
+        async def resolve(self, claim: Claim, resolution: Resolution) -> Applied:
+            self.at_resolve = self.log
+            return await self.inner.resolve(claim, resolution)
+
+    queues: list[Watched] = []
+
+    def through(queue: Queue) -> Queue:
+        queues.append(Watched(queue))
+        return queues[0]
+
+    async def scene() -> None:
+        await world.submit("t", run_for=30, log="tick\n", log_every=10)
+        await world.ended("t")
+
+    world.run(scene, through=through)
+    assert queues[0].at_resolve.decode() == world.log()
+
+
+def test_a_watcher_that_hangs_does_not_hold_up_the_resolution(world: World) -> None:
+    class Hanging(Through):
+        async def append_log(self, claim: Claim, offset: int, chunk: bytes) -> None:
+            await asyncio.get_running_loop().create_future()
+
+    async def scene() -> None:
+        await world.submit("t")
+        await world.ended("t")
+
+    world.run(scene, through=Hanging)
+    assert resolutions(world, "t") == ["completed"]
+
+
+def test_a_full_disk_costs_the_caches_first(world: World) -> None:
+    async def scene() -> None:
+        await world.submit("fill", caches=[{"name": "npm", "path": "c"}], files={"c/a": "1"})
+        await asyncio.sleep(5)
+        assert list(world.home.glob("caches/fake/npm/*/a"))
+        world.worker.min_free_disk = 1 << 62
+        await asyncio.sleep(60)
+        assert not list(world.home.glob("caches/fake/npm/*/a"))
+        world.host.leave()
+
+    world.run(scene)
+
+
+def test_a_queue_that_gives_no_notices_is_asked_for_them_again(world: World) -> None:
+    class Mute(Through):
+        def __init__(self, inner: Queue) -> None:
+            super().__init__(inner)
+            self.given, self.notices = inner.notices, self.no_notices  # type: ignore[method-assign]
+            self.tries = 0
+
+        async def no_notices(self) -> AsyncIterator[Notice]:
+            self.tries += 1
+            if self.tries < 3:
+                raise Unavailable("connection reset")
+            async for notice in self.given():
+                yield notice
+
+    async def scene() -> None:
+        await world.submit("t", run_for=3600)
+        await asyncio.sleep(31)
+        await world.queue.cancel("t", "by a notice")
+        await world.ended("t")
+
+    world.run(scene, through=Mute)
+    assert "by a notice" in world.log()
+
+
+def test_a_bug_in_a_run_stops_the_worker_and_harms_no_other_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = TaskRun.run
+
+    async def run(self: TaskRun) -> Resolution:
+        if self.claim.task_id == "bad":
+            raise ZeroDivisionError("a bug of ours")
+        return await honest(self)
+
+    monkeypatch.setattr(TaskRun, "run", run)
+
+    async def scene() -> None:
+        await world.submit("good", run_for=60)
+        await asyncio.sleep(5)
+        await world.submit("bad")
+
+    world.run(scene, capacity=2)
+    assert world.worker.load.broken
+    assert "a bug of ours" in world.worker.load.why
+    assert resolutions(world, "good") == ["exception (worker-shutdown)"]
+    assert world.nothing_is_left()
+
+
+def test_a_bug_in_the_notices_stops_the_worker_which_hands_back_its_runs(world: World) -> None:
+    class Broken(Through):
+        def __init__(self, inner: Queue) -> None:
+            super().__init__(inner)
+            self.notices = self.broken  # type: ignore[method-assign]
+
+        async def broken(self) -> AsyncIterator[Notice]:
+            await asyncio.sleep(60)
+            raise ZeroDivisionError("a bug of a plug")
+            yield
+
+    async def scene() -> None:
+        await world.submit("t", run_for=6000, max_run_time=86400)
+        await asyncio.sleep(90)
+        assert (await world.queue.status("t")).state == "pending"
+
+    world.run(scene, through=Broken)
+    assert world.worker.load.broken
+    assert "a bug of a plug" in world.worker.load.why
+    assert resolutions(world, "t") == ["exception (worker-shutdown)"]
+    assert world.nothing_is_left()
+
+
+def test_a_claim_that_cannot_be_kept_for_a_bug_ends_its_run(world: World) -> None:
+    class Broken(Through):
+        async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
+            raise ZeroDivisionError("a bug in the queue")
+
+    async def scene() -> None:
+        await world.submit("t", run_for=600, retries=0)
+        status = await world.ended("t")
+        assert str(status.resolution) == "exception (internal-error)"
+
+    world.run(scene, through=Broken)
+    assert "a bug in the queue" in world.log()
+    assert world.nothing_is_left()
+
+
+def test_a_watcher_that_breaks_costs_the_run_nothing(world: World) -> None:
+    class Broken(Through):
+        async def append_log(self, claim: Claim, offset: int, chunk: bytes) -> None:
+            raise Unavailable("nobody there")
+
+    async def scene() -> None:
+        await world.submit("t")
+        await world.ended("t")
+
+    world.run(scene, through=Broken)
+    assert resolutions(world, "t") == ["completed"]
+    assert any("is not passed on: nobody there" in warning for warning in world.seen.warnings)
