@@ -2,8 +2,8 @@
 
 import asyncio
 
-from taskrunner import Config, Until, home, run_worker
+from taskrunner import Config, StopCondition, home, run_worker
 from taskrunner_standalone import StandaloneHost
 
-load = asyncio.run(run_worker(Config(capacity=2), StandaloneHost(), home(), until=Until(idle=1.0)))
+load = asyncio.run(run_worker(Config(capacity=2), StandaloneHost(), home(), stop_when=StopCondition(idle=1.0)))
 print("stopped:", load.why)

@@ -4,7 +4,7 @@ import asyncio
 
 from engine import greet
 
-from taskrunner import Config, MemoryQueue, Submission, Until, home, run_worker
+from taskrunner import Config, MemoryQueue, StopCondition, Submission, home, run_worker
 from taskrunner_standalone import StandaloneHost
 
 
@@ -12,7 +12,12 @@ async def main() -> None:
     queue = MemoryQueue("me")
     await queue.submit(Submission("hello", {"platform": "greeting", "who": "world"}))
     await run_worker(
-        Config(), StandaloneHost(), home(), until=Until(tasks=1), queue=queue.join, plugins={"greeting": greet}
+        Config(),
+        StandaloneHost(),
+        home(),
+        stop_when=StopCondition(tasks=1),
+        queue=queue.join,
+        plugins={"greeting": greet},
     )
     print((await queue.status("hello")).resolution)
 

@@ -5,7 +5,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from taskrunner import Config, Health, MemoryQueue, Submission, Until, run_worker
+from taskrunner import Config, Health, MemoryQueue, StopCondition, Submission, run_worker
 from taskrunner.testing import FakeHost, FakePlatform, clock
 
 
@@ -18,11 +18,11 @@ class Fleet:
     async def submit(self, task_id: str, **script: Any) -> None:
         await self.queue.submit(Submission(task_id, {"platform": "fake", **script}))
 
-    async def work(self, until: Until, **config: Any) -> None:
+    async def work(self, stop_when: StopCondition, **config: Any) -> None:
         plugins = {"fake": self.platform.plug()}
         await run_worker(
             Config(min_free_disk=0, **config),
-            self.host, self.home, until=until, queue=self.queue.join, plugins=plugins,
+            self.host, self.home, stop_when=stop_when, queue=self.queue.join, plugins=plugins,
         )  # fmt: skip
 
     async def ending(self, task_id: str) -> str:
@@ -33,7 +33,7 @@ def test_nine_hours(tmp_path: Path) -> None:
     async def main() -> None:
         fleet = Fleet(tmp_path)
         await fleet.submit("build", run_for=9 * 3600, max_run_time=10 * 3600, exit_code=1)
-        await fleet.work(Until(tasks=1))
+        await fleet.work(StopCondition(tasks=1))
         assert await fleet.ending("build") == "failed (exit-code)"
         assert fleet.platform.alive == [], "nothing is left behind"
 
@@ -45,7 +45,7 @@ def test_a_run_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
         fleet = Fleet(tmp_path)
         await fleet.submit("endless", run_for=9 * 3600, max_run_time=60)
         began = asyncio.get_running_loop().time()
-        await fleet.work(Until(tasks=1))
+        await fleet.work(StopCondition(tasks=1))
         assert await fleet.ending("endless") == "failed (max-run-time)"
         assert asyncio.get_running_loop().time() - began < 70, "seconds, of the virtual clock"
 
@@ -59,7 +59,7 @@ def test_a_machine_that_must_go_hands_its_run_back(tmp_path: Path) -> None:
         asyncio.get_running_loop().call_later(
             600, lambda: fleet.host.leave(immediate=True, why="spot interruption at 12:03")
         )
-        await fleet.work(Until())
+        await fleet.work(StopCondition())
         status = await fleet.queue.status("long")
         assert status.state == "pending", "another worker may have it"
         assert str(status.runs[0].resolution) == "exception (worker-shutdown)"
@@ -75,7 +75,7 @@ def test_a_sick_machine_takes_nothing_until_it_is_well(tmp_path: Path) -> None:
         await fleet.submit("one", run_for=1)  # the platform is opened for it, and its health is asked for from then on
         await fleet.submit("two", run_for=1)
         began = loop.time()
-        await fleet.work(Until(tasks=2))
+        await fleet.work(StopCondition(tasks=2))
         assert await fleet.ending("two") == "completed"
         assert loop.time() - began > 3600
 

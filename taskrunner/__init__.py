@@ -85,15 +85,15 @@ if TYPE_CHECKING:
     from taskrunner.schema.task import submission_of as submission_of
     from taskrunner.stores.folder import FolderStore as FolderStore
     from taskrunner.worker.observer import Observer as Observer
-    from taskrunner.worker.observer import Sight as Sight
+    from taskrunner.worker.observer import RunView as RunView
     from taskrunner.worker.start import run_worker as run_worker
     from taskrunner.worker.start import services as services
-    from taskrunner.worker.stop_condition import Until as Until
+    from taskrunner.worker.stop_condition import StopCondition as StopCondition
     from taskrunner.worker.worker import Worker as Worker
 
 __all__ = [  # noqa: RUF022  under headings
     # To run a worker
-    "Config", "Observer", "Sight", "Until", "Worker", "home", "run_worker", "services",
+    "Config", "Observer", "RunView", "StopCondition", "Worker", "home", "run_worker", "services",
     # To write a platform, an engine, a host, a queue or a store
     "ArtifactStore", "CacheFolder", "Caches", "Capabilities", "Credits", "Engine", "Entry", "Exec", "Execution",
     "FolderResults", "Host", "Input", "Lease", "Leave", "Log", "Offer", "Peer", "Platform", "PlatformContext",
@@ -139,14 +139,14 @@ _HOMES = {
         "Artifact", "ArtifactSpec", "CacheSpec", "Claim", "Health", "Notice", "Progress", "Resolution", "RunKey",
         "RunStatus", "Secret", "Submission", "Task", "TaskStatus",
     ],
-    "worker.observer": ["Observer", "Sight"],
+    "worker.observer": ["Observer", "RunView"],
     "schema.task": ["submission_of"],
     "queues.memory": ["MemoryQueue"],
     "queues.push.queue": ["PushQueue"],
     "queues.sqlite.queue": ["SqliteQueue"],
     "worker.start": ["run_worker", "services"],
     "stores.folder": ["FolderStore"],
-    "worker.stop_condition": ["Until"],
+    "worker.stop_condition": ["StopCondition"],
     "worker.worker": ["Worker"],
 }  # fmt: skip
 """Module to the public names that live there."""

@@ -33,7 +33,7 @@ from taskrunner.config.plugins import hosts, open_queue
 from taskrunner.interfaces.host import Host
 from taskrunner.interfaces.queue import Queue, Submitter
 from taskrunner.worker.start import run_worker
-from taskrunner.worker.stop_condition import Until
+from taskrunner.worker.stop_condition import StopCondition
 
 
 @click.command("run")
@@ -94,10 +94,12 @@ async def run_verb(
         return await run_one(config, host, submission, view, _opening(config, view))
     async with submitter(config) as tasks:
         over = (lambda: _nothing_pending(tasks)) if until_empty else None
-        until = Until(tasks=max_tasks, idle=idle_timeout, over=over)
+        stop_when = StopCondition(tasks=max_tasks, idle=idle_timeout, over=over)
         view = _view(as_json=as_json, one=False)
         try:
-            load = await run_worker(config, host, home(), until=until, observer=view, queue=_opening(config, view))
+            load = await run_worker(
+                config, host, home(), stop_when=stop_when, observer=view, queue=_opening(config, view)
+            )
         finally:
             await view.closed()
     return BROKEN if load.broken else 0

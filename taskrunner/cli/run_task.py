@@ -23,9 +23,9 @@ from taskrunner.machines.chart import Move
 from taskrunner.model import Resolution, Submission
 from taskrunner.queues.ledger.queue import LedgerQueue
 from taskrunner.state.journal import RunFolder
-from taskrunner.worker.observer import Sight
+from taskrunner.worker.observer import RunView
 from taskrunner.worker.start import run_worker
-from taskrunner.worker.stop_condition import Until
+from taskrunner.worker.stop_condition import StopCondition
 
 LOOK_AGAIN = 0.5
 """Seconds between two looks at a task that is not ours to run now: it waits for its time, or another worker has it."""
@@ -41,10 +41,10 @@ async def run_one(
     async with submitter(config) as tasks:
         if not await tasks.submit(submission):
             await _say_known(tasks, submission.task_id)
-        until = Until(over=lambda: _resolved(tasks, submission.task_id))
+        stop_when = StopCondition(over=lambda: _resolved(tasks, submission.task_id))
         only = partial(_only, open_it, submission.task_id)
         try:
-            load = await run_worker(config, host, home(), until=until, observer=view, queue=only, patient=False)
+            load = await run_worker(config, host, home(), stop_when=stop_when, observer=view, queue=only, patient=False)
         finally:
             await view.closed()
         status = await tasks.status(submission.task_id)
@@ -91,7 +91,7 @@ class TaskLines(Lines):
         self._over: dict[str, Resolution] = {}
         self._copied: dict[str, int] = {}
         """Bytes of each run's log that are on stdout."""
-        self._early: dict[str, deque[tuple[int, Sight, Move]]] = {}
+        self._early: dict[str, deque[tuple[int, RunView, Move]]] = {}
         """Moves that wait for so many bytes of the log."""
 
     def opened(self, worker_id: str, queue: str, capacity: int) -> None:
@@ -101,11 +101,11 @@ class TaskLines(Lines):
         if not why.endswith(" is resolved"):
             super().worker_moved(move, why)
 
-    def started(self, run: Sight) -> None:
+    def started(self, run: RunView) -> None:
         super().started(run)
         self._copying[str(run.claim.run)] = asyncio.create_task(self._copy(run))
 
-    def moved(self, run: Sight, move: Move) -> None:
+    def moved(self, run: RunView, move: Move) -> None:
         name, log = str(run.claim.run), _log(run)
         size = log.stat().st_size if log.exists() else 0
         if size > self._copied.get(name, 0):
@@ -113,7 +113,7 @@ class TaskLines(Lines):
         else:
             super().moved(run, move)
 
-    def ended(self, run: Sight, resolution: Resolution) -> None:
+    def ended(self, run: RunView, resolution: Resolution) -> None:
         self._over[str(run.claim.run)] = resolution
 
     async def closed(self) -> None:
@@ -122,7 +122,7 @@ class TaskLines(Lines):
         await asyncio.gather(*self._copying.values(), return_exceptions=True)
         await super().closed()
 
-    async def _copy(self, run: Sight) -> None:
+    async def _copy(self, run: RunView) -> None:
         name = str(run.claim.run)
         async for piece in follow(_log(run), ended=lambda: name in self._over):
             rest = piece
@@ -150,7 +150,7 @@ class TaskLines(Lines):
         return len(early) < before
 
 
-def _log(run: Sight) -> Path:
+def _log(run: RunView) -> Path:
     return RunFolder(home(), run.claim.run).log
 
 

@@ -38,7 +38,7 @@ class Masker:
         self._by_head: dict[bytes, list[bytes]] = {}
         self._openings = frozenset[bytes]()
         self._inner = frozenset[int]()
-        self._held = b""
+        self._resources = b""
         self._covered = 0
 
     def add(self, secret: str) -> bool:
@@ -55,11 +55,11 @@ class Masker:
         """Takes the next bytes and gives back, masked, what is certain now. Held back is at most the longest end that
         could still become a form, so less than the longest form.
         """
-        return self._mask(self._held + data if self._held else data, last=False)
+        return self._mask(self._resources + data if self._resources else data, last=False)
 
     def flush(self) -> bytes:
         """The rest, masked: no more bytes will complete a form."""
-        return self._mask(self._held, last=True)
+        return self._mask(self._resources, last=True)
 
     def whole(self, text: bytes) -> bytes:
         """Masks a text that stands on its own, beside the stream."""
@@ -68,7 +68,7 @@ class Masker:
     def _mask(self, text: bytes, *, last: bool) -> bytes:
         end = len(text) if last else self._undecided(text)
         done, covered = _replace(text, list(self._hits(text)), end, self._covered)
-        self._held, self._covered = text[end:], covered
+        self._resources, self._covered = text[end:], covered
         return done
 
     def _hits(self, text: bytes) -> Iterator[tuple[int, int]]:

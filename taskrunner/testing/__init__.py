@@ -7,7 +7,7 @@ Needs nothing but pytest. A worker with a platform that follows a script, and ni
         await queue.submit(Submission("build", {"id": "build", "platform": "fake", "run_for": 32400, "exit_code": 1}))
         plugins = {"fake": platform.plug()}
         async with services(Config(), home, queue=queue.join, plugins=plugins) as shared:
-            await Worker(shared, FakeHost(), until=Until(tasks=1)).run()
+            await Worker(shared, FakeHost(), stop_when=StopCondition(tasks=1)).run()
         assert (await queue.status("build")).resolution.kind == "failed"
         assert platform.alive == []
 

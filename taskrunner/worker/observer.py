@@ -9,7 +9,7 @@ from taskrunner.model import Claim, Progress, Resolution
 
 
 @attrs.frozen
-class Sight:
+class RunView:
     """A run as an observer may see it."""
 
     claim: Claim
@@ -28,16 +28,16 @@ class Observer:
     def worker_moved(self, move: Move, why: str) -> None:
         """The worker took an event. `why` is what began a pause or a shutdown."""
 
-    def started(self, run: Sight) -> None:
+    def started(self, run: RunView) -> None:
         """A run was claimed, and has a slot."""
 
-    def moved(self, run: Sight, move: Move) -> None:
+    def moved(self, run: RunView, move: Move) -> None:
         """A run took an event, moving or staying."""
 
-    def progress(self, run: Sight, progress: Progress) -> None:
+    def progress(self, run: RunView, progress: Progress) -> None:
         """One step of a run got further."""
 
-    def ended(self, run: Sight, resolution: Resolution) -> None:
+    def ended(self, run: RunView, resolution: Resolution) -> None:
         """A run is over, its slot is free."""
 
     def warn(self, text: str) -> None:

@@ -17,7 +17,7 @@ LET_GO_LIMIT = 300.0
 
 
 @attrs.define
-class Holdings:
+class Resources:
     """At most one of engine, execution and results is held at a time; caches are held beside them."""
 
     engine: Engine | None = None

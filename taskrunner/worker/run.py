@@ -30,17 +30,17 @@ from taskrunner.state.journal import RunFolder
 from taskrunner.worker.artifact_upload import collect
 from taskrunner.worker.error_mapping import fatal, resolution_of, signal_of
 from taskrunner.worker.lease import KeptClaim
-from taskrunner.worker.observer import Sight
-from taskrunner.worker.resources import Holdings
-from taskrunner.worker.run_record import FEED_LIMIT, Papers, carries_logs
+from taskrunner.worker.observer import RunView
+from taskrunner.worker.resources import Resources
+from taskrunner.worker.run_record import FEED_LIMIT, RunRecord, carries_logs
 from taskrunner.worker.services import Services
-from taskrunner.worker.timers import Watchers, at
+from taskrunner.worker.timers import Timers, at
 
 UPLOAD_LIMIT = 3600.0
 """Seconds for artifacts, delivery and report together: an image of 10 GB at 3 MB/s."""
 
 CLEANUP_LIMIT = 1200.0
-"""Seconds. Each thing has a limit of its own (`holdings.LET_GO_LIMIT`); this one holds for whatever forgot."""
+"""Seconds. Each thing has a limit of its own (`resources.LET_GO_LIMIT`); this one holds for whatever forgot."""
 
 REJECT_DELAY = 10.0
 """Seconds until a run is offered again that a platform could not take: long enough for the health check to notice."""
@@ -57,17 +57,17 @@ class TaskRun:
     """What stops the worker, if this run found out."""
     machine: Machine[Attempt] = attrs.field(init=False, factory=lambda: TaskMachine(Attempt()))
     driver: Driver = attrs.field(init=False)
-    papers: Papers = attrs.field(init=False)
+    record: RunRecord = attrs.field(init=False)
     task: Task = attrs.field(init=False)
     payload: object = None
-    _held: Holdings = attrs.field(init=False, factory=Holdings)
+    _resources: Resources = attrs.field(init=False, factory=Resources)
     _platform: Platform = attrs.field(init=False)
-    _watchers: Watchers = attrs.field(init=False, factory=Watchers)
+    _timers: Timers = attrs.field(init=False, factory=Timers)
     _exit_code: int | None = None
     _result: Document = attrs.field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        self.papers = Papers(RunFolder(self.services.home, self.claim.run), self.claim)
+        self.record = RunRecord(RunFolder(self.services.home, self.claim.run), self.claim)
         self.task = Task(id=self.claim.task_id, platform="")
         self.driver = Driver(
             self.machine,
@@ -92,14 +92,14 @@ class TaskRun:
         return self.machine.model
 
     @property
-    def sight(self) -> Sight:
-        return Sight(self.claim, self.slot, self.task.name)
+    def view(self) -> RunView:
+        return RunView(self.claim, self.slot, self.task.name)
 
     @property
     def resolution(self) -> Resolution:
         """As it stands now, with what is known beside it."""
         ending = self.attempt.resolution or exception("internal-error", "the run ended without saying how")
-        return self.papers.hide(attrs.evolve(ending, exit_code=self._exit_code, result=self._result))
+        return self.record.hide(attrs.evolve(ending, exit_code=self._exit_code, result=self._result))
 
     @property
     def _ending(self) -> str:
@@ -111,27 +111,27 @@ class TaskRun:
 
     async def run(self) -> Resolution:
         """Runs it to its end and says how it ended. Raises only CancelledError."""
-        self._watchers.after(self.kept.pause, "claim", self._begin_reclaiming)
+        self._timers.after(self.kept.pause, "claim", self._begin_reclaiming)
         if carries_logs(self.services.queue):
-            self._watchers.start("log", self._feed_log())
+            self._timers.start("log", self._feed_log())
         try:
             await self.driver.run()
         finally:
-            await self._watchers.stop()
-            self.papers.close_log(self.resolution)
-            self.papers.journal.close()
+            await self._timers.stop()
+            self.record.close_log(self.resolution)
+            self.record.journal.close()
         return self.resolution
 
     # ---- the work of each state -------------------------------------------------------------------------
 
     async def _read(self) -> Signal:
-        self.papers.log.say(f"task {self.claim.run} on worker {self.claim.worker_id}")
+        self.record.log.say(f"task {self.claim.run} on worker {self.claim.worker_id}")
         self.task, self.payload = decode_task(
             {**self.claim.document, "id": self.claim.task_id}, self.services.platforms.payloads
         )
         self.attempt.retry_on = frozenset(self.task.on_exit_status.retry)
         if self.task.deadline:
-            self._watchers.start("deadline", at(self.task.deadline, self._pass_deadline))
+            self._timers.start("deadline", at(self.task.deadline, self._pass_deadline))
         try:
             self._platform = await self.services.platforms.get(self.task.platform)
         except Unavailable as unavailable:
@@ -142,40 +142,40 @@ class TaskRun:
         return Signal(TaskEvent.BEGIN)
 
     async def _load(self) -> Signal:
-        self._watchers.after(self.task.max_run_time, "run time", self._run_too_long)
-        self.papers.folder.work.mkdir(parents=True, mode=0o700)
+        self._timers.after(self.task.max_run_time, "run time", self._run_too_long)
+        self.record.folder.work.mkdir(parents=True, mode=0o700)
         context = self._context()
         try:
-            self._held.engine = engine = await self._platform.new_engine(context)
+            self._resources.engine = engine = await self._platform.new_engine(context)
         except Unavailable as unavailable:
             return _hand_back(unavailable)
         await engine.load(self.payload)
         for cache in self.task.caches:
             lease = await (context.caches.shared if cache.read_only else context.caches.exclusive)(cache.name)
-            self._held.leases.append(lease)
+            self._resources.leases.append(lease)
             await engine.attach_cache(lease.folder, cache.path, read_only=cache.read_only)
         return Signal(TaskEvent.LOADED)
 
     async def _execute(self) -> Signal:
-        if self._held.engine is None:
+        if self._resources.engine is None:
             raise Bug("running without an engine")
-        execution = await self._held.engine.start(self._environment())
-        self._held.started(execution)
+        execution = await self._resources.engine.start(self._environment())
+        self._resources.started(execution)
         if execution.handle:
-            self.papers.journal.note("handle", handle=execution.handle)
+            self.record.journal.note("handle", handle=execution.handle)
         try:
             results = await execution.wait()
         except asyncio.CancelledError:
-            await self._held.stop(keep=self.attempt.keeps)
+            await self._resources.stop(keep=self.attempt.keeps)
             raise
-        self._held.finished(results)
+        self._resources.finished(results)
         self._exit_code = results.exit_code
         return Signal(
             TaskEvent.EXITED, {"code": results.exit_code, "reason": results.reason, "message": results.message}
         )
 
     async def _upload(self) -> Signal:
-        await self._watchers.stop("run time", "deadline")
+        await self._timers.stop("run time", "deadline")
         if self._ending != "exception":
             await self._collect(best_effort=False)
             await self._deliver()
@@ -191,12 +191,12 @@ class TaskRun:
         return Signal(TaskEvent.UPLOADED)
 
     async def _clean_up(self) -> Signal:
-        await self._watchers.stop("run time", "deadline")
+        await self._timers.stop("run time", "deadline")
         if self._must_answer():
             await self._report()
-        await self._watchers.stop("claim")
-        for leak in [*await self._held.let_go(commit_caches=self._ended_cleanly()), *await self._remove_folder()]:
-            self.services.observer.warn(f"{self.claim.run} has left something behind: {self.papers.leak(leak)}")
+        await self._timers.stop("claim")
+        for leak in [*await self._resources.let_go(commit_caches=self._ended_cleanly()), *await self._remove_folder()]:
+            self.services.observer.warn(f"{self.claim.run} has left something behind: {self.record.leak(leak)}")
         await self._close_log()
         return Signal(TaskEvent.CLEANED)
 
@@ -206,8 +206,8 @@ class TaskRun:
         return RunContext(
             task=self.task,
             run=self.claim.run,
-            folder=self.papers.folder.work,
-            log=self.papers.log,
+            folder=self.record.folder.work,
+            log=self.record.log,
             caches=self.services.caches(self.task.platform),
             reveal=self._reveal,
             progress=self._progressed,
@@ -215,7 +215,7 @@ class TaskRun:
 
     def _reveal(self, secret: Secret) -> str:
         value = self.services.reveal(secret)
-        self.papers.log.mask(value)
+        self.record.log.mask(value)
         return value
 
     def _environment(self) -> dict[str, str]:
@@ -223,7 +223,7 @@ class TaskRun:
         return {**self.task.env, **secrets, "TASK_ID": self.claim.task_id, "RUN_ID": str(self.claim.run_id)}
 
     async def _collect(self, *, best_effort: bool) -> None:
-        results = self._held.results
+        results = self._resources.results
         if results is None or not (self.task.artifacts and (self.attempt.keeps or not best_effort)):
             return
         store = self.services.queue.artifacts(self.claim) or self.services.store
@@ -232,46 +232,46 @@ class TaskRun:
             results,
             store,
             self.claim.run,
-            self.papers.log.say,
+            self.record.log.say,
             self._progressed,
             best_effort=best_effort,
         )
         await self._or_fail(work)
 
     async def _deliver(self) -> None:
-        if self._held.results and self._ending == "completed":
+        if self._resources.results and self._ending == "completed":
             await self._or_fail(self._take_result())
 
     async def _take_result(self) -> None:
-        if self._held.results:
-            self._result = await self._held.results.deliver()
+        if self._resources.results:
+            self._result = await self._resources.results.deliver()
 
     async def _or_fail(self, work: Awaitable[None]) -> None:
         """Does a part of the upload; when that fails, a run that was about to be completed is not."""
         try:
             await work
         except Exception as error:  # noqa: BLE001  whatever it is, the resolution must still be reported
-            self.papers.describe(error)
+            self.record.describe(error)
             self.tell(TaskEvent.FAILED, resolution=resolution_of(error))
 
     async def _close_log(self) -> None:
         """Ends the log, and lets those who watch it see the end before anybody is told the resolution."""
-        if not self.papers.closed:
-            self.papers.close_log(self.resolution)
-        await self._watchers.finish("log", within=FEED_LIMIT)
+        if not self.record.closed:
+            self.record.close_log(self.resolution)
+        await self._timers.finish("log", within=FEED_LIMIT)
 
     async def _keep_log(self) -> None:
         """The log, in the store. That it could not be kept is a warning: the spool still has it."""
         try:
-            await self.papers.keep_log(self.services.store)
+            await self.record.keep_log(self.services.store)
         except Exception as error:  # noqa: BLE001  a helper's trouble must never fail a task
             self.services.observer.warn(f"the log of {self.claim.run} could not be kept: {error}")
 
     async def _report(self) -> None:
         """Says how it ended, or hands it back. A claim that is lost by now is an event like any other."""
-        await self._watchers.stop("claim")
+        await self._timers.stop("claim")
         resolution = self.resolution
-        self.papers.journal.resolution(resolution)
+        self.record.journal.resolution(resolution)
         if not has_room(self.services.home):  # the queue may be on the disk that the task has filled
             await self._remove_folder()
         try:
@@ -298,17 +298,17 @@ class TaskRun:
 
     async def _remove_folder(self) -> list[str]:
         try:
-            self.papers.folder.work.rmdir()  # as a rule its engine has emptied it, and a thread would cost more
+            self.record.folder.work.rmdir()  # as a rule its engine has emptied it, and a thread would cost more
         except FileNotFoundError:
             return []
         except OSError:
-            return await asyncio.to_thread(remove_folder, self.papers.folder.work)
+            return await asyncio.to_thread(remove_folder, self.record.folder.work)
         return []
 
     # ---- what comes from outside ------------------------------------------------------------------------
 
     def _begin_reclaiming(self) -> None:
-        self._watchers.start("claim", self._keep_claim())
+        self._timers.start("claim", self._keep_claim())
 
     async def _keep_claim(self) -> None:
         try:
@@ -320,7 +320,7 @@ class TaskRun:
 
     async def _feed_log(self) -> None:
         try:
-            await self.papers.feed(self.services.queue)
+            await self.record.feed(self.services.queue)
         except Exception as error:  # noqa: BLE001  a helper's trouble must never fail a task
             self.services.observer.warn(f"the log of {self.claim.run} is not passed on: {error}")
 
@@ -341,22 +341,22 @@ class TaskRun:
     # ---- what is told to others -------------------------------------------------------------------------
 
     def _moved(self, move: Move) -> None:
-        self.papers.moved(move)
-        self.services.observer.moved(self.sight, move)
+        self.record.moved(move)
+        self.services.observer.moved(self.view, move)
 
     def _progressed(self, progress: Progress) -> None:
-        self.services.observer.progress(self.sight, progress)
+        self.services.observer.progress(self.view, progress)
 
     def _explain(self, error: BaseException) -> Signal:
-        self.papers.describe(error)
+        self.record.describe(error)
         if isinstance(error, WorkerBroken):
             self.broken = error
         early = self.machine.at not in {TaskState.UPLOADING, TaskState.CLEANUP}
         return signal_of(error) if early else fatal(resolution_of(error).message)
 
     def _heard(self, error: BaseException) -> None:
-        self.papers.describe(error)
-        self.services.observer.warn(f"{self.claim.run}: {self.papers.leak(str(error))}")
+        self.record.describe(error)
+        self.services.observer.warn(f"{self.claim.run}: {self.record.leak(str(error))}")
 
 
 def _hand_back(unavailable: Unavailable) -> Signal:

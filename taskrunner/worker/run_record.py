@@ -21,7 +21,7 @@ FEED_LIMIT = 30.0
 
 
 @attrs.define(eq=False)
-class Papers:
+class RunRecord:
     """Made when a run is claimed. Raises TaskFailedInternally when not even that can be written."""
 
     folder: RunFolder

@@ -28,7 +28,7 @@ from taskrunner.stores.folder import FolderStore
 from taskrunner.worker.observer import Observer
 from taskrunner.worker.platforms import Platforms
 from taskrunner.worker.services import Services
-from taskrunner.worker.stop_condition import Until
+from taskrunner.worker.stop_condition import StopCondition
 from taskrunner.worker.worker import Worker
 
 
@@ -91,7 +91,7 @@ async def run_worker(
     host: Host,
     home: Path,
     *,
-    until: Until | None = None,
+    stop_when: StopCondition | None = None,
     observer: Observer | None = None,
     queue: Callable[[str], Queue] | None = None,
     plugins: Mapping[str, type[Platform]] | None = None,
@@ -104,7 +104,7 @@ async def run_worker(
     async with services(config, home, observer=observer, queue=queue, plugins=plugins, patient=patient) as shared:
         lock = WorkerLock(home, shared.worker_id)
         try:
-            worker = Worker(shared, host, config.capacity, until or Until(), config.min_free_disk)
+            worker = Worker(shared, host, config.capacity, stop_when or StopCondition(), config.min_free_disk)
             load = await worker.run()
             if not load.broken:
                 lock.release()

@@ -14,7 +14,7 @@ SHORT_WAIT = 0.5
 
 
 @attrs.frozen
-class Until:
+class StopCondition:
     """By default a worker never stops of its own accord."""
 
     tasks: int | None = None

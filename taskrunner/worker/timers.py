@@ -1,4 +1,4 @@
-"""Watchers: what happens beside a run and tells it events, each by a name, each ended when it is not needed.
+"""Timers: what happens beside a run and tells it events, each by a name, each ended when it is not needed.
 
 Most only wait for a time that never comes: a timer of the loop costs a few µs, a coroutine that sleeps fifty.
 """
@@ -17,7 +17,7 @@ CLOCK_CHECK = 60.0
 
 
 @attrs.define
-class Watchers:
+class Timers:
     """The watchers of one run. Used from one event loop."""
 
     _tasks: dict[str, asyncio.Task[None]] = attrs.field(factory=dict)

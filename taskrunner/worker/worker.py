@@ -29,7 +29,7 @@ from taskrunner.worker.health import fitness
 from taskrunner.worker.lease import KeptClaim
 from taskrunner.worker.run import TaskRun
 from taskrunner.worker.services import Services
-from taskrunner.worker.stop_condition import Until
+from taskrunner.worker.stop_condition import StopCondition
 
 HEALTH_CHECK = 5.0
 """Seconds between two looks at a machine that is not fit to take work."""
@@ -48,7 +48,7 @@ class Worker:
     services: Services
     host: Host
     capacity: int = 1
-    until: Until = attrs.field(factory=Until)
+    stop_when: StopCondition = attrs.field(factory=StopCondition)
     min_free_disk: int = 0
     """Bytes that must be free in the home for a run to be claimed."""
     runs: dict[int, TaskRun] = attrs.field(factory=dict)
@@ -124,7 +124,7 @@ class Worker:
         self._dry = not claims
         for claim in claims:
             self._take(claim)
-        done = await self.until.done(self.taken, self._idle_for, busy=bool(self.runs))
+        done = await self.stop_when.done(self.taken, self._idle_for, busy=bool(self.runs))
         return Signal(WorkerEvent.SHUTDOWN, {"why": done}) if done else Signal(WorkerEvent.POLLED)
 
     async def _wait(self) -> Signal:
@@ -144,8 +144,8 @@ class Worker:
     async def _ask(self) -> Sequence[Claim]:
         """Asks the queue for runs. Interrupted, it takes back the question, and still hears the answer."""
         queue, lease = self.services.queue, self.services.lease
-        wanted = self.until.wanted(min(self.load.free, queue.capabilities.max_claim), self.taken)
-        wait = self.until.patience(self._idle_for, busy=bool(self.runs), dry=self._dry)
+        wanted = self.stop_when.wanted(min(self.load.free, queue.capabilities.max_claim), self.taken)
+        wait = self.stop_when.patience(self._idle_for, busy=bool(self.runs), dry=self._dry)
         request = asyncio.ensure_future(queue.claim(wanted, lease=lease, wait=wait))
         try:
             return await asyncio.shield(request)
@@ -180,7 +180,7 @@ class Worker:
         self.taken += 1
         self.runs[slot] = run
         self._tell(WorkerEvent.TOOK)
-        self.services.observer.started(run.sight)
+        self.services.observer.started(run.view)
         if self.machine.at == WorkerState.SHUTTING_DOWN:
             run.tell(TaskEvent.REJECT, after=0.0, message=f"the worker is stopping: {self.load.why}")
         self._group.create_task(self._attend(run), name=f"run {claim.run}")
@@ -191,7 +191,7 @@ class Worker:
         self._idle_since = asyncio.get_running_loop().time()
         self._tell(WorkerEvent.ENDED)
         self._changed.set()
-        self.services.observer.ended(run.sight, resolution)
+        self.services.observer.ended(run.view, resolution)
         if run.broken:
             self._tell(WorkerEvent.FATAL, why=str(run.broken))
 

@@ -9,9 +9,9 @@ from taskrunner.cli.display.lines import Often
 from taskrunner.cli.display.view import amount, duration, news, step
 from taskrunner.machines.chart import Move
 from taskrunner.model import Claim, Progress
-from taskrunner.worker.observer import Sight
+from taskrunner.worker.observer import RunView
 
-SIGHT = Sight(Claim("t", 0, {}, "w", "token"), 0)
+SIGHT = RunView(Claim("t", 0, {}, "w", "token"), 0)
 
 
 def test_lengths_of_time_and_amounts_are_short() -> None:

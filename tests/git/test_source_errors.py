@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.git.conftest import Fetcher, noise
 
 from taskrunner.errors import TaskFailed, TaskFailedInternally, Unavailable
+from tests.git.conftest import Fetcher, noise
 from tests.support.githttp import GitServer, make_repository
 
 TOKEN = "the-t0ken/with+odd=signs"

@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.git.conftest import Fetcher, noise
 
 from taskrunner_git import mirror as mirror_module
+from tests.git.conftest import Fetcher, noise
 from tests.support.githttp import GitServer, commit, git, make_repository
 
 SIZE = 300_000

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.git.conftest import Fetcher
 
 from taskrunner.errors import TaskFailed
+from tests.git.conftest import Fetcher
 from tests.support.githttp import GitServer, commit, git, make_repository
 
 

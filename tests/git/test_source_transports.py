@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.git.conftest import Fetcher
 
 from taskrunner.errors import TaskFailed, TaskrunnerError, Unavailable
 from taskrunner_git.remote import parse
+from tests.git.conftest import Fetcher
 from tests.support.githttp import GIT_ENV, GitServer, commit, git, make_repository
 
 TOKEN = "the-t0ken/with+odd=signs"

@@ -10,11 +10,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from tests.git.conftest import Fetcher, contents
 
 from taskrunner.errors import TaskFailed, TaskFailedInternally
 from taskrunner_docker.build.ignore import ignored
 from taskrunner_git import tree as tree_module
+from tests.git.conftest import Fetcher, contents
 from tests.support.githttp import GIT_ENV, GitServer, commit, git, make_repository
 
 FILES = {

@@ -55,7 +55,7 @@ from taskrunner.model import Submission
 from taskrunner.queues.memory import MemoryQueue
 from taskrunner.worker.start import services
 from taskrunner.testing import *
-from taskrunner.worker.stop_condition import Until
+from taskrunner.worker.stop_condition import StopCondition
 from taskrunner.worker.worker import Worker
 {}
 test_nine_hours(Path.cwd())

@@ -18,10 +18,10 @@ from taskrunner.model import Resolution, Secret, Submission, TaskStatus
 from taskrunner.queues.memory import MemoryQueue
 from taskrunner.state.journal import read_journal, story
 from taskrunner.testing import FakeHost, FakePlatform, MemoryStore, clock
-from taskrunner.worker.observer import Observer, Sight
+from taskrunner.worker.observer import Observer, RunView
 from taskrunner.worker.platforms import Platforms
 from taskrunner.worker.services import Services
-from taskrunner.worker.stop_condition import Until
+from taskrunner.worker.stop_condition import StopCondition
 from taskrunner.worker.worker import Worker
 
 
@@ -36,10 +36,10 @@ class Watching(Observer):
         if move.moved:
             self.worker.append(move.target)
 
-    def moved(self, run: Sight, move: Move) -> None:
+    def moved(self, run: RunView, move: Move) -> None:
         self.moves.append(f"{run.claim.run} {move.event}")
 
-    def ended(self, run: Sight, resolution: Resolution) -> None:
+    def ended(self, run: RunView, resolution: Resolution) -> None:
         self.endings[str(run.claim.run)] = resolution
 
     def warn(self, text: str) -> None:
@@ -64,7 +64,7 @@ class World:
         self,
         *scenes: Callable[[], Awaitable[None]],
         capacity: int = 1,
-        until: Until | None = None,
+        stop_when: StopCondition | None = None,
         through: Callable[[Queue], Queue] = lambda queue: queue,
     ) -> World:
         """Runs a worker beside the scenes until both have ended, in virtual time."""
@@ -72,7 +72,7 @@ class World:
         async def main() -> None:
             self.queue = MemoryQueue("submitter")
             services = self.services(through(self.queue.join("w1")), "w1")
-            self.worker = Worker(services, self.host, capacity, until or Until(), self.min_free_disk)
+            self.worker = Worker(services, self.host, capacity, stop_when or StopCondition(), self.min_free_disk)
             async with asyncio.TaskGroup() as group:
                 for scene in scenes:
                     group.create_task(scene())

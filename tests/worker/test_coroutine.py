@@ -10,7 +10,7 @@ import attrs
 from taskrunner import Config, MemoryQueue, Platform, PlatformContext, RunContext, Submission, TaskFailed, run_worker
 from taskrunner.coroutine import coroutine_platform
 from taskrunner.testing import FakeHost, PlatformConformance, Script
-from taskrunner.worker.stop_condition import Until
+from taskrunner.worker.stop_condition import StopCondition
 
 
 @coroutine_platform("scripted", Script)
@@ -64,7 +64,12 @@ def run(home: Path, **document: object) -> tuple[str, str]:
         await queue.submit(Submission("t", task))
         plugins = {"numbers": numbers}
         await run_worker(
-            Config(min_free_disk=0), FakeHost(), home, until=Until(tasks=1), queue=queue.join, plugins=plugins
+            Config(min_free_disk=0),
+            FakeHost(),
+            home,
+            stop_when=StopCondition(tasks=1),
+            queue=queue.join,
+            plugins=plugins,
         )
         status = await queue.status("t")
         return f"{status.resolution}"

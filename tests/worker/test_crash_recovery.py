@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 
-from tests.worker.conftest import World, reveal
-from tests.worker.test_worker import Through
-
 from taskrunner.errors import Unavailable
 from taskrunner.interfaces.platform import Platform, PlatformContext, RunContext
 from taskrunner.interfaces.queue import Applied
@@ -15,17 +12,19 @@ from taskrunner.model import Claim, Resolution, RunKey, Task, exception
 from taskrunner.state.journal import RunFolder
 from taskrunner.state.worker_lock import WorkerLock, dead_workers
 from taskrunner.testing import FakeCaches, FakePayload, MemoryLog
-from taskrunner.worker.run_record import Papers
+from taskrunner.worker.run_record import RunRecord
+from tests.worker.conftest import World, reveal
+from tests.worker.test_worker import Through
 
 
 async def die_running(world: World, task_id: str = "t") -> Claim:
     """A worker of the same home claims a task, begins it, and is killed."""
     lock = WorkerLock(world.home, "dead")
     [claim] = await world.queue.join("dead").claim(1, lease=3600, wait=0)
-    papers = Papers(RunFolder(world.home, claim.run), claim)
-    papers.log.write(b"half a line")
-    papers.folder.work.mkdir()
-    (papers.folder.work / "made.txt").write_text("half done")
+    record = RunRecord(RunFolder(world.home, claim.run), claim)
+    record.log.write(b"half a line")
+    record.folder.work.mkdir()
+    (record.folder.work / "made.txt").write_text("half done")
     context = PlatformContext(worker_id="dead", home=world.home, reveal=reveal)
     platform = await world.platform.plug().open(world.platform.options(), context)
     await _start(world, platform, claim)

@@ -6,9 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.worker.conftest import World
 
 from taskrunner.model import Resolution, TaskStatus
+from tests.worker.conftest import World
 
 
 def one(world: World, *, at: float | None = None, then: Any = None, **task: Any) -> TaskStatus:

@@ -9,7 +9,7 @@ from taskrunner import Config, MemoryQueue, Submission, WorkerBroken, run_worker
 from taskrunner.machines.worker import Load
 from taskrunner.state.worker_lock import dead_workers
 from taskrunner.testing import FakeHost, FakePlatform
-from taskrunner.worker.stop_condition import Until
+from taskrunner.worker.stop_condition import StopCondition
 
 
 def run(home: Path, queue: MemoryQueue, platform: FakePlatform, task_id: str) -> Load:
@@ -19,7 +19,7 @@ def run(home: Path, queue: MemoryQueue, platform: FakePlatform, task_id: str) ->
             Config(min_free_disk=0),
             FakeHost(),
             home,
-            until=Until(tasks=1),
+            stop_when=StopCondition(tasks=1),
             queue=queue.join,
             plugins={"fake": platform.plug()},
         )

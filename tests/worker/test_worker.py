@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Sequence
 
 import attrs
 import pytest
-from tests.worker.conftest import World
 
 from taskrunner.errors import ClaimLost, Unavailable
 from taskrunner.interfaces.platform import Platform, PlatformContext
 from taskrunner.interfaces.queue import Applied, Queue
 from taskrunner.model import Claim, Health, Notice, Resolution
 from taskrunner.worker.run import TaskRun
-from taskrunner.worker.stop_condition import Until
+from taskrunner.worker.stop_condition import StopCondition
+from tests.worker.conftest import World
 
 
 class Through(Queue):
@@ -47,7 +47,7 @@ def test_slots_are_filled_and_taken_again(world: World) -> None:
         for n in range(7):
             await world.submit(f"t{n}", run_for=60)
 
-    world.run(scene, capacity=3, until=Until(tasks=7))
+    world.run(scene, capacity=3, stop_when=StopCondition(tasks=7))
     assert {str(ending) for ending in world.seen.endings.values()} == {"completed"}
     assert len(world.seen.endings) == 7
     assert "running" in world.seen.worker
@@ -317,7 +317,7 @@ def test_an_idle_worker_stops_when_it_was_asked_to(world: World, capacity: int) 
     async def scene() -> None:
         await world.submit("t", run_for=100)
 
-    world.run(scene, capacity=capacity, until=Until(idle=30))
+    world.run(scene, capacity=capacity, stop_when=StopCondition(idle=30))
     assert resolutions(world, "t") == ["completed"]
     assert "nothing to do for 30 s" in world.worker.load.why
 

@@ -16,7 +16,7 @@ from taskrunner.cli.display.outlet import Outlet
 from taskrunner.cli.display.view import View, amount, details, duration, news, step
 from taskrunner.machines.chart import Move
 from taskrunner.model import Progress, Resolution
-from taskrunner.worker.observer import Sight
+from taskrunner.worker.observer import RunView
 
 STEP_EVERY = 5.0
 """Seconds between two lines about the same step of a run: what is done sooner needs none."""
@@ -32,7 +32,7 @@ class Often:
         self._every = every
         self._last: dict[tuple[str, str], float] = {}
 
-    def due(self, run: Sight, progress: Progress, *, at_once: bool = False) -> bool:
+    def due(self, run: RunView, progress: Progress, *, at_once: bool = False) -> bool:
         """`at_once`: the first time counts too."""
         key, now = (str(run.claim.run), progress.step), time.monotonic()
         last = self._last.setdefault(key, float("-inf") if at_once else now)
@@ -41,7 +41,7 @@ class Often:
         self._last[key] = now
         return True
 
-    def forget(self, run: Sight) -> None:
+    def forget(self, run: RunView) -> None:
         for key in [key for key in list(self._last) if key[0] == str(run.claim.run)]:
             del self._last[key]
 
@@ -64,21 +64,21 @@ class Lines(View):
         if text := news(move, why):
             self._line("worker", text)
 
-    def started(self, run: Sight) -> None:
+    def started(self, run: RunView) -> None:
         self._began[str(run.claim.run)] = time.monotonic()
         self._line(str(run.claim.run), "claimed")
 
-    def moved(self, run: Sight, move: Move) -> None:
+    def moved(self, run: RunView, move: Move) -> None:
         if move.moved and move.target != "resolved":
             name = f"  {printable(run.name)}" if move.target == "loading" and run.name else ""
             self._line(str(run.claim.run), step(move) + name)
 
-    def progress(self, run: Sight, progress: Progress) -> None:
+    def progress(self, run: RunView, progress: Progress) -> None:
         if self._often.due(run, progress):
             note = f"  {printable(progress.note)}" if progress.note else ""
             self._line(str(run.claim.run), f"{progress.step} {amount(progress)}{note}")
 
-    def ended(self, run: Sight, resolution: Resolution) -> None:
+    def ended(self, run: RunView, resolution: Resolution) -> None:
         name = str(run.claim.run)
         self._often.forget(run)
         took = duration(time.monotonic() - self._began.pop(name, time.monotonic()))
@@ -111,17 +111,17 @@ class JsonLines(View):
     def worker_moved(self, move: Move, why: str) -> None:
         self._say("worker", state=move.target, event=move.event, why=why)
 
-    def started(self, run: Sight) -> None:
+    def started(self, run: RunView) -> None:
         self._say("started", **_named(run))
 
-    def moved(self, run: Sight, move: Move) -> None:
+    def moved(self, run: RunView, move: Move) -> None:
         self._say("moved", **_named(run), state=move.target, event=move.event)
 
-    def progress(self, run: Sight, progress: Progress) -> None:
+    def progress(self, run: RunView, progress: Progress) -> None:
         if self._often.due(run, progress, at_once=True) or progress.done == progress.total:
             self._say("progress", **_named(run), **attrs.asdict(progress))
 
-    def ended(self, run: Sight, resolution: Resolution) -> None:
+    def ended(self, run: RunView, resolution: Resolution) -> None:
         self._often.forget(run)
         ending = attrs.asdict(resolution)
         self._say("ended", **_named(run), resolution=ending.pop("kind"), **ending)
@@ -134,5 +134,5 @@ class JsonLines(View):
         self._out.write(json.dumps({"at": at, "kind": kind, **data}))
 
 
-def _named(run: Sight) -> dict[str, Any]:
+def _named(run: RunView) -> dict[str, Any]:
     return {"task_id": run.claim.task_id, "run_id": run.claim.run_id, "slot": run.slot, "name": run.name}

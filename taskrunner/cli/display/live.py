@@ -28,7 +28,7 @@ from taskrunner.machines.chart import Move
 from taskrunner.machines.worker import WorkerEvent
 from taskrunner.model import Progress, Resolution
 from taskrunner.state.journal import RunFolder
-from taskrunner.worker.observer import Sight
+from taskrunner.worker.observer import RunView
 
 AT_MOST = 0.2
 """Seconds between two drawings."""
@@ -73,24 +73,24 @@ class LiveWorker(View):
         elif move.event in {WorkerEvent.PAUSED, WorkerEvent.RESUMED}:
             board.pause = why if move.event == WorkerEvent.PAUSED else ""
 
-    def started(self, run: Sight) -> None:
+    def started(self, run: RunView) -> None:
         name = str(run.claim.run)
         with self._changed:
             self.board.rows[name] = Row(name, run.slot, RunFolder(self._home, run.claim.run).log)
             self.tell()
 
-    def moved(self, run: Sight, move: Move) -> None:
+    def moved(self, run: RunView, move: Move) -> None:
         row = self.board.rows.get(str(run.claim.run))
         if row and move.moved:
             row.state, row.name, row.progress = move.target, run.name, None
             self.tell()
 
-    def progress(self, run: Sight, progress: Progress) -> None:
+    def progress(self, run: RunView, progress: Progress) -> None:
         if row := self.board.rows.get(str(run.claim.run)):
             row.progress = progress
             self.tell()
 
-    def ended(self, run: Sight, resolution: Resolution) -> None:
+    def ended(self, run: RunView, resolution: Resolution) -> None:
         with self._changed:
             row = self.board.rows.pop(str(run.claim.run))
             self.board.ended[resolution.kind] += 1

@@ -39,7 +39,7 @@ class PushQueue(Queue, Credits):
         self._source = source
         self._serving: asyncio.Task[None] | None = None
         self._credits: list[Credit] = []
-        self._held: dict[str, Pushed] = {}
+        self._resources: dict[str, Pushed] = {}
         self._over: OrderedDict[str, Pushed] = OrderedDict()
         self._run_ids = RunIds()
         self._board = NoticeBoard()
@@ -71,11 +71,11 @@ class PushQueue(Queue, Credits):
         task_id = offer.submission.task_id
         run_id, token = self._run_ids.next(task_id), secrets.token_hex(16)
         claim = Claim(task_id, run_id, offer.submission.document, self.worker_id, token)
-        run = self._held[token] = Pushed(claim, offer.peer)
+        run = self._resources[token] = Pushed(claim, offer.peer)
         return run
 
     def _of_task(self, task_id: str) -> Pushed | None:
-        return next((run for run in self._held.values() if run.claim.task_id == task_id and run.open), None)
+        return next((run for run in self._resources.values() if run.claim.task_id == task_id and run.open), None)
 
     # ---- for the worker ---------------------------------------------------------------------------------
 
@@ -117,12 +117,12 @@ class PushQueue(Queue, Credits):
         return self._board.listen()
 
     async def append_log(self, claim: Claim, offset: int, chunk: bytes) -> None:
-        run = self._held.get(claim.token)
+        run = self._resources.get(claim.token)
         if run and run.open:
             run.log.add(offset, chunk)
 
     def artifacts(self, claim: Claim) -> ArtifactStore | None:
-        run = self._held.get(claim.token)
+        run = self._resources.get(claim.token)
         return run.peer.artifacts() if run else None
 
     async def close(self) -> None:
@@ -179,14 +179,14 @@ class PushQueue(Queue, Credits):
     # ---- runs -------------------------------------------------------------------------------------------
 
     def _find(self, claim: Claim) -> Pushed:
-        run = self._held.get(claim.token) or self._over.get(claim.token)
+        run = self._resources.get(claim.token) or self._over.get(claim.token)
         if run is None:
             raise ClaimLost("disconnected")  # of a worker before this one: its connections died with it
         return run
 
     def _settle(self, run: Pushed) -> None:
         """Keeps a run that is over for a while, to know the answer if it is given again."""
-        if run.open or self._held.pop(run.claim.token, None) is None:
+        if run.open or self._resources.pop(run.claim.token, None) is None:
             return
         self._over[run.claim.token] = run
         if len(self._over) > KEPT:

@@ -1,0 +1,180 @@
+"""Blocking work in daemon threads, each call with a limit of time.
+
+asyncio joins the threads of its own executor when the loop is closed, and the interpreter joins those of
+`concurrent.futures` when it exits, so that one call that hangs keeps a process alive long after its limit has passed.
+The threads here are daemons, and nothing joins them. A call whose limit has passed is interrupted: its caller says how,
+by closing the connection or killing the program that the thread waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MAX_THREADS = 128
+"""Calls that one executor runs at a time. They are short; when there are more, a disk or a server hangs."""
+
+IDLE_TIME = 10.0
+"""Seconds until a thread without work ends: starting one costs some 50 µs, so that bursts share them."""
+
+
+class OverLimit(TimeoutError):
+    """A blocking call took longer than it may. The text says which, and how long that was."""
+
+
+async def run_blocking(
+    work: Callable[[], T],
+    *,
+    limit: float,
+    doing: str,
+    interrupt: Callable[[], None] | None = None,
+    grace: float = 0.0,
+    discard: Callable[[T], None] | None = None,
+    executor: Executor | None = None,
+) -> T:
+    """Runs `work` in a daemon thread and returns what it returns.
+
+    After `limit` seconds, or when the caller is cancelled, `interrupt` is called, which must make the thread end soon
+    (it closes its connection); the call then waits `grace` more seconds for it. A result that comes too late goes to
+    `discard`, in the thread, so that a file or a lease that was opened is not lost. `doing` names the work in the
+    error: `opening a file`.
+
+    Raises: OverLimit, and what `work` raises.
+    """
+    job = _Job(work, discard)
+    running = asyncio.get_running_loop().run_in_executor(executor or _shared, job.run)
+    try:
+        done, _ = await asyncio.wait([running], timeout=limit)
+    except asyncio.CancelledError:
+        await _abandon(job, running, interrupt, grace)
+        raise
+    if done:
+        return running.result()
+    await _abandon(job, running, interrupt, grace)
+    raise OverLimit(f"{doing} took longer than {limit:g} s")
+
+
+async def _abandon(
+    job: _Job[T], running: asyncio.Future[T], interrupt: Callable[[], None] | None, grace: float
+) -> None:
+    """Nobody takes the result any more. Waits for the thread at most `grace` seconds, also when cancelled again."""
+    job.abandon()
+    if interrupt and not running.done():
+        interrupt()
+    try:
+        if grace:
+            await asyncio.wait([running], timeout=grace)
+    finally:
+        if running.done() and not running.cancelled():
+            running.exception()  # seen: the cancellation, or the limit, is what counts
+        running.cancel()  # else a thread that ends after the loop has closed would complain about the loop
+
+
+class _Job(Generic[T]):
+    """One call. Its result goes to whoever waits for it, or, once that one has given up, to `discard`."""
+
+    def __init__(self, work: Callable[[], T], discard: Callable[[T], None] | None) -> None:
+        self._work, self._discard = work, discard
+        self._lock = threading.Lock()
+        self._abandoned = False
+        self._result: list[T] = []
+        """The result, from its arrival until somebody has taken or discarded it."""
+
+    def run(self) -> T:
+        result = self._work()
+        with self._lock:
+            self._result.append(result)
+        self._discard_late()
+        return result
+
+    def abandon(self) -> None:
+        with self._lock:
+            self._abandoned = True
+        self._discard_late()
+
+    def _discard_late(self) -> None:
+        with self._lock:
+            late = self._result.pop() if self._abandoned and self._result else None
+        if late is not None and self._discard:
+            self._discard(late)
+
+
+class DaemonExecutor(Executor):
+    """An executor whose threads are daemons and end when they are idle. With `size` 1 the calls keep their order.
+
+    A call that hangs occupies its thread for as long as it hangs, and keeps no process alive.
+    """
+
+    def __init__(self, name: str, size: int = MAX_THREADS) -> None:
+        self._name, self._size = name, size
+        self._jobs: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._waiting = 0
+        """Threads without work, less the calls that no thread has taken yet."""
+        self._closed = False
+
+    def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Raises RuntimeError after `shutdown`."""
+        future: Future[T] = Future()
+        with self._lock:
+            if self._closed:
+                raise RuntimeError(f"the executor {self._name} is shut down")
+            self._jobs.put((future, lambda: work(*args, **kwargs)))
+            self._waiting -= 1
+            if self._waiting < 0 and self._threads < self._size:
+                self._threads += 1
+                self._waiting += 1
+                threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002  the base has it
+        """Takes no more calls. What was handed in is still done, unless it is cancelled; nothing waits for it."""
+        with self._lock:
+            self._closed = True
+        while cancel_futures:
+            try:
+                future, _ = self._jobs.get_nowait()
+            except Empty:
+                return
+            future.cancel()
+
+    def _work(self) -> None:
+        while (job := self._next()) is not None:
+            _perform(*job)
+            with self._lock:
+                self._waiting += 1
+
+    def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
+        while True:
+            try:
+                return self._jobs.get(timeout=IDLE_TIME)
+            except Empty:
+                with self._lock:
+                    if not self._jobs.empty():
+                        continue  # a call came in this moment, and counts on this thread
+                    self._threads -= 1
+                    self._waiting -= 1
+                    return None
+
+
+def _perform(future: Future[Any], work: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = work()
+    except BaseException as error:  # noqa: BLE001  whoever waits for the future gets it, whatever it is
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+
+
+_shared = DaemonExecutor("blocking")
+"""For every call that names no executor of its own."""
