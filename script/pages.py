@@ -14,8 +14,10 @@ import attrs
 
 from script.diagram import draw
 from taskrunner.machines import task, worker
-from taskrunner.machines.chart import Chart
-from taskrunner.machines.table import FORMATS, Table, read
+from taskrunner.machines.chart import Chart, Signal
+from taskrunner.machines.render import FORMATS
+from taskrunner.machines.table import Table, read_table
+from taskrunner.model import failed
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 MACHINES: dict[str, tuple[ModuleType, type[Chart[Any]]]] = {
@@ -46,14 +48,41 @@ PAGE = """\
 With an event, a method of `{model}` is called, before the move. `taskrunner states {name}` prints both tables as one,
 `--format json` the same for programs, `--format mermaid` and `--format dot` the diagram.
 
-{actions}"""
+{actions}{outcomes}"""
+
+OUTCOMES = """
+## What follows from an end
+
+The machine decides it, and the worker reads it. Each line is made by giving the event to a machine in that state.
+
+{table}
+An end in `claimed` or `loading` is as in `running`, but nothing has been made yet that could be kept.
+"""
+
+ENDS: list[tuple[str, str, str, dict[str, Any]]] = [
+    ("running", "exited", "with 0", {"code": 0}),
+    ("running", "exited", "with another code", {"code": 1}),
+    ("running", "exited", "with a code to be retried on", {"code": 75}),
+    ("running", "failed", "", {"resolution": failed("clone-failed", "")}),
+    ("running", "timeout", "", {"message": ""}),
+    ("running", "deadline", "", {"message": ""}),
+    ("running", "malformed", "", {"message": ""}),
+    ("running", "reject", "", {"after": 10.0, "message": ""}),
+    ("running", "shutdown", "", {}),
+    ("running", "fatal", "", {"message": ""}),
+    ("running", "cancel", "", {}),
+    ("running", "reclaim_failed", "", {"why": "expired"}),
+    ("uploading", "upload_failed", "after a success", {"resolution": failed("artifact-missing", "")}),
+    ("uploading", "fatal", "after a success", {"message": ""}),
+]
+"""State, event, what is special about it, and its data."""
 
 
 def page(name: str) -> str:
     """The page about one machine, as it should be."""
     module, machine = MACHINES[name]
     title, _, theory = (module.__doc__ or "").partition("\n\n")
-    table = read(machine)
+    table = read_table(machine)
     moves = attrs.evolve(table, rows=tuple(attrs.evolve(row, action="") for row in table.rows))
     return PAGE.format(
         name=name,
@@ -62,12 +91,13 @@ def page(name: str) -> str:
         theory=theory.removeprefix("Theory of operation").lstrip(".: ").strip("\n").replace("::\n", ":\n"),
         table=FORMATS["table"](moves).replace("→ ", "→\N{NO-BREAK SPACE}"),
         actions=_actions(table),
+        outcomes=OUTCOMES.format(table=_outcomes()) if name == "task" else "",
     )
 
 
 def diagram(name: str) -> str:
     """Its picture."""
-    return draw(read(MACHINES[name][1]), f"The moves of a {name}")
+    return draw(read_table(MACHINES[name][1]), f"The moves of a {name}")
 
 
 def _actions(table: Table) -> str:
@@ -79,6 +109,30 @@ def _actions(table: Table) -> str:
     order = sorted(states, key=lambda pair: table.events.index(pair[0]))
     lines = [f"| {event} | `{action}` | {', '.join(states[event, action])} |" for event, action in order]
     return "\n".join(["| event | method | in |", "|---|---|---|", *lines]) + "\n"
+
+
+def _outcomes() -> str:
+    """How a run ends by each event, and what is done then."""
+    lines = [_outcome(*end) for end in ENDS]
+    head = ["| in | event | resolution | reported | artifacts | caches |", "|---|---|---|---|---|---|"]
+    return "\n".join([*head, *lines]) + "\n"
+
+
+def _outcome(state: str, event: str, special: str, data: dict[str, Any]) -> str:
+    run = task.Attempt(state=state, retry_on=frozenset({75}))
+    if state == "uploading":
+        run.exits(0)
+    task.TaskMachine(run).take(Signal(event, data))
+    if run.lost or state == "uploading":
+        report = "no" if run.lost else "after the upload" if run.state == "uploading" else "in cleanup"
+    else:
+        report = "before the upload" if run.reports_first else "after the upload"
+    artifacts = "none" if run.lost or not run.collects else "so far" if run.keeps else "all"
+    if run.delivers:
+        artifacts += ", then the engine delivers"
+    caches = "kept" if run.commits_caches else "discarded"
+    what = f"{event} {special}".strip()
+    return f"| {state} | {what} | {run.resolution} | {report} | {artifacts} | {caches} |"
 
 
 def main() -> int:

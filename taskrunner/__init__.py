@@ -57,6 +57,10 @@ if TYPE_CHECKING:
     from taskrunner.machines.chart import Refused as Refused
     from taskrunner.machines.chart import Signal as Signal
     from taskrunner.machines.machine import Machine as Machine
+    from taskrunner.machines.table import Row as Row
+    from taskrunner.machines.table import Table as Table
+    from taskrunner.machines.table import declare as declare
+    from taskrunner.machines.table import read_table as read_table
     from taskrunner.machines.task import Attempt as Attempt
     from taskrunner.machines.task import TaskChart as TaskChart
     from taskrunner.machines.task import TaskEvent as TaskEvent
@@ -86,6 +90,7 @@ if TYPE_CHECKING:
     from taskrunner.stores.folder import FolderStore as FolderStore
     from taskrunner.worker.observer import Observer as Observer
     from taskrunner.worker.observer import RunView as RunView
+    from taskrunner.worker.run import TaskRun as TaskRun
     from taskrunner.worker.start import run_worker as run_worker
     from taskrunner.worker.start import services as services
     from taskrunner.worker.stop_condition import StopCondition as StopCondition
@@ -93,7 +98,7 @@ if TYPE_CHECKING:
 
 __all__ = [  # noqa: RUF022  under headings
     # To run a worker
-    "Config", "Observer", "RunView", "StopCondition", "Worker", "home", "run_worker", "services",
+    "Config", "Observer", "RunView", "StopCondition", "TaskRun", "Worker", "home", "run_worker", "services",
     # To write a platform, an engine, a host, a queue or a store
     "ArtifactStore", "CacheFolder", "Caches", "Capabilities", "Credits", "Engine", "Entry", "Exec", "Execution",
     "FolderResults", "Host", "Input", "Lease", "Leave", "Log", "Offer", "Peer", "Platform", "PlatformContext",
@@ -101,8 +106,8 @@ __all__ = [  # noqa: RUF022  under headings
     # What is plugged in by default
     "FolderStore", "MemoryQueue", "PushQueue", "SqliteQueue",
     # The machines
-    "Attempt", "Chart", "Driver", "Load", "Machine", "Move", "Refused", "Signal", "Step", "TaskChart", "TaskEvent",
-    "TaskMachine", "WorkerChart", "WorkerEvent", "WorkerMachine",
+    "Attempt", "Chart", "Driver", "Load", "Machine", "Move", "Refused", "Row", "Signal", "Step", "Table", "TaskChart",
+    "TaskEvent", "TaskMachine", "WorkerChart", "WorkerEvent", "WorkerMachine", "declare", "read_table",
     # The words
     "Artifact", "ArtifactSpec", "CacheSpec", "Claim", "Health", "Notice", "Progress", "Resolution", "RunKey",
     "RunStatus", "Secret", "Submission", "Task", "TaskStatus", "submission_of",
@@ -133,6 +138,7 @@ _HOMES = {
     "interfaces.results": ["Entry", "Results"],
     "machines.chart": ["Chart", "Move", "Refused", "Signal"],
     "machines.machine": ["Machine"],
+    "machines.table": ["Row", "Table", "declare", "read_table"],
     "machines.task": ["Attempt", "TaskChart", "TaskEvent", "TaskMachine"],
     "machines.worker": ["Load", "WorkerChart", "WorkerEvent", "WorkerMachine"],
     "model": [
@@ -144,6 +150,7 @@ _HOMES = {
     "queues.memory": ["MemoryQueue"],
     "queues.push.queue": ["PushQueue"],
     "queues.sqlite.queue": ["SqliteQueue"],
+    "worker.run": ["TaskRun"],
     "worker.start": ["run_worker", "services"],
     "stores.folder": ["FolderStore"],
     "worker.stop_condition": ["StopCondition"],

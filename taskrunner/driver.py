@@ -22,19 +22,13 @@ from typing import Any
 
 import attrs
 
+from taskrunner.blocking import OverLimit
 from taskrunner.errors import Bug
 from taskrunner.machines.chart import Move, Refused, Signal
 from taskrunner.machines.machine import Machine
 
 Work = Callable[[], Awaitable[Signal]]
 NO_LIMIT = float("inf")
-
-
-class OverLimit(Exception):
-    """The work of a state took longer than it may. Told to `explain`, never raised at a caller."""
-
-    def __init__(self, state: str, seconds: float) -> None:
-        super().__init__(f"{state} took longer than the {seconds:g} s that it may take")
 
 
 class Stuck(Exception):
@@ -75,21 +69,32 @@ class Driver:
     _given_up: set[asyncio.Task[Signal]] = attrs.field(factory=set)
 
     def __attrs_post_init__(self) -> None:
-        states = set(self.machine.table.states) - set(self.machine.table.final)
+        states = set(self.machine.states) - self.machine.final
         if states != set(self.steps):
             raise Bug(f"these states have no step, or are none: {', '.join(states ^ set(self.steps))}")
 
     def tell(self, signal: Signal) -> None:
-        """Takes an event in. After the end it is too late for any, and nothing happens.
+        """Takes an event in. After the end it is too late for any, and nothing happens. An action or a listener of the
+        chart that raises is explained like a step that raised.
 
-        Raises: Refused, when the machine does not know it in this state.
+        Raises: Refused, when the machine does not know the event in this state.
         """
         if self.machine.over:
             return
-        move = self.machine.take(signal)
-        self.on_move(move)
-        if move.moved:
-            self._disown(move.event)
+        try:
+            self._take(signal)
+        except Refused:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it is, the machine must still come to its end
+            self._take(self.explain(error))
+
+    def _take(self, signal: Signal) -> None:
+        before = self.machine.at
+        try:
+            self.on_move(self.machine.take(signal))
+        finally:
+            if self.machine.at != before:  # a listener may raise after the move
+                self._disown(str(signal.event))
 
     async def run(self) -> None:
         """Runs the machine to its end. Raises only CancelledError, when it is itself cancelled."""
@@ -117,7 +122,7 @@ class Driver:
             if timer:
                 timer.cancel()
         if self._step is step and not step.done():
-            self.tell(self.explain(OverLimit(state, limit)))
+            self.tell(self.explain(OverLimit(f"{state} took longer than the {limit:g} s that it may take")))
         if self._step is step and step.done():
             self._step = None
             self._tell_outcome(self._outcome(step))

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from taskrunner.machines.chart import Chart
-from taskrunner.machines.table import FORMATS, read
+from taskrunner.machines.render import FORMATS
+from taskrunner.machines.table import read_table
 from taskrunner.machines.task import TaskChart
 from taskrunner.machines.worker import WorkerChart
 
@@ -28,4 +29,4 @@ def states_verb(machine: str, form: str) -> None:
       taskrunner states task
       taskrunner states worker --format dot | dot -Tsvg > worker.svg
     """
-    click.echo(FORMATS[form](read(MACHINES[machine])), nl=False)
+    click.echo(FORMATS[form](read_table(MACHINES[machine])), nl=False)

@@ -19,9 +19,15 @@ from taskrunner.errors import Bug
 
 M = TypeVar("M")
 
+RESERVED = frozenset({
+    "delay", "event", "event_data", "internal", "key", "machine", "model", "on_error", "self", "send_id", "source",
+    "state", "target", "transition", "visitor_fn",
+})  # fmt: skip
+"""Names that python-statemachine uses itself: data of such a name would vanish, or break a call inside of it."""
+
 
 class Refused(Bug):
-    """A machine was told something that cannot happen in its state."""
+    """A machine was given an event that cannot happen in its state."""
 
     def __init__(self, machine: str, state: str, event: str) -> None:
         super().__init__(f"the {machine} machine cannot take {event!r} while {state}")
@@ -30,12 +36,18 @@ class Refused(Bug):
 
 @attrs.frozen
 class Signal:
-    """An event and what is known about it: what the work of a state ends with, or what comes from outside."""
+    """An event and its data: the result of a state's work, or something that happened outside.
 
-    event: StrEnum
+    Raises: Bug, when a key of `data` is one that python-statemachine keeps for itself.
+    """
+
+    event: StrEnum | str
     data: Mapping[str, Any] = attrs.field(factory=dict)
-    """By the names of the action's parameters; never `delay`, `state`, `event`, `source` or `target`, which
-    python-statemachine keeps for itself."""
+    """By the names of the action's parameters."""
+
+    def __attrs_post_init__(self) -> None:
+        if reserved := RESERVED & self.data.keys():
+            raise Bug(f"data of {self.event!r} cannot be called {', '.join(sorted(reserved))}: the name is reserved")
 
 
 @attrs.frozen
@@ -52,9 +64,11 @@ class Move:
 
 
 class Chart(StateChart[M], Generic[M]):
-    """The base of both declarations.
+    """The base of every declaration.
 
-    python-statemachine's defaults swallow errors and unknown events; here all of them come out.
+    python-statemachine's defaults swallow errors and unknown events; here all of them are raised. A chart that has
+    states is not subclassed: its transitions would be added to the states of the parent. `table.declare` makes a chart
+    from the table of another one.
     """
 
     allow_event_without_transition = False
@@ -64,6 +78,11 @@ class Chart(StateChart[M], Generic[M]):
 
     kind = "machine"
     """The machine's name in errors and pages."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if any(getattr(base, "states", ()) for base in cls.__bases__):
+            raise Bug(f"{cls.__name__} cannot extend a chart that has states: use taskrunner.declare")
 
 
 def stay(*states: State, on: str | None = None) -> TransitionList:

@@ -1,50 +1,58 @@
-"""Machine: one life of a chart, stepped through the table of its declaration.
+"""Machine: one life of a chart, driven by python-statemachine.
 
-python-statemachine holds the declaration, checks it when the class is made, and the pages are drawn from it. Stepping
-is done here: an instance of a chart costs 0.8 ms to make and 0.2 ms an event, which for a task that runs `true` is as
-much as everything else together; a step through the table costs 1.5 µs. There is no second truth: the table is read
-from the declaration, and the tests hold each step against what python-statemachine makes of it.
+This is a typed door and decides nothing. Whatever the library's documentation says of a chart holds here: actions on
+entering and leaving a state, before and after a transition, validators, conditions, several actions, listeners.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Iterable
 from functools import cache
+from inspect import iscoroutinefunction
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from statemachine import State
+from statemachine.exceptions import TransitionNotAllowed
 
 from taskrunner.errors import Bug
 from taskrunner.machines.chart import Chart, Move, Refused, Signal
-from taskrunner.machines.table import Row, Table, read
 
 
 class Stateful(Protocol):
     """A model: what is known beside the state. Its methods are the actions and conditions of the chart."""
 
     state: str | None
-    """The state's name; None at first."""
+    """The state's name; None before the first one."""
 
 
 M = TypeVar("M", bound=Stateful)
 
 
 class Machine(Generic[M]):
-    """Begins in the state that its model names, or in the initial one. A subclass names its chart."""
+    """Begins in the state that its model names, or in the initial one. A subclass names its chart.
+
+    `listeners` are python-statemachine's: objects whose methods are called as the machine moves, by their names
+    (`after_transition`, `on_enter_running`).
+    """
 
     chart: ClassVar[type[Chart[Any]]]
     """The declaration."""
 
-    def __init__(self, model: M) -> None:
-        """Raises: Bug (there is no such state)."""
-        self.table, self._rows = _stepwise(self.chart)
+    def __init__(self, model: M, *, listeners: Iterable[object] = ()) -> None:
+        """Raises: Bug (no such state, a final state, states inside states, or an action that is a coroutine)."""
         self.model = model
-        self.model.state = model.state or self.table.initial
-        if self.model.state not in self.table.states:
-            raise Bug(f"the {self.kind} machine has no state {self.at!r}: it has {', '.join(self.table.states)}")
+        self.states, self.final, self._events = _names(self.chart)
+        if model.state is not None and (model.state not in self.states or model.state in self.final):
+            raise Bug(f"the {self.kind} machine cannot begin in {self.at!r}: its states are {', '.join(self.states)}")
+        _check_actions(self.chart, type(model))
+        self._driven = self.chart(model, listeners=list(listeners))
+        if model.state is None:
+            raise Bug(f"a listener of the {self.kind} machine is a coroutine: a machine awaits nothing")
 
     @property
     def kind(self) -> str:
-        return self.table.kind
+        """The machine's name."""
+        return self.chart.kind
 
     @property
     def at(self) -> str:
@@ -53,25 +61,49 @@ class Machine(Generic[M]):
 
     @property
     def over(self) -> bool:
-        return self.at in self.table.final
+        """Whether it is in a final state."""
+        return self.at in self.final
+
+    def add_listener(self, *listeners: object) -> None:
+        """Adds listeners of python-statemachine's while the machine lives."""
+        self._driven.add_listener(*listeners)  # type: ignore[no-untyped-call]  # the library has no hint here
 
     def take(self, signal: Signal) -> Move:
-        """Takes one event. Raises Refused, and changes nothing, when this state does not know it."""
+        """Takes one event.
+
+        Raises: Refused, with nothing changed, when this state does not know it; and whatever an action, a validator or
+        a listener raises.
+        """
         before, event = self.at, str(signal.event)
-        for row in self._rows.get((before, event), ()):
-            if row.holds(self.model):
-                if row.action:
-                    getattr(self.model, row.action)(**signal.data)
-                self.model.state = row.target
-                return Move(before, event, row.target)
-        raise Refused(self.kind, before, event)
+        if event not in self._events or self.over:  # the library would match `go.x` with `go`, and be silent at the end
+            raise Refused(self.kind, before, event)
+        try:
+            outcome = self._driven.send(event, **signal.data)
+        except TransitionNotAllowed:
+            raise Refused(self.kind, before, event) from None
+        if isinstance(outcome, Awaitable):
+            raise Bug(f"a listener of the {self.kind} machine is a coroutine: a machine awaits nothing")
+        return Move(before, event, self.at)
 
 
 @cache
-def _stepwise(chart: type[Chart[Any]]) -> tuple[Table, Mapping[tuple[str, str], Sequence[Row]]]:
-    """The table of a chart, and its rows by state and event, in the order in which they are tried."""
-    table = read(chart)
-    rows: defaultdict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in table.rows:
-        rows[row.source, row.event].append(row)
-    return table, dict(rows)
+def _names(chart: type[Chart[Any]]) -> tuple[tuple[str, ...], frozenset[str], frozenset[str]]:
+    """All states, the final ones among them, and the events. Raises: Bug."""
+    states: tuple[State, ...] = tuple(chart.states)
+    if nested := [state.id for state in states if state.parallel or state.states or state.history]:
+        raise Bug(f"a state of the {chart.kind} machine has states inside, which are not supported: {nested[0]}")
+    final = frozenset(str(state.value) for state in states if state.final)
+    events: Any = chart.events  # a property of the metaclass, which its type hints take for a method
+    return tuple(str(state.value) for state in states), final, frozenset(map(str, events))
+
+
+@cache
+def _check_actions(chart: type[Chart[Any]], model: type) -> None:
+    """Raises: Bug, when an action or a condition is a coroutine."""
+    for state in chart.states:
+        groups = [state.enter, state.exit]
+        for each in state.transitions:
+            groups += [each.validators, each.cond, each.before, each.on, each.after]
+        for name in {str(spec.func) for group in groups for spec in group}:
+            if any(iscoroutinefunction(getattr(owner, name, None)) for owner in (chart, model)):
+                raise Bug(f"{name} of the {chart.kind} machine is a coroutine: a machine awaits nothing")

@@ -1,16 +1,20 @@
-"""A machine's declaration, read back as a table: what pages, diagrams and exhaustive tests are made from.
+"""A machine's declaration as a table: what pages, diagrams, exhaustive tests and simulations are made from.
 
-There is no second truth: nothing here knows a state or an event by its name.
+The declaration is the only truth: no state and no event is named here. What a row cannot express, such as an action on
+entering a state, is refused by name.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from types import new_class
 from typing import Any
 
 import attrs
+from statemachine import State
+from statemachine.transition_list import TransitionList
 
+from taskrunner.errors import Bug
 from taskrunner.machines.chart import Chart
 
 AND = " and "
@@ -25,7 +29,7 @@ class Row:
     event: str
     target: str
     condition: str = ""
-    """Name of what must hold for it, with `not ` before it where it must not; empty: always."""
+    """Names of what must hold for it, joined by `and`, each with `not` before it where it must not; empty: always."""
     action: str = ""
     """Name of what the model does."""
 
@@ -48,103 +52,105 @@ class Table:
     final: tuple[str, ...]
     events: tuple[str, ...]
     rows: tuple[Row, ...]
+    """In the order in which they are tried."""
 
     def knows(self, state: str, event: str) -> bool:
         return any((row.source, row.event) == (state, event) for row in self.rows)
 
 
-def read(chart: type[Chart[Any]]) -> Table:
-    """The table of a machine, in the order of its declaration."""
-    states = tuple(chart.states)
+def read_table(chart: type[Chart[Any]]) -> Table:
+    """The table of a chart, in the order of its declaration. Raises: Bug, with the name of what no row can express."""
+    states: tuple[State, ...] = tuple(chart.states)
+    for state in states:
+        _check_state(chart, state)
     return Table(
         kind=chart.kind,
         states=tuple(state.id for state in states),
         initial=next(state.id for state in states if state.initial),
         final=tuple(state.id for state in states if state.final),
         events=tuple(str(event) for event in _events(chart)),
-        rows=tuple(_rows(states)),
+        rows=tuple(_rows(chart, states)),
     )
+
+
+def declare(table: Table) -> type[Chart[Any]]:
+    """The chart of a table: the reverse of `read_table`. For a machine that differs from a shipped one in some rows."""
+    states = {
+        name: State(initial=name == table.initial, final=name in table.final, value=name) for name in table.states
+    }
+    events: dict[str, TransitionList] = {name: TransitionList() for name in table.events}
+    for row in table.rows:
+        how: dict[str, Any] = {"cond": row.condition or None, "on": row.action or None, "internal": row.stays or None}
+        events[row.event] |= states[row.source].to(states[row.target], **how)
+    members = {"kind": table.kind, "__module__": __name__, **states, **events}
+    return new_class(f"{table.kind.title()}Chart", (Chart,), exec_body=lambda body: body.update(members))
 
 
 def _events(chart: type[Chart[Any]]) -> Any:
     return chart.events  # a property of the metaclass, which its type hints take for a method
 
 
-def _rows(states: tuple[Any, ...]) -> Iterator[Row]:
+def _rows(chart: type[Chart[Any]], states: tuple[State, ...]) -> Iterator[Row]:
     for state in states:
         for transition in state.transitions:
+            _check_transition(chart, transition)
             for event in transition.events:
-                yield Row(state.id, str(event), transition.target.id, _condition(transition), _named(transition, "ON"))
+                yield Row(
+                    state.id, str(event), transition.target.id, _condition(chart, transition), _action(transition)
+                )
 
 
-def _condition(transition: Any) -> str:
-    specs = [spec for spec in transition._specs if spec.group.name == "COND"]  # noqa: SLF001  it has no public reader
-    return AND.join(f"{'' if spec.expected_value in (True, None) else NOT}{spec.func}" for spec in specs)
+# ---- what no row can express ----------------------------------------------------------------------------
+
+
+def _check_state(chart: type[Chart[Any]], state: Any) -> None:
+    if state.value != state.id or state.parallel or state.states or state.history:
+        raise _beyond(chart, f"the state {state.id}, which has a value or states of its own")
+    for group in (state.enter, state.exit, state.invoke):
+        if named := _named(chart, group):
+            raise _beyond(chart, f"{named[0]}, an action on entering, leaving or being in {state.id}")
+
+
+def _check_transition(chart: type[Chart[Any]], transition: Any) -> None:
+    where = f"a transition of {transition.source.id}"
+    if not list(transition.events):
+        raise _beyond(chart, f"{where} without an event")
+    for group in (transition.validators, transition.before, transition.after):
+        if named := _named(chart, group):
+            raise _beyond(chart, f"{named[0]}, a validator or an action before or after {where}")
+    if len(actions := _named(chart, transition.on)) > 1:
+        raise _beyond(chart, f"{' and '.join(actions)}, two actions of {where}")
+    if transition.source is transition.target and not transition.internal:
+        raise _beyond(chart, f"{where} that leaves it and enters it again")
+
+
+def _named(chart: type[Chart[Any]], group: Any) -> list[str]:
+    """The callbacks of a group, with those that the library finds by their names on the chart."""
+    return [str(spec.func) for spec in group if not spec.is_convention or hasattr(chart, str(spec.func))]
+
+
+def _action(transition: Any) -> str:
+    return " ".join(str(spec.func) for spec in transition.on if not spec.is_convention)
+
+
+def _condition(chart: type[Chart[Any]], transition: Any) -> str:
+    return AND.join(_part(chart, spec) for spec in transition.cond)
+
+
+def _part(chart: type[Chart[Any]], spec: Any) -> str:
+    text = spec.func if isinstance(spec.func, str) else ""
+    negated = spec.expected_value is False
+    parts = text.split(AND)
+    if not all(part.removeprefix(NOT).isidentifier() for part in parts) or (
+        negated and (len(parts), text) != (1, parts[0])
+    ):
+        raise _beyond(chart, f"the condition {spec.func!r}")
+    return f"{NOT}{text}" if negated else text
+
+
+def _beyond(chart: type[Chart[Any]], what: str) -> Bug:
+    return Bug(f"the table of the {chart.kind} machine cannot express {what}")
 
 
 def _holds(part: str, model: object) -> bool:
     return bool(getattr(model, part.removeprefix(NOT))) is not part.startswith(NOT)
-
-
-def _named(transition: Any, group: str) -> str:
-    specs = [spec for spec in transition._specs if spec.group.name == group and not spec.is_convention]  # noqa: SLF001
-    return " ".join(str(spec.func) for spec in specs)
-
-
-# ---- as text --------------------------------------------------------------------------------------------
-
-
-def as_table(table: Table) -> str:
-    """Every state and event as a Markdown table; `·` stays, an empty cell is refused."""
-    head = ["event", *table.states]
-    body = [[event, *(_cell(table, state, event) for state in table.states)] for event in table.events]
-    widths = [max(len(row[i]) for row in [head, *body]) for i in range(len(head))]
-    lines = [_line(head, widths), "|" + "|".join("-" * (width + 2) for width in widths) + "|"]
-    return "\n".join([*lines, *(_line(row, widths) for row in body)]) + "\n"
-
-
-def _line(cells: list[str], widths: list[int]) -> str:
-    return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
-
-
-def _cell(table: Table, state: str, event: str) -> str:
-    rows = [row for row in table.rows if (row.source, row.event) == (state, event)]
-    parts = []
-    for row in rows:
-        what = "·" if row.stays else f"→ {row.target}"
-        parts.append(
-            what + (f" if {row.condition}" if row.condition else "") + (f" ({row.action})" if row.action else "")
-        )
-    return ", ".join(parts)
-
-
-def as_mermaid(table: Table) -> str:
-    """A Mermaid state diagram of the moves; what stays is in the table."""
-    lines = ["stateDiagram-v2", f"    [*] --> {table.initial}"]
-    lines += [f"    {source} --> {target}: {label}" for source, target, label in _arrows(table)]
-    return "\n".join([*lines, *(f"    {state} --> [*]" for state in table.final)]) + "\n"
-
-
-def as_dot(table: Table) -> str:
-    """The same for Graphviz."""
-    lines = [f"digraph {table.kind} {{", "    rankdir=LR; node [shape=box, style=rounded];"]
-    lines += [f'    {source} -> {target} [label="{label}"];' for source, target, label in _arrows(table)]
-    lines += [f"    {state} [peripheries=2];" for state in table.final]
-    return "\n".join([*lines, "}"]) + "\n"
-
-
-def as_json(table: Table) -> str:
-    """Everything, staying moves included, for programs."""
-    return json.dumps(attrs.asdict(table), indent=2) + "\n"
-
-
-FORMATS = {"table": as_table, "mermaid": as_mermaid, "dot": as_dot, "json": as_json}
-
-
-def _arrows(table: Table) -> list[tuple[str, str, str]]:
-    labels: dict[tuple[str, str], list[str]] = {}
-    for row in table.rows:
-        if not row.stays:
-            label = f"{row.event} [{row.condition}]" if row.condition else row.event
-            labels.setdefault((row.source, row.target), []).append(label)
-    return [(source, target, ", ".join(events)) for (source, target), events in labels.items()]

@@ -4,22 +4,26 @@ Theory of operation. A run moves forward only::
 
     claimed → loading → running → uploading → cleanup → resolved
 
-The work of each state ends with an event of its own (`begin`, `loaded`, `exited`, `uploaded`, `cleaned`, or `failed`),
-and `reported` says that the queue has taken the resolution. The others come from outside, at any time, in any state.
-Five rules decide everything:
+The work of each state ends with an event of its own (`begin`, `loaded`, `exited`, `uploaded`, `cleaned`). An error that
+the work raises is an event too, by its type: `failed`, `malformed` or `fatal`. `reported` says that the queue has taken
+the resolution, and `upload_failed` that one part of an upload failed while the others go on. The other events come from
+outside, at any time, in any state. Six rules decide everything:
 
-1. Every move is forward, so every run ends; `fatal` moves in every state.
+1. Every move is forward, so every run ends; the event of an error moves in every state.
 2. The first cause decides the resolution. `completed` is no cause until it has been reported: until then, whatever goes
    wrong replaces it.
 3. A lost claim beats every cause: nothing is reported, nothing is uploaded, caches are discarded. A cancellation is the
    queue's own doing, and counts as such a loss.
-4. Every run whose claim is still ours goes through `uploading`, where its resolution is reported.
+4. Every run whose claim is still ours goes through `uploading`, where its resolution is reported: before the upload if
+   it is an exception, so that the run is handed back at once, and after it otherwise.
 5. What a run made is kept when it was stopped for its time or by a fault (`timeout`, `deadline`, `fatal` while
    running), and thrown away when it was taken from us or handed back.
+6. What follows from an end is an outcome of the machine (`reports_first`, `collects`, `delivers`, `owes_report`,
+   `commits_caches`): the shell reads it and decides nothing.
 
 Two events have a name of their own although they look alike: `timeout` (the run took longer than its `max_run_time`)
-ends as failed, which is the task's own doing; `deadline` (a time of day) ends as an exception, since nobody wants the
-result any more.
+ends as failed, which is the task's own doing; `deadline` (a time of day) ends as an exception, since the result has no
+use any more.
 """
 
 from __future__ import annotations
@@ -52,6 +56,7 @@ class TaskEvent(StrEnum):
     LOADED = "loaded"
     EXITED = "exited"
     FAILED = "failed"
+    UPLOAD_FAILED = "upload_failed"
     REPORTED = "reported"
     UPLOADED = "uploaded"
     CLEANED = "cleaned"
@@ -68,11 +73,17 @@ class TaskEvent(StrEnum):
 
 @attrs.define
 class Attempt:
-    """What a run is known to be, beside its state."""
+    """What is known of a run beside its state. Only the machine's actions write to it."""
 
     state: str | None = None
+    answers_cancel: bool = False
+    """Whether a cancelled run is reported all the same, since its caller waits for an answer."""
     retry_on: frozenset[int] = frozenset()
     """Exit codes after which the task is tried again."""
+    purge_on: frozenset[int] = frozenset()
+    """Exit codes after which the caches of the run are thrown away."""
+    exit_code: int | None = None
+    """Of the command, once it has ended by itself."""
     resolution: Resolution | None = None
     lost: bool = False
     """The claim is not ours any more."""
@@ -82,20 +93,57 @@ class Attempt:
     """Seconds after which another worker may have the run, when it was rejected."""
     keeps: bool = False
     """Whether what the run made is kept, though it did not come to its own end."""
+    reports_first: bool = False
+    """Whether the resolution is reported before the upload."""
+
+    @property
+    def collects(self) -> bool:
+        """Whether artifacts are uploaded."""
+        return self.keeps or (self.resolution is not None and self.resolution.kind != "exception")
+
+    @property
+    def delivers(self) -> bool:
+        """Whether the engine delivers what it made: only of a success."""
+        return self.resolution is not None and self.resolution.kind == "completed"
+
+    @property
+    def owes_report(self) -> bool:
+        """Whether the resolution must still be reported: after a fault while uploading, or to a caller that waits."""
+        if self.lost:
+            canceled = self.resolution is not None and self.resolution.reason == "canceled"
+            return canceled and self.answers_cancel
+        return not self.reported
+
+    @property
+    def commits_caches(self) -> bool:
+        """Whether caches are kept: the command came to its own end, with an exit code that does not purge them."""
+        clean = self.exit_code is not None and not self.lost and not self.keeps
+        return clean and self.exit_code not in self.purge_on
 
     def end(self, resolution: Resolution, *, keep: bool = False) -> None:
-        if self.lost or self.reported:
-            return
-        if self.resolution is None or self.resolution.kind == "completed":
+        """The run leaves its own course."""
+        if self._may_end:
+            self.reports_first = resolution.kind == "exception"
             self.resolution, self.keeps = resolution, keep
 
     def lose(self, resolution: Resolution) -> None:
+        """The claim is not ours any more."""
         if not self.reported and not self.lost:
             self.lost, self.resolution, self.keeps = True, resolution, False
 
+    @property
+    def _may_end(self) -> bool:
+        if self.lost or self.reported:
+            return False
+        return self.resolution is None or self.resolution.kind == "completed"
+
     # ---- actions, by the name that the chart gives them ----
 
+    def begins(self, retry_on: frozenset[int] = frozenset(), purge_on: frozenset[int] = frozenset()) -> None:
+        self.retry_on, self.purge_on = retry_on, purge_on
+
     def exits(self, code: int, reason: str = "", message: str = "") -> None:
+        self.exit_code = code
         if code == 0:
             self.end(COMPLETED)
         elif code in self.retry_on:
@@ -106,11 +154,15 @@ class Attempt:
     def fails(self, resolution: Resolution) -> None:
         self.end(resolution)
 
+    def uploads_partly(self, resolution: Resolution) -> None:
+        if self._may_end:  # the order of upload and report was decided when the upload began
+            self.resolution = resolution
+
     def reports(self) -> None:
         self.reported = True
 
     def is_canceled(self, message: str = "") -> None:
-        self.lose(exception("canceled", message or "nobody wants the result any more"))
+        self.lose(exception("canceled", message or "the task was canceled"))
 
     def loses_claim(self, why: str) -> None:
         self.lose(exception("claim-expired", f"the claim was lost ({why}): another worker may have the task now"))
@@ -158,10 +210,15 @@ class TaskChart(Chart[Attempt]):
     resolved = State(final=True)
 
     # What the work of a state ends with.
-    begin = claimed.to(loading)
+    begin = claimed.to(loading, on="begins")
     loaded = loading.to(running)
     exited = running.to(uploading, on="exits")
-    failed = uploading.from_(claimed, loading, running, on="fails") | stay(uploading, on="fails")
+    failed = (
+        uploading.from_(claimed, loading, running, on="fails")
+        | cleanup.from_(uploading, on="fails")
+        | resolved.from_(cleanup, on="fails")
+    )
+    upload_failed = stay(uploading, on="uploads_partly")
     reported = stay(uploading, cleanup, on="reports")
     uploaded = uploading.to(cleanup)
     cleaned = cleanup.to(resolved)
@@ -184,7 +241,11 @@ class TaskChart(Chart[Attempt]):
         | uploading.from_(running, on="passes_deadline_running")
         | stay(uploading, cleanup)
     )
-    malformed = uploading.from_(claimed, loading, running, on="is_malformed") | stay(uploading, cleanup)
+    malformed = (
+        uploading.from_(claimed, loading, running, on="is_malformed")
+        | cleanup.from_(uploading, on="is_malformed")
+        | resolved.from_(cleanup, on="is_malformed")
+    )
     reject = uploading.from_(claimed, loading, running, on="is_rejected") | stay(uploading, cleanup)
     fatal = (
         uploading.from_(claimed, loading, on="breaks")

@@ -3,12 +3,15 @@
 Theory of operation::
 
     booting → claiming ⇄ running → shutting_down → stopped
+                    ⇅      ⇅
+                     paused
 
-1. `claiming` while there is a free slot and the machine is fit to take work; `running` when every slot is taken, or
-   when claiming is paused, because the machine is sick or its operator said so.
-2. `shutting_down` is graceful (finish what runs) or immediate (hand it back); it may become more urgent, never less.
+1. `claiming` while there is a free slot and the machine is fit to take work; `running` when every slot is taken;
+   `paused` while nothing is claimed, because the machine is sick or its operator said so. What runs goes on.
+2. `shutting_down` is graceful (`shutdown`: finish what runs) or immediate (`shutdown_now`: hand it back); it may become
+   more urgent, never less.
 3. A run can still arrive (`took`) while shutting down, from a claim that was in flight: it is counted like every other,
-   and the worker is not drained before it is gone.
+   the outcome `hands_back` says that it is handed back, and the worker is not drained before it has ended.
 4. Nothing leads back from `shutting_down`, and `fatal` moves in every state, so every worker stops.
 """
 
@@ -29,6 +32,7 @@ class WorkerState(StrEnum):
     BOOTING = "booting"
     CLAIMING = "claiming"
     RUNNING = "running"
+    PAUSED = "paused"
     SHUTTING_DOWN = "shutting_down"
     STOPPED = "stopped"
 
@@ -42,21 +46,26 @@ class WorkerEvent(StrEnum):
 
     TOOK = "took"
     ENDED = "ended"
-    PAUSED = "paused"
-    RESUMED = "resumed"
+    PAUSE = "pause"
+    RESUME = "resume"
     SHUTDOWN = "shutdown"
+    SHUTDOWN_NOW = "shutdown_now"
     FATAL = "fatal"
 
 
 @attrs.define
 class Load:
-    """How much a worker carries, beside its state."""
+    """How much a worker carries, beside its state. Only the machine's actions write to it."""
 
     capacity: int = 1
+    """Number of slots."""
     state: str | None = None
     busy: int = 0
+    """Number of runs."""
     pause: str = ""
     """Why nothing is claimed, while nothing is."""
+    hands_back: bool = False
+    """Whether the run that was taken last is handed back, since the shutdown had begun."""
     immediate: bool = False
     """How urgent the shutdown is."""
     why: str = ""
@@ -76,13 +85,17 @@ class Load:
         return self.busy == 0
 
     @property
-    def paused_now(self) -> bool:
+    def unfit(self) -> bool:
         return bool(self.pause)
 
     # ---- actions, by the name that the chart gives them ----
 
     def takes(self) -> None:
         self.busy += 1
+
+    def takes_late(self) -> None:
+        self.busy += 1
+        self.hands_back = True
 
     def frees(self) -> None:
         self.busy -= 1
@@ -93,13 +106,16 @@ class Load:
     def resumes(self) -> None:
         self.pause = ""
 
-    def leaves(self, why: str, *, immediate: bool = False) -> None:
+    def leaves(self, why: str) -> None:
         self.why = self.why or why
-        self.immediate = self.immediate or immediate
+
+    def leaves_now(self, why: str) -> None:
+        self.leaves(why)
+        self.immediate = True
 
     def breaks(self, why: str) -> None:
         self.broken = True
-        self.leaves(why, immediate=True)
+        self.leaves_now(why)
 
 
 class WorkerChart(Chart[Load]):
@@ -110,33 +126,41 @@ class WorkerChart(Chart[Load]):
     booting = State(initial=True)
     claiming = State()
     running = State()
+    paused = State()
     shutting_down = State()
     stopped = State(final=True)
 
     # What the work of a state ends with.
-    booted = booting.to(running, cond="paused_now") | booting.to(claiming)
+    booted = booting.to(paused, cond="unfit") | booting.to(claiming)
     polled = claiming.to(running, cond="full") | stay(claiming)
     drained = shutting_down.to(stopped, cond="idle") | stay(shutting_down)
 
     # What happens to its slots.
-    took = stay(booting, claiming, running, shutting_down, on="takes")
-    ended = running.to(claiming, unless="paused_now", on="frees") | stay(
-        booting, claiming, running, shutting_down, on="frees"
-    )
+    took = stay(booting, claiming, running, paused, on="takes") | stay(shutting_down, on="takes_late")
+    ended = running.to(claiming, on="frees") | stay(booting, claiming, paused, shutting_down, on="frees")
 
     # Whether it may claim.
-    paused = claiming.to(running, on="pauses") | stay(booting, running, shutting_down, on="pauses")
-    resumed = running.to(claiming, unless="full", on="resumes") | stay(
-        booting, claiming, running, shutting_down, on="resumes"
+    pause = paused.from_(claiming, running, on="pauses") | stay(booting, paused, shutting_down, on="pauses")
+    resume = (
+        paused.to(running, cond="full", on="resumes")
+        | paused.to(claiming, on="resumes")
+        | stay(booting, claiming, running, shutting_down, on="resumes")
     )
 
     # How it ends.
     shutdown = (
         stopped.from_(booting, on="leaves")
-        | shutting_down.from_(claiming, running, on="leaves")
+        | shutting_down.from_(claiming, running, paused, on="leaves")
         | stay(shutting_down, on="leaves")
     )
-    fatal = stopped.from_(booting, shutting_down, on="breaks") | shutting_down.from_(claiming, running, on="breaks")
+    shutdown_now = (
+        stopped.from_(booting, on="leaves_now")
+        | shutting_down.from_(claiming, running, paused, on="leaves_now")
+        | stay(shutting_down, on="leaves_now")
+    )
+    fatal = stopped.from_(booting, shutting_down, on="breaks") | shutting_down.from_(
+        claiming, running, paused, on="breaks"
+    )
 
 
 class WorkerMachine(Machine[Load]):

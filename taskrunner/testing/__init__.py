@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from taskrunner.testing.fakes.platform import FakePlatform as FakePlatform
     from taskrunner.testing.fakes.push_source import ScriptedPeer as ScriptedPeer
     from taskrunner.testing.fakes.push_source import ScriptedSource as ScriptedSource
+    from taskrunner.testing.stepping import TableMachine as TableMachine
 
 _HOMES = {
     "ArtifactStoreConformance": "conformance.artifacts",
@@ -69,6 +70,7 @@ _HOMES = {
     "QueueConformance": "conformance.queue",
     "Script": "conformance.script",
     "ScriptedPeer": "fakes.push_source",
+    "TableMachine": "stepping",
     "ScriptedSource": "fakes.push_source",
 }
 """Public name to the module that has it."""
@@ -105,5 +107,6 @@ __all__ = [
     "Script",
     "ScriptedPeer",
     "ScriptedSource",
+    "TableMachine",
     "clock",
 ]

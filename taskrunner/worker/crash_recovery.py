@@ -1,15 +1,19 @@
-"""Cleaning up after workers that died: what they left is removed, and what they held is handed back at once.
+"""Crash recovery: what workers that died have left is removed, and what they held is handed back at once.
 
 A worker that is alive holds the lock on its file in the home's `workers` folder; the lock of one that was killed is
-free, whatever killed it. Whoever takes that lock cleans up; nobody else can meanwhile.
+free, whatever killed it. The worker that takes this lock recovers; no other one can meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from typing import TypeVar
 
+import attrs
+
+from taskrunner.blocking import OverLimit, run_blocking
 from taskrunner.errors import Conflict, TaskrunnerError, Unavailable
 from taskrunner.files.untrusted import remove_folder
 from taskrunner.log.spool import Spool, is_finished
@@ -18,66 +22,99 @@ from taskrunner.state.journal import FINAL, Journal, Unfinished, unfinished
 from taskrunner.state.worker_lock import bury, dead_workers
 from taskrunner.worker.services import Services
 
+T = TypeVar("T")
+
 RESOLVE_LIMIT = 30.0
 """Seconds for the queue to take a dead worker's run back; else its lease ends, which takes no longer as a rule."""
 
-SWEEP_LIMIT = 120.0
-"""Seconds for what one dead worker left in one platform."""
+DISK_LIMIT = 600.0
+"""Seconds to find a dead worker's runs, or to remove a run's folder: a million files take about a minute."""
+
+INTERVAL = 10.0
+"""Seconds between two looks for workers that died, between claims: it is a listing of one small folder."""
 
 
-async def sweep(services: Services) -> list[str]:
-    """Cleans up after every dead worker of this home. Returns a line for each thing found or not removed.
+@attrs.define(eq=False)
+class CrashRecovery:
+    """Looks for dead workers of this home, at most one look at a time."""
 
-    The claims of its runs are handed back only when nothing of them is left, so that the task does not run twice on
-    this machine. Raises nothing that only concerns one dead worker.
-    """
-    said = []
-    for worker_id in await asyncio.to_thread(dead_workers, services.home):
+    services: Services
+    _running: asyncio.Lock = attrs.field(init=False, factory=asyncio.Lock)
+    _last: float = attrs.field(init=False, default=float("-inf"))
+    """When it last began, by the loop's clock."""
+    _said: frozenset[str] = attrs.field(init=False, default=frozenset())
+    """What the last look found. A thing that cannot be removed is tried again each time, and told once."""
+
+    @property
+    def due(self) -> bool:
+        """Whether the last look is some time ago."""
+        return asyncio.get_running_loop().time() - self._last >= INTERVAL
+
+    async def run(self) -> None:
+        """Recovers from every dead worker; when it returns, nothing of their runs is left that can be removed.
+
+        The claims of their runs are handed back only when nothing of them is left, so that a task does not run twice on
+        this machine. Raises nothing that concerns one dead worker only.
+        """
+        async with self._running:
+            self._last = asyncio.get_running_loop().time()
+            lines = await self._look()
+        for line in lines:
+            if line not in self._said:
+                self.services.observer.warn(line)
+        self._said = frozenset(lines)
+
+    async def _look(self) -> list[str]:
+        """A line for each thing that was found or not removed."""
+        said = []
+        home = self.services.home
+        for worker_id in await _on_disk(lambda: dead_workers(home), "looking for workers that died"):
+            try:
+                with bury(home, worker_id) as mine:
+                    if mine:
+                        said += [line async for line in self._recover(worker_id)]
+            except (TaskrunnerError, OSError) as error:  # it is not forgotten, and its runs are left to their leases
+                said.append(f"what worker {worker_id} left, which died, cannot be removed now: {error}")
+        return said
+
+    async def _recover(self, worker_id: str) -> AsyncIterator[str]:
+        platforms, home = self.services.platforms, self.services.home
+        runs = await _on_disk(lambda: unfinished(home, worker_id), f"finding the runs of worker {worker_id}")
+        used = {run.platform for run in runs} & set(platforms.classes)
+        for line in await platforms.clean_up_after(worker_id, sorted(used)):
+            yield f"cleaned up after worker {worker_id}, which died: {line}"
+        for run in runs:
+            work = run.folder.work
+            for line in await _on_disk(lambda work=work: remove_folder(work), f"removing {work}"):  # type: ignore[misc]
+                yield f"left by worker {worker_id}, which died: {line}"
+            yield await self._hand_back(run)
+
+    async def _hand_back(self, run: Unfinished) -> str:
+        what = f"run {run.claim.run} of worker {run.claim.worker_id}, which died,"
+        ending = exception("worker-shutdown", f"worker {run.claim.worker_id} died; another one takes the task over")
+        resolving = self.services.queue.resolve(run.claim, ending)
         try:
-            with bury(services.home, worker_id) as mine:
-                if mine:
-                    said += [line async for line in _bury(services, worker_id)]
-        except (TaskrunnerError, OSError) as error:  # it is not forgotten, and its runs are left to their leases
-            why = str(error) or "it took too long"
-            said.append(f"what worker {worker_id} left, which died, cannot be removed now: {why}")
-    return said
+            await self.services.platforms.calls.call(resolving, limit=RESOLVE_LIMIT, doing="handing back a run")
+        except (Unavailable, OverLimit) as error:
+            outcome = f"waits for its lease to end: {error}"
+        except Conflict:
+            outcome = "had been resolved by it"
+        except TaskrunnerError:
+            outcome = "had been taken over already"
+        else:
+            outcome = "was handed back"
+        _close(run, ending)
+        return f"{what} {outcome}"
 
 
-async def _bury(services: Services, worker_id: str) -> AsyncIterator[str]:
-    runs = await asyncio.to_thread(unfinished, services.home, worker_id)
-    used = {run.platform for run in runs} & set(services.platforms.classes)
-    async with asyncio.timeout(SWEEP_LIMIT):
-        found = await services.platforms.clean_up_after(worker_id, sorted(used))
-    for line in found:
-        yield f"cleaned up after worker {worker_id}, which died: {line}"
-    for run in runs:
-        for line in await asyncio.to_thread(remove_folder, run.folder.work):
-            yield f"left by worker {worker_id}, which died: {line}"
-        yield await _hand_back(services, run)
-
-
-async def _hand_back(services: Services, run: Unfinished) -> str:
-    what = f"run {run.claim.run} of worker {run.claim.worker_id}, which died,"
-    ending = exception("worker-shutdown", f"worker {run.claim.worker_id} died; another one takes the task over")
-    try:
-        async with asyncio.timeout(RESOLVE_LIMIT):
-            await services.queue.resolve(run.claim, ending)
-    except (Unavailable, TimeoutError) as error:
-        outcome = f"waits for its lease to end: {str(error) or 'the queue does not answer'}"
-    except Conflict:
-        outcome = "had been resolved by it"
-    except TaskrunnerError:
-        outcome = "had been taken over already"
-    else:
-        outcome = "was handed back"
-    _close(run, ending)
-    return f"{what} {outcome}"
+async def _on_disk(work: Callable[[], T], doing: str) -> T:
+    return await run_blocking(work, limit=DISK_LIMIT, doing=doing)
 
 
 def _close(run: Unfinished, ending: Resolution) -> None:
     """Ends the dead run's log and journal, so that both say what became of it; a log that has its end keeps it."""
     if not is_finished(run.folder.log):
-        lasted = (run.records[-1].at - run.records[0].at).total_seconds()  # as far as anybody knows
+        lasted = (run.records[-1].at - run.records[0].at).total_seconds()  # as far as is known
         with suppress(TaskrunnerError):
             Spool.reopen(run.folder.log).finish(ending, lasted)
     with suppress(TaskrunnerError):

@@ -1,8 +1,9 @@
-"""Which event it is when the work of a run raises: whose fault it was decides how the run ends."""
+"""Which event it is when the work of a run raises: the type of the error decides, never its text."""
 
 from __future__ import annotations
 
 from taskrunner.errors import (
+    ClaimLost,
     ConfigError,
     MalformedPayload,
     NotSupported,
@@ -14,44 +15,54 @@ from taskrunner.machines.chart import Signal
 from taskrunner.machines.task import TaskEvent
 from taskrunner.model import Resolution, exception, failed
 
-
-def resolution_of(error: BaseException) -> Resolution:
-    """How a run ends that met this error."""
-    match error:
-        case TaskFailed():
-            return failed(error.reason, error.message)
-        case MalformedPayload():
-            reason, text = "malformed-payload", str(error)
-        case NotSupported():
-            reason, text = "malformed-payload", f"this platform does not support that: {error}"
-        case Unavailable():
-            reason, text = "resource-unavailable", error.message
-        case TaskFailedInternally():
-            reason, text = "internal-error", str(error)
-        case ConfigError():
-            reason, text = "internal-error", f"the worker's configuration: {error}"
-        case _:
-            reason, text = "internal-error", f"{type(error).__name__}: {error}"
-    return exception(reason, text)
+KNOWN = (MalformedPayload, NotSupported, TaskFailed, Unavailable, TaskFailedInternally, ConfigError, TimeoutError)
+"""Errors whose text says everything. For any other one a developer needs the traceback."""
 
 
 def signal_of(error: BaseException) -> Signal:
-    """The event that tells a machine of it, in any state before `uploading`."""
-    resolution = resolution_of(error)
-    match resolution.reason:
-        case "malformed-payload":
-            return Signal(TaskEvent.MALFORMED, {"message": resolution.message})
-        case "internal-error":
-            return fatal(resolution.message)
+    """The event of an error that the work of a state raised."""
+    match error:
+        case MalformedPayload() | NotSupported():
+            return Signal(TaskEvent.MALFORMED, {"message": message_of(error)})
+        case TaskFailed() | Unavailable():
+            return Signal(TaskEvent.FAILED, {"resolution": resolution_of(error)})
         case _:
-            return Signal(TaskEvent.FAILED, {"resolution": resolution})
+            return Signal(TaskEvent.FATAL, {"message": message_of(error)})
 
 
-def fatal(message: str) -> Signal:
-    return Signal(TaskEvent.FATAL, {"message": message})
+def signal_of_loss(lost: ClaimLost) -> Signal:
+    """The event of a claim that is not ours any more."""
+    if lost.why == "canceled":
+        return Signal(TaskEvent.CANCEL)
+    return Signal(TaskEvent.RECLAIM_FAILED, {"why": lost.why})
 
 
-def is_ours(error: BaseException) -> bool:
-    """Whether a developer of this worker, or of a plug, wants to see the traceback."""
-    known = (MalformedPayload, NotSupported, TaskFailed, Unavailable, TaskFailedInternally, ConfigError, TimeoutError)
-    return not isinstance(error, known)
+def resolution_of(error: BaseException) -> Resolution:
+    """How a run ends whose work raised this error."""
+    match error:
+        case TaskFailed():
+            return failed(error.reason, error.message)
+        case MalformedPayload() | NotSupported():
+            return exception("malformed-payload", message_of(error))
+        case Unavailable():
+            return exception("resource-unavailable", message_of(error))
+        case _:
+            return exception("internal-error", message_of(error))
+
+
+def message_of(error: BaseException) -> str:
+    """What a person reads of it."""
+    match error:
+        case NotSupported():
+            return f"this platform does not support that: {error}"
+        case ConfigError():
+            return f"the worker's configuration: {error}"
+        case MalformedPayload() | TaskFailed() | Unavailable() | TaskFailedInternally():
+            return str(error)
+        case _:
+            return f"{type(error).__name__}: {error}"
+
+
+def needs_traceback(error: BaseException) -> bool:
+    """Whether a developer of this worker, or of a plug, has to see where it came from."""
+    return not isinstance(error, KNOWN)

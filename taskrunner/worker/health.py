@@ -10,9 +10,9 @@ from taskrunner.model import Health
 from taskrunner.worker.services import Services
 
 
-async def fitness(services: Services, min_free_disk: int) -> Health:
+async def check_health(services: Services, min_free_disk: int) -> Health:
     """Looks at the disk below the home, and asks the platforms that are open. Takes microseconds, unless the disk is
-    full: then caches that nobody uses are deleted, and it looks again.
+    full: then caches that are not in use are deleted, and it looks again. A platform that does not answer is not fit.
     """
     disk = _disk(services.home, min_free_disk)
     if not disk.fit and await _make_room(services, min_free_disk):

@@ -1,18 +1,21 @@
-"""Keeping a claim: reclaimed in time, reported once, and known to be lost the moment it may be.
+"""Claims: asked for without losing one, renewed in time, reported once, and known to be lost the moment they may be.
 
 Only `reclaim` and `resolve` decide who owns a run. A worker that could get neither confirmed until its lease ended, by
-its own clock, has lost the run, whatever the network says later: somebody else may be running it by now.
+its own clock, has lost the run, whatever the network says later: another worker may be running it by then.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import attrs
 
-from taskrunner.errors import ClaimLost, Conflict, Unavailable
+from taskrunner.blocking import OverLimit
+from taskrunner.bounded import BoundedCalls
+from taskrunner.errors import ClaimLost, Conflict, TaskrunnerError, Unavailable
 from taskrunner.interfaces.queue import Queue
 from taskrunner.model import Claim, Resolution
 
@@ -25,16 +28,80 @@ cancelled in their first minutes, and most queues tell of it at a reclaim."""
 RETRY = 1.0
 """Seconds between two tries when the queue does not answer."""
 
+ANSWER_LIMIT = 60.0
+"""Seconds beyond its own `wait` that a claim may take, before the queue counts as one that does not answer."""
+
+WITHDRAW_LIMIT = 30.0
+"""Seconds for a claim in flight to end once it is cancelled: time enough for a server to answer it, or not."""
+
+
+@attrs.define(eq=False)
+class Claiming:
+    """Asks the queue for runs. A claim in flight may already own one, so it is never forgotten half-way."""
+
+    queue: Queue
+    lease: float
+    """Seconds."""
+    calls: BoundedCalls
+    _late: set[asyncio.Future[Sequence[Claim]]] = attrs.field(init=False, factory=set)
+    """Requests that ended neither in time nor when they were cancelled."""
+    _returning: set[asyncio.Task[None]] = attrs.field(init=False, factory=set)
+
+    async def ask(self, n: int, wait: float) -> Sequence[Claim]:
+        """Up to `n` runs, none after `wait` seconds. When it is cancelled while runs are granted, it returns them.
+
+        Raises: Unavailable.
+        """
+        request = asyncio.ensure_future(self.queue.claim(n, lease=self.lease, wait=wait))
+        try:
+            done, _ = await asyncio.wait([request], timeout=wait + ANSWER_LIMIT)
+        except asyncio.CancelledError:
+            if claims := await self._withdraw(request):
+                return claims
+            raise
+        if done:
+            return request.result()
+        if claims := await self._withdraw(request):
+            return claims
+        raise Unavailable(f"a claim has not been answered within {wait + ANSWER_LIMIT:g} s")
+
+    async def hand_back(self, claim: Claim, delay: float) -> None:
+        """Releases a claim that no run was begun for. That it fails costs the time until the lease ends."""
+        release = self.queue.release(claim, delay=delay, reason="resource-unavailable")
+        with suppress(TaskrunnerError, OverLimit):
+            await self.calls.call(release, limit=WITHDRAW_LIMIT, doing=f"handing back {claim.run}")
+
+    async def _withdraw(self, request: asyncio.Future[Sequence[Claim]]) -> Sequence[Claim]:
+        """Cancels a request and waits for its end: what was granted in that moment is ours."""
+        request.cancel()
+        try:
+            await asyncio.wait([request], timeout=WITHDRAW_LIMIT)
+        finally:
+            if not request.done():
+                self.calls.warn("a claim in flight does not end: what it still grants is handed back")
+                self._late.add(request)
+                request.add_done_callback(self._granted_late)
+        return request.result() if request.done() and not request.cancelled() and not request.exception() else ()
+
+    def _granted_late(self, request: asyncio.Future[Sequence[Claim]]) -> None:
+        self._late.discard(request)
+        if request.cancelled() or request.exception():
+            return
+        for claim in request.result():
+            returning = asyncio.ensure_future(self.hand_back(claim, 0.0))
+            self._returning.add(returning)
+            returning.add_done_callback(self._returning.discard)
+
 
 @attrs.define(eq=False)
 class KeptClaim:
-    """One claim, renewed by whoever runs `keep`, until it is reported or lost."""
+    """One claim, renewed by `keep` until it is reported or lost."""
 
     queue: Queue
     claim: Claim
     lease: float
     """Seconds asked for at each reclaim."""
-    warn: Callable[[str], None] = lambda _: None
+    calls: BoundedCalls
 
     @property
     def time_left(self) -> float:
@@ -49,7 +116,7 @@ class KeptClaim:
         return max(0.0, min(FIRST_RECLAIM, self.lease / 3, self.time_left / 3))
 
     async def keep(self) -> None:
-        """Reclaims, now and for as long as it is let. Raises: ClaimLost."""
+        """Reclaims, now and for as long as it runs. Raises: ClaimLost."""
         while True:
             self.claim = await self._insist(lambda: self.queue.reclaim(self.claim, lease=self.lease))
             await asyncio.sleep(self.pause)
@@ -62,18 +129,18 @@ class KeptClaim:
             raise ClaimLost("resolved") from conflict
 
     async def release(self, delay: float, reason: str) -> None:
-        """Gives the run back. Raises: ClaimLost."""
+        """Hands the run back, to be claimed again after `delay` seconds. Raises: ClaimLost."""
         await self._insist(lambda: self.queue.release(self.claim, delay=delay, reason=reason))
 
-    async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _insist(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The same call again and again while the queue does not answer, until the lease has ended."""
         while (left := self.time_left) > 0:
+            limit = None if left == float("inf") else left
             try:
-                async with asyncio.timeout(None if left == float("inf") else left):
-                    return await call()
+                return await self.calls.call(call(), limit=limit, doing=f"asking the queue about {self.claim.run}")
             except Unavailable as unavailable:
-                self.warn(f"the queue does not answer about {self.claim.run}: {unavailable}")
+                self.calls.warn(f"the queue does not answer about {self.claim.run}: {unavailable}")
                 await asyncio.sleep(min(unavailable.retry_after or RETRY, max(0.0, self.time_left)))
-            except TimeoutError:
+            except OverLimit:
                 break
         raise ClaimLost("unconfirmed")

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
+from taskrunner.blocking import OverLimit
+from taskrunner.bounded import BoundedCalls
 from taskrunner.config.plugins import PayloadClasses
 from taskrunner.errors import Complaint, MalformedPayload, Unavailable
 from taskrunner.interfaces.platform import HEALTHY, Platform, PlatformContext
@@ -14,6 +16,16 @@ from taskrunner.model import Health
 
 OPEN_LIMIT = 60.0
 """Seconds that a platform may take to open. A container engine that is just starting needs tens of them."""
+
+HEALTH_LIMIT = 10.0
+"""Seconds that a health check may take, which has milliseconds by its contract. A platform without an answer counts as
+not fit: claiming is paused, and the platform is asked again until it answers."""
+
+CLEAN_UP_LIMIT = 120.0
+"""Seconds for what one dead worker left in one platform."""
+
+DISPOSE_LIMIT = 30.0
+"""Seconds for a platform to close its connections, so that none of them keeps a worker from ending."""
 
 
 @attrs.define
@@ -27,6 +39,7 @@ class Platforms:
     promised: frozenset[str] = frozenset()
     """Those that the operator says are here, by a table in the configuration. While one cannot be opened, the machine
     is not fit to take work; a run that needs another, which is not here, cannot be helped by waiting."""
+    calls: BoundedCalls = attrs.field(factory=BoundedCalls)
     open_ones: dict[str, Platform] = attrs.field(factory=dict)
     _opening: asyncio.Lock = attrs.field(factory=asyncio.Lock)
 
@@ -50,10 +63,10 @@ class Platforms:
         if platform is None:
             known = ", ".join(sorted(self.classes)) or "none"
             raise MalformedPayload(Complaint("platform", f"this worker has no {name!r} platform", f"it has: {known}"))
+        opening = platform.open(self.options(platform), self.context)
         try:
-            async with asyncio.timeout(OPEN_LIMIT):
-                return await platform.open(self.options(platform), self.context)
-        except TimeoutError:
+            return await self.calls.call(opening, limit=OPEN_LIMIT, doing=f"opening the {name} platform")
+        except OverLimit:
             raise Unavailable(f"the {name} platform did not open within {OPEN_LIMIT:g} s") from None
 
     async def health(self) -> Health:
@@ -63,21 +76,36 @@ class Platforms:
                 await self.get(name)
             except Unavailable as unavailable:
                 return Health(fit=False, why=unavailable.message)
-        for platform in self.open_ones.values():
-            health = await platform.health()
+        for name, platform in self.open_ones.items():
+            health = await self._health(name, platform)
             if not health.fit:
                 return health
         return HEALTHY
 
+    async def _health(self, name: str, platform: Platform) -> Health:
+        doing = f"the health check of the {name} platform"
+        silent = Health(fit=False, why=f"{doing} has not answered for {HEALTH_LIMIT:g} s")
+        if self.calls.hangs(doing):
+            return silent
+        try:
+            return await self.calls.call(platform.health(), limit=HEALTH_LIMIT, doing=doing)
+        except OverLimit:
+            return silent
+
     async def clean_up_after(self, worker_id: str, names: Iterable[str]) -> list[str]:
-        """Has these platforms remove what a dead worker left. Raises what `get` and the platforms raise."""
+        """Has these platforms remove what a dead worker left. Raises OverLimit, and what `get` and a platform raise."""
         found = []
         for name in names:
             platform = await self.get(name)
-            found += await platform.clean_up_after(worker_id)
+            doing = f"cleaning up after worker {worker_id} in the {name} platform"
+            found += await self.calls.call(platform.clean_up_after(worker_id), limit=CLEAN_UP_LIMIT, doing=doing)
         return found
 
     async def dispose(self) -> None:
-        for platform in self.open_ones.values():
-            await platform.dispose()
+        """Closes all of them. What one raises, or that it hangs, is a warning."""
+        for name, platform in self.open_ones.items():
+            try:
+                await self.calls.call(platform.dispose(), limit=DISPOSE_LIMIT, doing=f"closing the {name} platform")
+            except Exception as error:  # noqa: BLE001  the others must be closed all the same
+                self.calls.warn(f"the {name} platform was not closed: {type(error).__name__}: {error}")
         self.open_ones.clear()

@@ -4,23 +4,28 @@
     loading     have the engine get what the run needs
     running     start it, wait for its end
     uploading   collect artifacts, deliver, report; an exception reports first, so that the run is handed back at once
-    cleanup     let go of everything
+    cleanup     release everything
 
-The machine decides what happens next, the driver makes it so; here is only what there is to do.
+The machine decides what happens next, and the driver performs it; here is only the work. A subclass can bring a chart
+of its own, with one step for each of its states.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import Any
+from collections.abc import Awaitable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
 
 import attrs
 
+from taskrunner.blocking import OverLimit, run_blocking
+from taskrunner.bounded import BoundedCalls
 from taskrunner.driver import Driver, Step
 from taskrunner.errors import Bug, ClaimLost, Unavailable, WorkerBroken
 from taskrunner.files.untrusted import has_room, remove_folder
 from taskrunner.interfaces.platform import Platform, RunContext
+from taskrunner.interfaces.results import Results
 from taskrunner.machines.chart import Move, Signal
 from taskrunner.machines.machine import Machine
 from taskrunner.machines.task import Attempt, TaskEvent, TaskMachine, TaskState
@@ -28,7 +33,7 @@ from taskrunner.model import Claim, Document, Progress, Resolution, Secret, Task
 from taskrunner.schema.task import decode_task
 from taskrunner.state.journal import RunFolder
 from taskrunner.worker.artifact_upload import collect
-from taskrunner.worker.error_mapping import fatal, resolution_of, signal_of
+from taskrunner.worker.error_mapping import resolution_of, signal_of, signal_of_loss
 from taskrunner.worker.lease import KeptClaim
 from taskrunner.worker.observer import RunView
 from taskrunner.worker.resources import Resources
@@ -36,11 +41,17 @@ from taskrunner.worker.run_record import FEED_LIMIT, RunRecord, carries_logs
 from taskrunner.worker.services import Services
 from taskrunner.worker.timers import Timers, at
 
+READ_LIMIT = 120.0
+"""Seconds to decode a task and open its platform, which has a limit of its own; this one holds for what hangs."""
+
 UPLOAD_LIMIT = 3600.0
 """Seconds for artifacts, delivery and report together: an image of 10 GB at 3 MB/s."""
 
 CLEANUP_LIMIT = 1200.0
-"""Seconds. Each thing has a limit of its own (`resources.LET_GO_LIMIT`); this one holds for whatever forgot."""
+"""Seconds. Each thing has a limit of its own (`resources.RELEASE_LIMIT`); this one holds for what has none."""
+
+REMOVE_LIMIT = 300.0
+"""Seconds to remove a run's folder: a million files take about a minute on a slow disk."""
 
 REJECT_DELAY = 10.0
 """Seconds until a run is offered again that a platform could not take: long enough for the health check to notice."""
@@ -48,40 +59,46 @@ REJECT_DELAY = 10.0
 
 @attrs.define(eq=False)
 class TaskRun:
-    """Owns the state of one run. Whoever wants something of it tells it an event."""
+    """Owns the state of one run. All others send it events."""
+
+    machine_class: ClassVar[type[Machine[Attempt]]] = TaskMachine
+    """A subclass with a chart of its own names it here, and gives each of its states a step in `steps`."""
 
     services: Services
     kept: KeptClaim
     slot: int = 0
     broken: WorkerBroken | None = None
     """What stops the worker, if this run found out."""
-    machine: Machine[Attempt] = attrs.field(init=False, factory=lambda: TaskMachine(Attempt()))
+    machine: Machine[Attempt] = attrs.field(init=False)
     driver: Driver = attrs.field(init=False)
     record: RunRecord = attrs.field(init=False)
     task: Task = attrs.field(init=False)
-    payload: object = None
-    _resources: Resources = attrs.field(init=False, factory=Resources)
+    payload: Any = None
+    """Of the platform's own class."""
+    result: Document = attrs.field(init=False, factory=dict)
+    """What the engine made, as JSON values."""
+    _resources: Resources = attrs.field(init=False)
     _platform: Platform = attrs.field(init=False)
     _timers: Timers = attrs.field(init=False, factory=Timers)
-    _exit_code: int | None = None
-    _result: Document = attrs.field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self.record = RunRecord(RunFolder(self.services.home, self.claim.run), self.claim)
         self.task = Task(id=self.claim.task_id, platform="")
+        self._resources = Resources(BoundedCalls(self.services.observer.warn))
+        self.machine = self.machine_class(Attempt(answers_cancel=self.services.queue.capabilities.answers_cancel))
         self.driver = Driver(
-            self.machine,
-            {
-                TaskState.CLAIMED: Step(self._read),
-                TaskState.LOADING: Step(self._load),
-                TaskState.RUNNING: Step(self._execute),
-                TaskState.UPLOADING: Step(self._upload, limit=UPLOAD_LIMIT),
-                TaskState.CLEANUP: Step(self._clean_up, limit=CLEANUP_LIMIT),
-            },
-            explain=self._explain,
-            on_move=self._moved,
-            on_stray=self._heard,
+            self.machine, self.steps(), explain=self._explain, on_move=self._moved, on_stray=self._report_stray
         )
+
+    def steps(self) -> Mapping[str, Step]:
+        """The work of each state that is not final."""
+        return {
+            TaskState.CLAIMED: Step(self._read, limit=READ_LIMIT),
+            TaskState.LOADING: Step(self._load),
+            TaskState.RUNNING: Step(self._execute),
+            TaskState.UPLOADING: Step(self._upload, limit=UPLOAD_LIMIT),
+            TaskState.CLEANUP: Step(self._clean_up, limit=CLEANUP_LIMIT),
+        }
 
     @property
     def claim(self) -> Claim:
@@ -92,6 +109,11 @@ class TaskRun:
         return self.machine.model
 
     @property
+    def results(self) -> Results | None:
+        """What the command has left behind, from its end until the clean-up."""
+        return self._resources.results
+
+    @property
     def view(self) -> RunView:
         return RunView(self.claim, self.slot, self.task.name)
 
@@ -99,18 +121,14 @@ class TaskRun:
     def resolution(self) -> Resolution:
         """As it stands now, with what is known beside it."""
         ending = self.attempt.resolution or exception("internal-error", "the run ended without saying how")
-        return self.record.hide(attrs.evolve(ending, exit_code=self._exit_code, result=self._result))
-
-    @property
-    def _ending(self) -> str:
-        return self.attempt.resolution.kind if self.attempt.resolution else "exception"
+        return self.record.hide(attrs.evolve(ending, exit_code=self.attempt.exit_code, result=self.result))
 
     def tell(self, event: TaskEvent, **data: Any) -> None:
         """Tells the run what happened outside. Never raises; after its end, nothing happens."""
         self.driver.tell(Signal(event, data))
 
     async def run(self) -> Resolution:
-        """Runs it to its end and says how it ended. Raises only CancelledError."""
+        """Runs it to its end and returns how it ended. Raises only CancelledError."""
         self._timers.after(self.kept.pause, "claim", self._begin_reclaiming)
         if carries_logs(self.services.queue):
             self._timers.start("log", self._feed_log())
@@ -129,7 +147,6 @@ class TaskRun:
         self.task, self.payload = decode_task(
             {**self.claim.document, "id": self.claim.task_id}, self.services.platforms.payloads
         )
-        self.attempt.retry_on = frozenset(self.task.on_exit_status.retry)
         if self.task.deadline:
             self._timers.start("deadline", at(self.task.deadline, self._pass_deadline))
         try:
@@ -139,7 +156,10 @@ class TaskRun:
                 return _hand_back(unavailable)
             raise
         self._platform.check(self.payload)
-        return Signal(TaskEvent.BEGIN)
+        on_exit = self.task.on_exit_status
+        return Signal(
+            TaskEvent.BEGIN, {"retry_on": frozenset(on_exit.retry), "purge_on": frozenset(on_exit.purge_caches)}
+        )
 
     async def _load(self) -> Signal:
         self._timers.after(self.task.max_run_time, "run time", self._run_too_long)
@@ -169,22 +189,20 @@ class TaskRun:
             await self._resources.stop(keep=self.attempt.keeps)
             raise
         self._resources.finished(results)
-        self._exit_code = results.exit_code
         return Signal(
             TaskEvent.EXITED, {"code": results.exit_code, "reason": results.reason, "message": results.message}
         )
 
     async def _upload(self) -> Signal:
         await self._timers.stop("run time", "deadline")
-        if self._ending != "exception":
-            await self._collect(best_effort=False)
-            await self._deliver()
-        if self._ending == "exception":
+        if self.attempt.reports_first:
             await self._close_log()
             await self._report()
             await self._collect(best_effort=True)
             await self._keep_log()
         else:
+            await self._collect(best_effort=False)
+            await self._deliver()
             await self._close_log()
             await self._keep_log()
             await self._report()
@@ -192,10 +210,11 @@ class TaskRun:
 
     async def _clean_up(self) -> Signal:
         await self._timers.stop("run time", "deadline")
-        if self._must_answer():
+        if self.attempt.owes_report:
             await self._report()
         await self._timers.stop("claim")
-        for leak in [*await self._resources.let_go(commit_caches=self._ended_cleanly()), *await self._remove_folder()]:
+        leaks = await self._resources.release(commit_caches=self.attempt.commits_caches)
+        for leak in [*leaks, *await self._remove_folder()]:
             self.services.observer.warn(f"{self.claim.run} has left something behind: {self.record.leak(leak)}")
         await self._close_log()
         return Signal(TaskEvent.CLEANED)
@@ -223,28 +242,27 @@ class TaskRun:
         return {**self.task.env, **secrets, "TASK_ID": self.claim.task_id, "RUN_ID": str(self.claim.run_id)}
 
     async def _collect(self, *, best_effort: bool) -> None:
-        results = self._resources.results
-        if results is None or not (self.task.artifacts and (self.attempt.keeps or not best_effort)):
+        if self.results is None or not self.task.artifacts or not self.attempt.collects:
             return
         store = self.services.queue.artifacts(self.claim) or self.services.store
-        work = collect(
-            self.task.artifacts,
-            results,
-            store,
-            self.claim.run,
-            self.record.log.say,
-            self._progressed,
-            best_effort=best_effort,
+        await self._or_fail(
+            collect(
+                self.task.artifacts,
+                self.results,
+                store,
+                self.claim.run,
+                self.record.log.say,
+                self._progressed,
+                best_effort=best_effort,
+            )
         )
-        await self._or_fail(work)
 
     async def _deliver(self) -> None:
-        if self._resources.results and self._ending == "completed":
-            await self._or_fail(self._take_result())
+        if self.results and self.attempt.delivers:
+            await self._or_fail(self._take_result(self.results))
 
-    async def _take_result(self) -> None:
-        if self._resources.results:
-            self._result = await self._resources.results.deliver()
+    async def _take_result(self, results: Results) -> None:
+        self.result = await results.deliver()
 
     async def _or_fail(self, work: Awaitable[None]) -> None:
         """Does a part of the upload; when that fails, a run that was about to be completed is not."""
@@ -252,10 +270,10 @@ class TaskRun:
             await work
         except Exception as error:  # noqa: BLE001  whatever it is, the resolution must still be reported
             self.record.describe(error)
-            self.tell(TaskEvent.FAILED, resolution=resolution_of(error))
+            self.tell(TaskEvent.UPLOAD_FAILED, resolution=resolution_of(error))
 
     async def _close_log(self) -> None:
-        """Ends the log, and lets those who watch it see the end before anybody is told the resolution."""
+        """Ends the log. Those who follow it see its end before the resolution is reported."""
         if not self.record.closed:
             self.record.close_log(self.resolution)
         await self._timers.finish("log", within=FEED_LIMIT)
@@ -268,7 +286,7 @@ class TaskRun:
             self.services.observer.warn(f"the log of {self.claim.run} could not be kept: {error}")
 
     async def _report(self) -> None:
-        """Says how it ended, or hands it back. A claim that is lost by now is an event like any other."""
+        """Reports how it ended, or hands it back. A claim that is lost by now is an event like any other."""
         await self._timers.stop("claim")
         resolution = self.resolution
         self.record.journal.resolution(resolution)
@@ -279,31 +297,27 @@ class TaskRun:
                 await self.kept.release(self.attempt.hand_back, resolution.reason)
             else:
                 await self.kept.resolve(resolution)
-            self.tell(TaskEvent.REPORTED)
         except ClaimLost as lost:
-            self._lose(lost)
-
-    def _must_answer(self) -> bool:
-        """Whether the resolution is still owed: after a fault while uploading, or to a peer that waits for it."""
-        if self.attempt.lost:
-            canceled = self.resolution.reason == "canceled"
-            return canceled and self.services.queue.capabilities.answers_cancel
-        return not self.attempt.reported
-
-    def _ended_cleanly(self) -> bool:
-        """Whether caches may be kept: the command came to its own end, and did not ask for them to be purged."""
-        if self._exit_code is None or self.attempt.lost or self.attempt.keeps:
-            return False
-        return self._exit_code not in self.task.on_exit_status.purge_caches
+            self.driver.tell(signal_of_loss(lost))
+        else:
+            self.tell(TaskEvent.REPORTED)
 
     async def _remove_folder(self) -> list[str]:
+        """A line for each thing that could not be removed."""
+        work = self.record.folder.work
         try:
-            self.record.folder.work.rmdir()  # as a rule its engine has emptied it, and a thread would cost more
+            work.rmdir()  # as a rule its engine has emptied it, and a thread would cost more
         except FileNotFoundError:
             return []
         except OSError:
-            return await asyncio.to_thread(remove_folder, self.record.folder.work)
+            return await self._remove_full_folder(work)
         return []
+
+    async def _remove_full_folder(self, work: Path) -> list[str]:
+        try:
+            return await run_blocking(lambda: remove_folder(work), limit=REMOVE_LIMIT, doing=f"removing {work}")
+        except OverLimit as error:
+            return [str(error)]
 
     # ---- what comes from outside ------------------------------------------------------------------------
 
@@ -314,8 +328,8 @@ class TaskRun:
         try:
             await self.kept.keep()
         except ClaimLost as lost:
-            self._lose(lost)
-        except Exception as error:  # noqa: BLE001  a run whose claim nobody keeps must not go on
+            self.driver.tell(signal_of_loss(lost))
+        except Exception as error:  # noqa: BLE001  a run whose claim is not kept must not go on
             self.driver.tell(self._explain(error))
 
     async def _feed_log(self) -> None:
@@ -323,12 +337,6 @@ class TaskRun:
             await self.record.feed(self.services.queue)
         except Exception as error:  # noqa: BLE001  a helper's trouble must never fail a task
             self.services.observer.warn(f"the log of {self.claim.run} is not passed on: {error}")
-
-    def _lose(self, lost: ClaimLost) -> None:
-        if lost.why == "canceled":
-            self.tell(TaskEvent.CANCEL)
-        else:
-            self.tell(TaskEvent.RECLAIM_FAILED, why=lost.why)
 
     def _run_too_long(self) -> None:
         limit = self.task.max_run_time
@@ -338,7 +346,7 @@ class TaskRun:
         deadline = f"{self.task.deadline:%Y-%m-%d %H:%M:%S} UTC"
         self.tell(TaskEvent.DEADLINE, message=f"its deadline, {deadline}, has passed")
 
-    # ---- what is told to others -------------------------------------------------------------------------
+    # ---- what is reported to others ---------------------------------------------------------------------
 
     def _moved(self, move: Move) -> None:
         self.record.moved(move)
@@ -351,10 +359,9 @@ class TaskRun:
         self.record.describe(error)
         if isinstance(error, WorkerBroken):
             self.broken = error
-        early = self.machine.at not in {TaskState.UPLOADING, TaskState.CLEANUP}
-        return signal_of(error) if early else fatal(resolution_of(error).message)
+        return signal_of(error)
 
-    def _heard(self, error: BaseException) -> None:
+    def _report_stray(self, error: BaseException) -> None:
         self.record.describe(error)
         self.services.observer.warn(f"{self.claim.run}: {self.record.leak(str(error))}")
 

@@ -1,4 +1,4 @@
-"""What one run writes: its journal and its log."""
+"""The record of one run: its journal and its log."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from taskrunner.machines.chart import Move
 from taskrunner.machines.task import TaskState
 from taskrunner.model import Claim, Resolution
 from taskrunner.state.journal import Journal, RunFolder
-from taskrunner.worker.error_mapping import is_ours
+from taskrunner.worker.error_mapping import needs_traceback
 
 FEED_LIMIT = 30.0
-"""Seconds that the end of a log may take to reach those who watch it: an answer must not wait for a slow watcher."""
+"""Seconds that the end of a log may take to reach those who follow it: an answer must not wait for a slow reader."""
 
 
 @attrs.define(eq=False)
@@ -45,14 +45,14 @@ class RunRecord:
             self.journal.note("stayed", state=move.target, event=move.event)
 
     def leak(self, text: str) -> str:
-        """Notes what was left behind, and gives it back fit to be shown."""
+        """Notes what was left behind, and returns it fit to be shown."""
         shown = self.log.hide(text)
         self.journal.note("leak", text=shown)
         return shown
 
     def describe(self, error: BaseException) -> None:
         """The traceback, for an error that a developer of this worker or of a plug has to mend."""
-        if is_ours(error):
+        if needs_traceback(error):
             self.log.say("".join(traceback.format_exception(error)))
 
     def hide(self, resolution: Resolution) -> Resolution:
@@ -68,7 +68,7 @@ class RunRecord:
         await store.put_log(self.claim.run, self.folder.log)
 
     async def feed(self, queue: Queue) -> None:
-        """Passes the log on to whoever watches it through the queue, from its first byte to its end."""
+        """Passes the log on to those who follow it through the queue, from its first byte to its end."""
         offset = 0
         async for chunk in follow(self.folder.log, ended=lambda: self.closed):
             await queue.append_log(self.claim, offset, chunk)
@@ -76,5 +76,5 @@ class RunRecord:
 
 
 def carries_logs(queue: Queue) -> bool:
-    """Whether there is any use in feeding it."""
+    """Whether the queue passes logs on."""
     return type(queue).append_log is not Queue.append_log

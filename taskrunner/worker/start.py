@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from taskrunner.blocking import OverLimit
+from taskrunner.bounded import BoundedCalls
 from taskrunner.caches.folder_caches import FolderCaches
 from taskrunner.config.config import Config
 from taskrunner.config.environment import environment
@@ -27,9 +29,13 @@ from taskrunner.state.worker_lock import WorkerLock
 from taskrunner.stores.folder import FolderStore
 from taskrunner.worker.observer import Observer
 from taskrunner.worker.platforms import Platforms
+from taskrunner.worker.run import TaskRun
 from taskrunner.worker.services import Services
 from taskrunner.worker.stop_condition import StopCondition
 from taskrunner.worker.worker import Worker
+
+CLOSE_LIMIT = 30.0
+"""Seconds for the queue to close its connections."""
 
 
 def new_worker_id() -> str:
@@ -60,11 +66,14 @@ async def services(
     worker_id = new_worker_id()
     known = Secrets(config.secrets, environment())
     context = PlatformContext(worker_id=worker_id, home=home, reveal=known.reveal)
+    watcher = observer or Observer()
+    calls = BoundedCalls(watcher.warn)
     available = Platforms(
         platforms() if plugins is None else plugins,
         context,
         config.options,
         frozenset(config.tables if patient else ()),
+        calls,
     )
     opened = queue(worker_id) if queue else open_queue(config.queue_url(home), worker_id)
     try:
@@ -76,14 +85,15 @@ async def services(
             platforms=available,
             caches=lambda name: FolderCaches(home / "caches" / name, available.open_ones[name].new_cache_folder),
             reveal=known.reveal,
-            observer=observer or Observer(),
+            observer=watcher,
             lease=config.lease,
         )
     finally:
         try:
             await available.dispose()
         finally:
-            await opened.close()
+            with suppress(OverLimit):  # it was warned of, and must not keep the worker from ending
+                await calls.call(opened.close(), limit=CLOSE_LIMIT, doing="closing the queue")
 
 
 async def run_worker(
@@ -96,15 +106,22 @@ async def run_worker(
     queue: Callable[[str], Queue] | None = None,
     plugins: Mapping[str, type[Platform]] | None = None,
     patient: bool = True,
+    run_class: type[TaskRun] = TaskRun,
+    listeners: Iterable[object] = (),
 ) -> Load:
     """Runs a worker to its end. Returns how it was then: `why` it stopped, and whether it is `broken`.
+
+    `run_class` is for runs with other states or other work; `listeners` are python-statemachine's, and see each move of
+    the worker.
 
     Raises: ConfigError, Unavailable.
     """
     async with services(config, home, observer=observer, queue=queue, plugins=plugins, patient=patient) as shared:
         lock = WorkerLock(home, shared.worker_id)
         try:
-            worker = Worker(shared, host, config.capacity, stop_when or StopCondition(), config.min_free_disk)
+            stopping = stop_when or StopCondition()
+            worker = Worker(shared, host, config.capacity, stopping, config.min_free_disk, run_class)
+            worker.machine.add_listener(*listeners)
             load = await worker.run()
             if not load.broken:
                 lock.release()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from taskrunner.driver import Driver, OverLimit, Step, Stuck
+from taskrunner.driver import Driver, Step, Stuck
 from taskrunner.errors import Bug
 from taskrunner.machines.chart import Move, Signal
 from taskrunner.machines.task import Attempt, TaskEvent, TaskMachine
@@ -222,7 +222,8 @@ def test_a_step_over_its_limit_is_fatal() -> None:
     story.run()
     assert story.told == ["claimed", "loading", "running", "uploading", "OverLimit", "cleanup"]
     assert undone == ["undone"]
-    assert "60 s" in str(OverLimit("uploading", 60))
+    message = story.driver.machine.model.resolution.message
+    assert message == "uploading took longer than the 60 s that it may take"
 
 
 @pytest.mark.parametrize("state", list(ENDS))
@@ -290,3 +291,48 @@ def test_work_that_calls_exit_ends_its_own_run_and_nothing_else() -> None:
     story.run()
     assert story.driver.machine.over
     assert story.reason == "exception (internal-error)"
+
+
+# ---- a chart whose listeners raise ----------------------------------------------------------------------
+
+
+class Sick:
+    """A listener that raises once, before or after the move."""
+
+    def __init__(self, when: str) -> None:
+        self._when = when
+
+    def before_transition(self, event: str) -> None:
+        self._raise("before", event)
+
+    def after_transition(self, event: str) -> None:
+        self._raise("after", event)
+
+    def _raise(self, when: str, event: str) -> None:
+        if (when, event) == (self._when, "exited"):
+            raise ZeroDivisionError("a bug of a listener")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_listener_that_raises_is_explained_and_the_run_still_ends(when: str) -> None:
+    story = Story()
+    story.driver.machine.add_listener(Sick(when))
+    story.run()
+    assert "ZeroDivisionError" in story.told
+    assert story.told[-1] == "cleanup"
+    assert story.driver.machine.over
+
+
+def test_a_step_whose_state_was_left_by_a_listener_that_raised_is_interrupted() -> None:
+    undone: list[str] = []
+
+    class SickOnCancel(Sick):
+        def _raise(self, when: str, event: str) -> None:
+            if (when, event) == ("after", "cancel"):
+                raise ZeroDivisionError("a bug of a listener")
+
+    story = Story(running=takes(3600, EXITED, undone=undone))
+    story.driver.machine.add_listener(SickOnCancel("after"))
+    story.run(story.after(60, CANCEL))
+    assert undone == ["undone"]
+    assert story.driver.machine.over

@@ -10,14 +10,15 @@ import pytest
 from taskrunner.errors import Bug
 from taskrunner.machines.chart import Refused, Signal
 from taskrunner.machines.machine import Machine
-from taskrunner.machines.table import read
+from taskrunner.machines.table import read_table
 from taskrunner.machines.task import Attempt, TaskChart, TaskEvent, TaskMachine, TaskState
 from taskrunner.model import COMPLETED, Resolution, exception, failed
 
-TABLE = read(TaskChart)
+TABLE = read_table(TaskChart)
 ORDER = list(TaskState)
 LIVE = [state for state in ORDER if state != TaskState.RESOLVED]
 OUTSIDE = {"cancel", "reclaim_failed", "shutdown", "timeout", "deadline", "malformed", "reject", "fatal"}
+ERRORS = {"failed", "malformed", "fatal"}
 TAKES_THE_CLAIM = {"cancel", "reclaim_failed"}
 HELD: list[Resolution | None] = [
     None,
@@ -33,6 +34,7 @@ DATA: dict[str, list[dict[str, Any]]] = {
         {"resolution": failed("clone-failed", "no such branch")},
         {"resolution": exception("resource-unavailable", "x")},
     ],
+    "upload_failed": [{"resolution": failed("artifact-missing", "report.xml")}],
     "cancel": [{}, {"message": "not needed"}],
     "reclaim_failed": [{"why": "expired"}],
     "shutdown": [{}, {"message": "spot"}],
@@ -79,7 +81,7 @@ def test_any_event_moves_forward_or_stays_or_is_refused(  # noqa: PLR0917  one p
 
     assert (move.source, move.event, move.target) == (state, event, machine.at)
     assert ORDER.index(TaskState(machine.at)) >= ORDER.index(TaskState(state))
-    if event == TaskEvent.FATAL:
+    if event in ERRORS:
         assert move.moved
     if reported or lost:
         assert model.resolution == held, "what was reported, or is not ours, cannot change"
@@ -96,7 +98,7 @@ def test_any_event_moves_forward_or_stays_or_is_refused(  # noqa: PLR0917  one p
 def test_only_the_result_of_another_states_work_is_refused() -> None:
     refused = {(s, e) for s, e in itertools.product(LIVE, TABLE.events) if not TABLE.knows(s, e)}
     assert {event for _, event in refused} == {
-        "begin", "loaded", "exited", "failed", "reported", "uploaded", "cleaned",
+        "begin", "loaded", "exited", "upload_failed", "reported", "uploaded", "cleaned",
     }  # fmt: skip
 
 
@@ -150,7 +152,7 @@ def test_completed_is_no_cause_until_it_is_reported() -> None:
     missing = failed("artifact-missing", "report.xml")
     machine = machine_in("running")
     machine.take(Signal(TaskEvent.EXITED, {"code": 0}))
-    machine.take(Signal(TaskEvent.FAILED, {"resolution": missing}))
+    machine.take(Signal(TaskEvent.UPLOAD_FAILED, {"resolution": missing}))
     assert (machine.at, machine.model.resolution) == ("uploading", missing)
 
 
@@ -185,3 +187,108 @@ def test_after_the_end_nothing_is_known() -> None:
     assert machine.over
     with pytest.raises(Bug):
         machine.take(Signal(TaskEvent.CANCEL))
+
+
+# ---- what follows from an end ---------------------------------------------------------------------------
+
+FIRST = [("exited", {"code": 75}), ("failed", {"resolution": exception("resource-unavailable", "no route")})]
+FIRST += [(event, DATA[event][0]) for event in ("shutdown", "deadline", "malformed", "reject", "fatal")]
+LATER = [
+    ("exited", {"code": 0}),
+    ("exited", {"code": 1}),
+    ("failed", DATA["failed"][0]),
+    ("timeout", {"message": "long"}),
+]
+
+
+@pytest.mark.parametrize(("event", "data"), FIRST)
+def test_an_exception_is_reported_before_the_upload(event: str, data: dict[str, Any]) -> None:
+    machine = machine_in("running")
+    machine.take(Signal(event, data))
+    assert (machine.at, machine.model.reports_first) == ("uploading", True)
+
+
+@pytest.mark.parametrize(("event", "data"), LATER)
+def test_an_end_of_its_own_is_reported_after_the_upload(event: str, data: dict[str, Any]) -> None:
+    machine = machine_in("running")
+    machine.take(Signal(event, data))
+    assert (machine.at, machine.model.reports_first, machine.model.collects) == ("uploading", False, True)
+
+
+def test_an_upload_that_fails_does_not_change_the_order() -> None:
+    machine = machine_in("running")
+    machine.take(Signal("exited", {"code": 0}))
+    machine.take(Signal("upload_failed", {"resolution": exception("resource-unavailable", "the store is down")}))
+    assert (machine.model.reports_first, machine.model.delivers) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("held", "keeps", "collects"),
+    [
+        (None, False, False),
+        (COMPLETED, False, True),
+        (failed("exit-code", "1"), False, True),
+        (exception("worker-shutdown", "bye"), False, False),
+        (exception("internal-error", "oops"), True, True),
+    ],
+)
+def test_artifacts_are_collected_of_what_ended_or_is_kept(held: Resolution | None, keeps: bool, collects: bool) -> None:
+    assert Attempt(resolution=held, keeps=keeps).collects is collects
+
+
+@pytest.mark.parametrize("held", HELD)
+def test_only_a_success_is_delivered(held: Resolution | None) -> None:
+    assert Attempt(resolution=held).delivers is (held == COMPLETED)
+
+
+@pytest.mark.parametrize(("answers", "owes"), [(True, True), (False, False)])
+def test_a_cancel_is_reported_where_the_caller_waits_for_an_answer(answers: bool, owes: bool) -> None:
+    machine = TaskMachine(Attempt(state="running", answers_cancel=answers))
+    machine.take(Signal("cancel"))
+    assert machine.model.owes_report is owes
+
+
+def test_a_lost_claim_is_reported_to_nobody() -> None:
+    machine = TaskMachine(Attempt(state="running", answers_cancel=True))
+    machine.take(Signal("reclaim_failed", {"why": "expired"}))
+    assert not machine.model.owes_report
+
+
+def test_a_resolution_is_reported_once() -> None:
+    machine = machine_in("uploading", resolution=COMPLETED)
+    assert machine.model.owes_report
+    machine.take(Signal("reported"))
+    assert not machine.model.owes_report
+
+
+@pytest.mark.parametrize(
+    ("event", "data", "commits"),
+    [
+        ("exited", {"code": 0}, True),
+        ("exited", {"code": 1}, True),
+        ("exited", {"code": 9}, False),
+        ("timeout", {"message": "long"}, False),
+        ("shutdown", {}, False),
+        ("cancel", {}, False),
+        ("failed", DATA["failed"][0], False),
+    ],
+)
+def test_caches_are_kept_after_an_end_of_its_own(event: str, data: dict[str, Any], commits: bool) -> None:
+    machine = machine_in("loading")
+    machine.model.purge_on = frozenset({9})
+    machine.take(Signal("loaded"))
+    machine.take(Signal(event, data))
+    assert machine.model.commits_caches is commits
+
+
+def test_caches_are_discarded_when_the_claim_is_lost_after_the_end() -> None:
+    machine = machine_in("running")
+    machine.take(Signal("exited", {"code": 0}))
+    machine.take(Signal("reclaim_failed", {"why": "expired"}))
+    assert not machine.model.commits_caches
+
+
+def test_the_codes_of_the_task_arrive_with_its_begin() -> None:
+    machine = TaskMachine(Attempt())
+    machine.take(Signal("begin", {"retry_on": frozenset({75}), "purge_on": frozenset({9})}))
+    assert (machine.model.retry_on, machine.model.purge_on) == ({75}, {9})

@@ -9,15 +9,16 @@ import pytest
 
 from taskrunner.machines.chart import Refused, Signal
 from taskrunner.machines.machine import Machine
-from taskrunner.machines.table import read
+from taskrunner.machines.table import read_table
 from taskrunner.machines.worker import Load, WorkerChart, WorkerEvent, WorkerMachine, WorkerState
 
-TABLE = read(WorkerChart)
+TABLE = read_table(WorkerChart)
 LIVE = [state for state in WorkerState if state != WorkerState.STOPPED]
 WORK = {"booted": "booting", "polled": "claiming", "drained": "shutting_down"}
 DATA: dict[str, dict[str, Any]] = {
-    "paused": {"why": "disk full"},
+    "pause": {"why": "disk full"},
     "shutdown": {"why": "SIGTERM"},
+    "shutdown_now": {"why": "SIGTERM again"},
     "fatal": {"why": "broken"},
 }
 
@@ -37,9 +38,14 @@ def test_the_enums_are_the_declaration() -> None:
     assert set(TABLE.events) == set(WorkerEvent)
 
 
-@pytest.mark.parametrize(
-    ("state", "event", "busy", "pause"), list(itertools.product(LIVE, WorkerEvent, [0, 1, 2], ["", "sick"]))
-)
+CASES = [
+    (state, event, busy, pause)
+    for state, event, busy, pause in itertools.product(LIVE, WorkerEvent, [0, 1, 2], ["", "sick"])
+    if not (pause and state in {WorkerState.CLAIMING, WorkerState.RUNNING})  # a reason to pause has moved these
+]
+
+
+@pytest.mark.parametrize(("state", "event", "busy", "pause"), CASES)
 def test_every_state_takes_every_event_or_refuses_the_work_of_another(
     state: WorkerState, event: WorkerEvent, busy: int, pause: str
 ) -> None:
@@ -51,8 +57,8 @@ def test_every_state_takes_every_event_or_refuses_the_work_of_another(
         return
     tell(machine, event)
     order = [WorkerState.BOOTING, WorkerState.CLAIMING, WorkerState.SHUTTING_DOWN, WorkerState.STOPPED]
-    rank = {**{s: n for n, s in enumerate(order)}, WorkerState.RUNNING: 1}
-    assert rank[WorkerState(machine.at)] >= rank[state], "nothing leads back but between claiming and running"
+    rank = {**{s: n for n, s in enumerate(order)}, WorkerState.RUNNING: 1, WorkerState.PAUSED: 1}
+    assert rank[WorkerState(machine.at)] >= rank[state], "nothing leads back but among claiming, running and paused"
     if event == WorkerEvent.FATAL:
         assert machine.at != state
         assert machine.model.immediate
@@ -69,28 +75,48 @@ def test_a_full_worker_runs_and_claims_again_when_a_slot_is_free() -> None:
 
 
 def test_a_sick_worker_does_not_claim_whatever_ends() -> None:
-    machine = tell(fresh(2), "booted", "took", "paused")
-    assert machine.at == "running"
-    assert tell(machine, "ended").at == "running"
-    assert tell(machine, "resumed").at == "claiming"
+    machine = tell(fresh(2), "booted", "took", "pause")
+    assert (machine.at, machine.model.pause) == ("paused", "disk full")
+    assert tell(machine, "ended").at == "paused"
+    assert tell(machine, "resume").at == "claiming"
+    assert machine.model.pause == ""
+
+
+def test_a_worker_that_is_sick_at_its_start_is_paused() -> None:
+    assert tell(fresh(), "pause", "booted").at == "paused"
+
+
+def test_a_full_worker_can_be_paused() -> None:
+    assert tell(fresh(), "booted", "took", "polled", "pause").at == "paused"
+
+
+def test_what_is_wrong_with_a_paused_worker_can_change() -> None:
+    machine = tell(fresh(), "booted", "pause")
+    machine.take(Signal(WorkerEvent.PAUSE, {"why": "no inodes"}))
+    assert (machine.at, machine.model.pause) == ("paused", "no inodes")
+
+
+@pytest.mark.parametrize("event", ["shutdown", "shutdown_now", "fatal"])
+def test_a_paused_worker_can_be_stopped(event: str) -> None:
+    assert tell(fresh(), "booted", "pause", event).at == "shutting_down"
 
 
 def test_a_full_worker_that_gets_well_stays_full() -> None:
-    machine = tell(fresh(1), "booted", "took", "paused", "resumed")
+    machine = tell(fresh(1), "booted", "took", "pause", "resume")
     assert (machine.at, machine.model.pause) == ("running", "")
 
 
 def test_a_shutdown_becomes_more_urgent_and_never_less() -> None:
     machine = tell(fresh(), "booted", "took")
-    for immediate, expected in [(False, False), (True, True), (False, True)]:
-        machine.take(Signal(WorkerEvent.SHUTDOWN, {"why": "x", "immediate": immediate}))
-        assert machine.model.immediate is expected
+    for event, immediate in [("shutdown", False), ("shutdown_now", True), ("shutdown", True)]:
+        assert tell(machine, event).model.immediate is immediate
     assert machine.at == "shutting_down"
 
 
 def test_a_claim_in_flight_at_shutdown_is_counted_and_waited_for() -> None:
     machine = tell(fresh(), "booted", "shutdown", "took", "drained")
     assert machine.at == "shutting_down"
+    assert machine.model.hands_back
     assert tell(machine, "ended", "drained").at == "stopped"
 
 

@@ -20,6 +20,7 @@ from taskrunner.state.journal import read_journal, story
 from taskrunner.testing import FakeHost, FakePlatform, MemoryStore, clock
 from taskrunner.worker.observer import Observer, RunView
 from taskrunner.worker.platforms import Platforms
+from taskrunner.worker.run import TaskRun
 from taskrunner.worker.services import Services
 from taskrunner.worker.stop_condition import StopCondition
 from taskrunner.worker.worker import Worker
@@ -56,6 +57,8 @@ class World:
     min_free_disk: int = 0
     lease: float = 60.0
     promised: frozenset[str] = frozenset()
+    run_class: type[TaskRun] = TaskRun
+    listeners: list[object] = attrs.field(factory=list)
     queue: MemoryQueue = attrs.field(init=False)
     """The submitter's view."""
     worker: Worker = attrs.field(init=False)
@@ -72,7 +75,9 @@ class World:
         async def main() -> None:
             self.queue = MemoryQueue("submitter")
             services = self.services(through(self.queue.join("w1")), "w1")
-            self.worker = Worker(services, self.host, capacity, stop_when or StopCondition(), self.min_free_disk)
+            stopping = stop_when or StopCondition()
+            self.worker = Worker(services, self.host, capacity, stopping, self.min_free_disk, self.run_class)
+            self.worker.machine.add_listener(*self.listeners)
             async with asyncio.TaskGroup() as group:
                 for scene in scenes:
                     group.create_task(scene())

@@ -68,10 +68,10 @@ class LiveWorker(View):
     def _note(self, move: Move, why: str) -> None:
         board = self.board
         board.state = move.target
-        if move.event == WorkerEvent.SHUTDOWN:
+        if move.event in {WorkerEvent.SHUTDOWN, WorkerEvent.SHUTDOWN_NOW}:
             board.told, board.why = board.told + 1, why
-        elif move.event in {WorkerEvent.PAUSED, WorkerEvent.RESUMED}:
-            board.pause = why if move.event == WorkerEvent.PAUSED else ""
+        elif move.event in {WorkerEvent.PAUSE, WorkerEvent.RESUME}:
+            board.pause = why if move.event == WorkerEvent.PAUSE else ""
 
     def started(self, run: RunView) -> None:
         name = str(run.claim.run)

@@ -16,9 +16,10 @@ USUAL = {TaskEvent.BEGIN, TaskEvent.LOADED, TaskEvent.EXITED, TaskEvent.UPLOADED
 """Events that lead from state to state when nobody interferes, and need no mention."""
 
 _NEWS: Mapping[str, str] = {
-    WorkerEvent.PAUSED: "takes no runs for now: {}",
-    WorkerEvent.RESUMED: "takes runs again",
+    WorkerEvent.PAUSE: "takes no runs for now: {}",
+    WorkerEvent.RESUME: "takes runs again",
     WorkerEvent.SHUTDOWN: "stops: {}",
+    WorkerEvent.SHUTDOWN_NOW: "stops: {}",
     WorkerEvent.FATAL: "is broken: {}",
 }
 

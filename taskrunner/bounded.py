@@ -1,0 +1,65 @@
+"""Calls to plugs, each with a limit of time that holds also when the call ignores its cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import attrs
+
+from taskrunner.blocking import OverLimit
+from taskrunner.errors import Bug
+
+T = TypeVar("T")
+
+CANCEL_LIMIT = 5.0
+"""Seconds that a cancelled call has to undo what it has begun, before it is left behind."""
+
+
+@attrs.define(eq=False)
+class BoundedCalls:
+    """The calls of one owner. Used from one event loop."""
+
+    warn: Callable[[str], None] = lambda _: None
+    _left: dict[asyncio.Task[Any], str] = attrs.field(init=False, factory=dict)
+    """Calls that did not end when they were cancelled, and what each was doing."""
+
+    async def call(self, work: Coroutine[Any, Any, T], *, limit: float | None, doing: str) -> T:
+        """What `work` returns. When it is over its limit, or the caller is cancelled, it is cancelled and waited for;
+        a call that does not end then is left behind with a warning, and so is what it raises one day. A limit of None
+        is for a call that nothing but its caller ends.
+
+        Raises: OverLimit, and what `work` raises.
+        """
+        call = asyncio.create_task(work, name=doing)
+        try:
+            done, _ = await asyncio.wait([call], timeout=limit)
+        except asyncio.CancelledError:
+            await self._end(call, doing)
+            raise
+        if not done:
+            await self._end(call, doing)
+            raise OverLimit(f"{doing} took longer than {limit:g} s")
+        if call.cancelled():
+            raise Bug(f"{doing} cancelled itself")
+        return call.result()
+
+    def hangs(self, doing: str) -> bool:
+        """Whether such a call was left behind and has not ended yet: another one would hang beside it."""
+        return doing in self._left.values()
+
+    async def _end(self, call: asyncio.Task[Any], doing: str) -> None:
+        call.cancel()
+        try:
+            await asyncio.wait([call], timeout=CANCEL_LIMIT)
+        finally:
+            if not call.done():
+                self.warn(f"{doing} does not end: something may be left behind")
+                self._left[call] = doing
+            call.add_done_callback(self._ended)
+
+    def _ended(self, call: asyncio.Task[Any]) -> None:
+        doing = self._left.pop(call, "")
+        if not call.cancelled() and (error := call.exception()) and doing:
+            self.warn(f"{doing}: {type(error).__name__}: {error}")
