@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
+from taskrunner.bounded import BoundedCalls
 from taskrunner.caches.folder_caches import FolderCaches
 from taskrunner.interfaces.platform import PlatformContext
 from taskrunner.interfaces.queue import Queue
@@ -88,7 +89,8 @@ class World:
 
     def services(self, queue: Queue, worker_id: str) -> Services:
         context = PlatformContext(worker_id=worker_id, home=self.home, reveal=reveal)
-        platforms = Platforms({"fake": self.platform.plug()}, context, promised=self.promised)
+        plugins = {"fake": self.platform.plug()}
+        platforms = Platforms(plugins, context, promised=self.promised, calls=BoundedCalls(self.seen.warn))
         return Services(
             worker_id=worker_id,
             home=self.home,

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import freezegun
 import pytest
 
+from examples.test_attesting import AttestingRun
+from taskrunner.errors import ConfigError, TaskFailed
+from taskrunner.machines.chart import Signal
+from taskrunner.machines.task import TaskEvent
 from taskrunner.model import Resolution, TaskStatus
+from taskrunner.worker.run import TaskRun
 from tests.worker.conftest import World
 
 
@@ -200,3 +208,98 @@ def test_purge_caches_throws_them_away(world: World) -> None:
         on_exit_status={"purge_caches": [9]},
     )
     assert not list(world.home.glob("caches/fake/npm/*/a"))
+
+
+# ---- who decides, and when ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"), [("internal-error", "failed"), ("malformed-payload", "failed"), ("canceled", "failed")]
+)
+def test_the_type_of_an_error_decides_and_not_its_text(world: World, reason: str, kind: str) -> None:
+    class Deceiving(AttestingRun):
+        async def attest(self) -> Signal:
+            raise TaskFailed(reason, "a plugin's own word")
+
+    world.run_class = Deceiving
+    assert ending(one(world)) == f"{kind} ({reason})"
+
+
+def test_a_configuration_that_is_wrong_is_not_blamed_on_the_author(world: World) -> None:
+    plug = world.platform.plug()
+
+    async def opens(cls: type, options: object, context: object) -> object:
+        raise ConfigError("[fake] host: no such socket")
+
+    world.platform.plug = lambda: type("Wrong", (plug,), {"open": classmethod(opens)})  # type: ignore[method-assign]
+    status = one(world)
+    assert ending(status) == "exception (internal-error)"
+    assert status.resolution is not None
+    assert status.resolution.message == "the worker's configuration: [fake] host: no such socket"
+
+
+def test_an_exception_is_reported_before_its_log_is_stored(world: World) -> None:
+    order: list[str] = []
+    world.store.put_log = _noting(order, "log", world.store.put_log)  # type: ignore[method-assign]
+    world.run_class = _reporting(order)
+    assert ending(one(world, fail_at="load", error="unavailable")) == "exception (resource-unavailable)"
+    assert order == ["report", "log"]
+
+
+def test_a_success_is_reported_after_its_log_is_stored(world: World) -> None:
+    order: list[str] = []
+    world.store.put_log = _noting(order, "log", world.store.put_log)  # type: ignore[method-assign]
+    world.run_class = _reporting(order)
+    assert ending(one(world)) == "completed"
+    assert order == ["log", "report"]
+
+
+def _noting(order: list[str], word: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    async def noted(*arguments: Any) -> Any:
+        order.append(word)
+        return await call(*arguments)
+
+    return noted
+
+
+def _reporting(order: list[str]) -> type[TaskRun]:
+    class Reporting(TaskRun):
+        def tell(self, event: TaskEvent, **data: Any) -> None:
+            if event == TaskEvent.REPORTED:
+                order.append("report")
+            super().tell(event, **data)
+
+    return Reporting
+
+
+def test_a_deadline_follows_the_clock_on_the_wall(world: World) -> None:
+    """The clock is set forward by a day while a run waits for its deadline."""
+
+    def set_forward() -> None:
+        freezegun.api.freeze_factories[-1].tick(timedelta(days=1))
+
+    world.lease = 10 * 86400.0
+    status = one(world, run_for=7200, max_run_time=86400, deadline="2030-01-02T00:00:00Z", at=10, then=set_forward)
+    assert ending(status) == "exception (deadline-exceeded)"
+    assert world.platform.run("t").context.task.deadline == datetime(2030, 1, 2, tzinfo=UTC)
+    assert "after 60" in world.log().splitlines()[-1], "it looks at the clock once a minute"
+
+
+def test_the_caches_of_a_run_that_ended_with_a_code_are_kept(world: World) -> None:
+    one(world, exit_code=9, caches=[{"name": "npm", "path": "c"}], files={"c/a": "1"})
+    assert list(world.home.glob("caches/fake/npm/*/a"))
+
+
+def test_a_run_knows_who_it_is(world: World) -> None:
+    one(world, print_env=["TASK_ID", "RUN_ID", "COLOUR"], env={"COLOUR": "red"})
+    assert "TASK_ID=t\nRUN_ID=0\nCOLOUR=red\n" in world.log()
+
+
+def test_artifacts_of_a_run_that_was_handed_back_are_not_kept(world: World) -> None:
+    async def scene() -> None:
+        await world.submit(run_for=600, files={"a": "1"}, artifacts=[{"name": "a", "path": "a"}])
+        await asyncio.sleep(65)
+        world.host.leave(immediate=True, why="spot interruption")
+
+    world.run(scene)
+    assert asyncio.run(world.store.list(world.platform.run("t").key)) == []

@@ -12,6 +12,7 @@ from taskrunner.errors import ClaimLost, Unavailable
 from taskrunner.interfaces.platform import Platform, PlatformContext
 from taskrunner.interfaces.queue import Applied, Queue
 from taskrunner.model import Claim, Health, Notice, Resolution
+from taskrunner.testing import FakeHost
 from taskrunner.worker.run import TaskRun
 from taskrunner.worker.stop_condition import StopCondition
 from tests.worker.conftest import World
@@ -510,3 +511,119 @@ def test_a_watcher_that_breaks_costs_the_run_nothing(world: World) -> None:
     world.run(scene, through=Broken)
     assert resolutions(world, "t") == ["completed"]
     assert any("is not passed on: nobody there" in warning for warning in world.seen.warnings)
+
+
+def test_the_host_is_asked_before_a_claim(world: World) -> None:
+    class Leaving(FakeHost):
+        def should_shutdown_now(self) -> bool:
+            return True
+
+    async def scene() -> None:
+        await world.submit("t")
+        await asyncio.sleep(60)
+        assert (await world.queue.status("t")).runs == ()
+
+    world.host = Leaving()
+    world.run(scene)
+    assert world.worker.load.why == "the host is about to go"
+
+
+@pytest.mark.parametrize(("lease", "first"), [(3600.0, 60.0), (60.0, 20.0)])
+def test_a_claim_is_renewed_after_a_third_of_its_lease_and_a_minute_at_most(
+    world: World, lease: float, first: float
+) -> None:
+    """Most cancelled tasks are cancelled early, and many queues tell of it at a reclaim."""
+    times: list[float] = []
+
+    class Noting(Through):
+        async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
+            times.append(asyncio.get_running_loop().time())
+            return await self.inner.reclaim(claim, lease=lease)
+
+    async def scene() -> None:
+        began = asyncio.get_running_loop().time()
+        await world.submit("t", run_for=1000)
+        await world.ended("t")
+        times[:] = [time - began for time in times]
+
+    world.lease = lease
+    world.run(scene, through=Noting)
+    assert times[0] == pytest.approx(first, abs=1)
+    assert times[1] - times[0] == pytest.approx(first, abs=1)
+
+
+def test_a_claim_is_not_renewed_while_its_resolution_is_reported(world: World) -> None:
+    """The renewal would arrive after the resolution, and be taken for a loss."""
+    log: list[str] = []
+
+    class Slow(Through):
+        async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
+            log.append("reclaim")
+            return await self.inner.reclaim(claim, lease=lease)
+
+        async def resolve(self, claim: Claim, resolution: Resolution) -> Applied:
+            log.append("resolve")
+            await asyncio.sleep(40)
+            log.append("resolved")
+            return await self.inner.resolve(claim, resolution)
+
+    async def scene() -> None:
+        await world.submit("t", run_for=90)
+        await world.ended("t")
+
+    world.run(scene, through=Slow)
+    assert log[-2:] == ["resolve", "resolved"]
+    assert "reclaim" in log
+
+
+def test_runs_are_counted_by_the_stop_condition_and_not_claimed_beyond_it(world: World) -> None:
+    async def scene() -> None:
+        for n in range(5):
+            await world.submit(f"t{n}", run_for=60)
+
+    world.run(scene, capacity=4, stop_when=StopCondition(tasks=3))
+    assert len(world.seen.endings) == 3
+    assert world.worker.load.why == "3 tasks taken, as was asked"
+
+
+def test_a_slot_is_the_lowest_that_is_free(world: World) -> None:
+    slots: dict[str, int] = {}
+    world.seen.started = lambda run: slots.setdefault(run.claim.task_id, run.slot)  # type: ignore[method-assign]
+
+    async def scene() -> None:
+        await world.submit("a", run_for=100)
+        await world.submit("b", run_for=10)
+        await asyncio.sleep(50)
+        await world.submit("c", run_for=10)
+
+    world.run(scene, capacity=2, stop_when=StopCondition(tasks=3))
+    assert slots == {"a": 0, "b": 1, "c": 1}
+
+
+def test_a_notice_to_drain_begins_a_graceful_shutdown(world: World) -> None:
+    class Draining(Through):
+        def __init__(self, inner: Queue) -> None:
+            super().__init__(inner)
+            self.notices = self.drain  # type: ignore[method-assign]
+
+        async def drain(self) -> AsyncIterator[Notice]:
+            await asyncio.sleep(30)
+            yield Notice("drain")
+
+    async def scene() -> None:
+        await world.submit("t", run_for=60)
+
+    world.run(scene, through=Draining)
+    assert world.worker.load.why == "the queue asked for it"
+    assert resolutions(world, "t") == ["completed"]
+
+
+def test_a_cancel_ends_the_run_that_it_names_and_no_other(world: World) -> None:
+    async def scene() -> None:
+        await world.submit("a", run_for=600)
+        await world.submit("b", run_for=600)
+        await asyncio.sleep(10)
+        world.worker.cancel("a", "not needed")
+
+    world.run(scene, capacity=2, stop_when=StopCondition(tasks=2))
+    assert resolutions(world, "a", "b") == ["exception (canceled)", "completed"]
