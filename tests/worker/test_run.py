@@ -7,16 +7,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import attrs
 import freezegun
 import pytest
 
 from examples.test_attesting import AttestingRun
 from taskrunner.errors import ConfigError, TaskFailed
+from taskrunner.interfaces.queue import Applied, Queue
 from taskrunner.machines.chart import Signal
 from taskrunner.machines.task import TaskEvent
-from taskrunner.model import Resolution, TaskStatus
+from taskrunner.model import Claim, Resolution, TaskStatus
 from taskrunner.worker.run import TaskRun
 from tests.worker.conftest import World
+from tests.worker.test_worker import Through
 
 
 def one(world: World, *, at: float | None = None, then: Any = None, **task: Any) -> TaskStatus:
@@ -303,3 +306,25 @@ def test_artifacts_of_a_run_that_was_handed_back_are_not_kept(world: World) -> N
 
     world.run(scene)
     assert asyncio.run(world.store.list(world.platform.run("t").key)) == []
+
+
+def test_a_cancel_is_answered_where_the_caller_waits_for_it(world: World) -> None:
+    told: list[str] = []
+
+    class Answering(Through):
+        def __init__(self, inner: Queue) -> None:
+            super().__init__(inner)
+            self.capabilities = attrs.evolve(inner.capabilities, answers_cancel=True)
+
+        async def resolve(self, claim: Claim, resolution: Resolution) -> Applied:
+            told.append(str(resolution))
+            return "applied"
+
+    async def scene() -> None:
+        await world.submit("t", run_for=600)
+        await asyncio.sleep(60)
+        world.worker.cancel("t")
+        world.host.leave()
+
+    world.run(scene, through=Answering)
+    assert told == ["exception (canceled)"]
