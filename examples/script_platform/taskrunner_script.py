@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar, Self, cast
+from typing import Self
 
 import attrs
 import psutil
@@ -56,23 +56,23 @@ class ScriptOptions:
     """How much the worker gives way to others: 0 to 19."""
 
 
-class ScriptPlatform(Platform):
-    name: ClassVar[str] = "script"
-    payload: ClassVar[type] = ScriptPayload
-    options: ClassVar[type] = ScriptOptions
+class ScriptPlatform(Platform[ScriptPayload, ScriptOptions]):
+    name = "script"
+    payload = ScriptPayload
+    options = ScriptOptions
 
     def __init__(self, options: ScriptOptions, worker_id: str) -> None:
         self._options, self._worker_id = options, worker_id
 
     @classmethod
-    async def open(cls, options: object, context: PlatformContext) -> Self:
-        return cls(cast("ScriptOptions", options), context.worker_id)
+    async def open(cls, options: ScriptOptions, context: PlatformContext) -> Self:
+        return cls(options, context.worker_id)
 
-    def check(self, payload: object) -> None:
-        if not cast("ScriptPayload", payload).script.strip():
+    def check(self, payload: ScriptPayload) -> None:
+        if not payload.script.strip():
             raise MalformedPayload(Complaint("script", "is empty", "write what is to be run"))
 
-    async def new_engine(self, context: RunContext) -> Engine:
+    async def new_engine(self, context: RunContext) -> Engine[ScriptPayload]:
         marks = {RUN: f"{context.run}@{self._worker_id}", WORKER: self._worker_id}
         return ScriptEngine(context, marks, self._options.nice)
 
@@ -80,15 +80,14 @@ class ScriptPlatform(Platform):
         return [f"killed process {pid}" for pid in await kill_all(WORKER, worker_id)]
 
 
-class ScriptEngine(Engine):
+class ScriptEngine(Engine[ScriptPayload]):
     """One script, before it runs."""
 
     def __init__(self, context: RunContext, marks: Mapping[str, str], nice: int) -> None:
         self._context, self._marks, self._nice = context, marks, nice
         self._interpreter = ""
 
-    async def load(self, payload: object) -> None:
-        payload = cast("ScriptPayload", payload)
+    async def load(self, payload: ScriptPayload) -> None:
         self._interpreter = shutil.which(payload.interpreter) or ""
         if not self._interpreter:
             raise TaskFailed("no-interpreter", f"there is no {payload.interpreter} here: install it")

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Generic, TypeVar
 
 from taskrunner.errors import NotSupported
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.execution import Execution
 
+Payload = TypeVar("Payload")
+"""The attrs class of what a task tells one platform."""
 
-class Engine(ABC):
+
+class Engine(ABC, Generic[Payload]):
     """Prepares one run. Made by `Platform.new_engine`; used by one coroutine.
 
     Any of these coroutines may be cancelled: it then undoes what it had begun, and `discard` is called next. After
@@ -22,9 +26,9 @@ class Engine(ABC):
     """
 
     @abstractmethod
-    async def load(self, payload: object) -> None:
-        """Gets everything that the run needs: source, image, tools. `payload` is an instance of `Platform.payload`.
-        Called once, first. This is where time is spent; it says in the log what it does, and reports progress.
+    async def load(self, payload: Payload) -> None:
+        """Gets everything that the run needs: source, image, tools. Called once, first. This is where
+        time is spent; it says in the log what it does, and reports progress.
 
         Raises: MalformedPayload, TaskFailed, TaskFailedInternally, Unavailable, WorkerBroken.
         """

@@ -11,18 +11,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Generic, Self, TypeVar
 
 import attrs
 
 from taskrunner.errors import Complaint, NotSupported
 from taskrunner.interfaces.caches import CacheFolder, Caches
-from taskrunner.interfaces.engine import Engine
+from taskrunner.interfaces.engine import Engine, Payload
 from taskrunner.interfaces.execution import Execution
 from taskrunner.interfaces.log import Log
 from taskrunner.model import Health, Progress, RunKey, Secret, Task
 
 HEALTHY = Health(fit=True)
+
+Options = TypeVar("Options")
+"""The attrs class of one platform's section in the worker's configuration."""
 
 
 @attrs.frozen
@@ -54,7 +57,7 @@ class RunContext:
     """Tells how far a step is. May be called from any thread, as often as wished; never blocks, never raises."""
 
 
-class Platform(ABC):
+class Platform(ABC, Generic[Payload, Options]):
     """Makes engines, and finds again what a worker that died has left.
 
     All methods are called from the worker's event loop, `new_engine` for several runs at the same time. A subclass that
@@ -63,35 +66,37 @@ class Platform(ABC):
 
     name: ClassVar[str]
     """What a task calls it: `platform = "process"`."""
-    payload: ClassVar[type]
-    """The attrs class of what a task tells this platform, beside the common fields. Decoded strictly."""
-    options: ClassVar[type]
-    """The attrs class of its section in the worker's configuration, which has the platform's name."""
+    payload: type[Payload]
+    """The class `Payload` itself, an attrs class: what a task tells this platform, beside the common fields. The worker
+    reads it to decode tasks, strictly."""
+    options: type[Options]
+    """The class `Options` itself, an attrs class: the table of the worker's configuration that has the platform's
+    name."""
 
     @classmethod
     @abstractmethod
-    async def open(cls, options: object, context: PlatformContext) -> Self:
-        """Connects to whatever does the work. `options` is an instance of the class's `options`.
+    async def open(cls, options: Options, context: PlatformContext) -> Self:
+        """Connects to what does the work: a daemon, an account, a kernel.
 
         Raises: ConfigError, Unavailable (asked again for the next run; and before each claim, when the worker's
         configuration has a section for this platform).
         """
 
     @classmethod
-    def check_options(cls, options: object) -> Iterable[Complaint]:
+    def check_options(cls, options: Options) -> Iterable[Complaint]:
         """Judges what the decoder cannot in its section of the configuration: everything that is wrong there, each with
         its path below the section. Pure; called before `open`. Raises nothing.
         """
         return ()
 
-    def check(self, payload: object) -> None:
+    def check(self, payload: Payload) -> None:
         """Judges what the decoder cannot: fields that need or exclude each other. Pure; called before `new_engine`.
 
         Raises: MalformedPayload with every complaint.
         """
 
     @abstractmethod
-    async def new_engine(self, context: RunContext) -> Engine:
+    async def new_engine(self, context: RunContext) -> Engine[Payload]:
         """An engine for one run, not started, that has taken nothing yet but memory.
 
         Raises: Unavailable, WorkerBroken.

@@ -6,7 +6,7 @@ from typing import ClassVar
 import pytest
 
 from taskrunner.errors import NotSupported
-from taskrunner.interfaces.platform import Platform, PlatformContext
+from taskrunner.interfaces.platform import PlatformContext
 from taskrunner.testing.conformance.platform import PlatformConformance
 from taskrunner.testing.conformance.platform_bench import Bench, Option, scenario
 from taskrunner.testing.conformance.script import Script
@@ -19,7 +19,7 @@ class OnOneTree(PlatformConformance):
     kind: ClassVar[str]
     home: Path
 
-    async def open(self, context: PlatformContext) -> Platform:
+    async def open(self, context: PlatformContext) -> ProcessPlatform:
         self.home = context.home
         return ProcessPlatform(context, forest_of(self.kind, context.worker_id), None)
 
@@ -49,7 +49,7 @@ class OnOneTree(PlatformConformance):
 
 
 class TestTheTreeThatIsTaken(OnOneTree):
-    async def open(self, context: PlatformContext) -> Platform:
+    async def open(self, context: PlatformContext) -> ProcessPlatform:
         self.home = context.home
         return await ProcessPlatform.open(ProcessOptions(), context)
 

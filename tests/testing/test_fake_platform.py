@@ -35,7 +35,7 @@ def context(task_id: str = "t1", log: MemoryLog | None = None, folder: Path = Pa
     )
 
 
-async def loaded(platform: FakePlatform, payload: FakePayload, log: MemoryLog | None = None) -> Engine:
+async def loaded(platform: FakePlatform, payload: FakePayload, log: MemoryLog | None = None) -> Engine[FakePayload]:
     engine = await platform.new_engine(context(log=log))
     await engine.load(payload)
     return engine

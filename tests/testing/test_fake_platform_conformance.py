@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from taskrunner.interfaces.platform import Platform, PlatformContext
+from taskrunner.interfaces.platform import PlatformContext
 from taskrunner.testing import clock
 from taskrunner.testing.conformance.platform import PlatformConformance
 from taskrunner.testing.conformance.platform_bench import Option
@@ -21,7 +21,7 @@ class TestFakePlatform(PlatformConformance):
     def run(self, scenario: Coroutine[Any, Any, None]) -> None:
         clock.run(scenario)
 
-    async def open(self, context: PlatformContext) -> Platform:
+    async def open(self, context: PlatformContext) -> FakePlatform:
         return await self.platform.plug().open(None, context)
 
     def payload(self, script: Script) -> FakePayload:

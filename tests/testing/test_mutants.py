@@ -25,6 +25,7 @@ from taskrunner.testing.fakes.exec import FakeExec
 from taskrunner.testing.fakes.execution import FakeExecution
 from taskrunner.testing.fakes.host import FakeHost
 from taskrunner.testing.fakes.memory import MemoryLog
+from taskrunner.testing.fakes.payload import FakePayload
 from taskrunner.testing.fakes.platform import FakeEngine, FakePlatform
 from taskrunner.testing.fakes.results import FakeResults
 from taskrunner.testing.fakes.run import FakeInput, FakeRun
@@ -126,7 +127,7 @@ async def start_without_environment(self: FakeEngine, env: dict[str, str], *, st
     return await start(self, {}, stdin=stdin)
 
 
-async def load_that_gives_up(self: FakeEngine, payload: object) -> None:
+async def load_that_gives_up(self: FakeEngine, payload: FakePayload) -> None:
     raise KeyError("image")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 
 from taskrunner import Config, MemoryQueue, Platform, PlatformContext, RunContext, Submission, TaskFailed, run_worker
-from taskrunner.coroutine import coroutine_platform
+from taskrunner.coroutine import NoOptions, coroutine_platform
 from taskrunner.testing import FakeHost, PlatformConformance, Script
 from taskrunner.worker.stop_condition import StopCondition
 
@@ -33,10 +33,10 @@ async def scripted(script: Script, context: RunContext) -> int:
 
 
 class TestCoroutinePlatform(PlatformConformance):
-    async def open(self, context: PlatformContext) -> Platform:
+    async def open(self, context: PlatformContext) -> Platform[Script, NoOptions]:
         return await scripted.open(scripted.options(), context)
 
-    def payload(self, script: Script) -> object:
+    def payload(self, script: Script) -> Script:
         return script
 
 

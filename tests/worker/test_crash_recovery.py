@@ -6,12 +6,12 @@ import asyncio
 import os
 
 from taskrunner.errors import Unavailable
-from taskrunner.interfaces.platform import Platform, PlatformContext, RunContext
+from taskrunner.interfaces.platform import PlatformContext, RunContext
 from taskrunner.interfaces.queue import Applied
 from taskrunner.model import Claim, Resolution, RunKey, Task, exception
 from taskrunner.state.journal import RunFolder
 from taskrunner.state.worker_lock import WorkerLock, dead_workers
-from taskrunner.testing import FakeCaches, FakePayload, MemoryLog
+from taskrunner.testing import FakeCaches, FakePayload, FakePlatform, MemoryLog
 from taskrunner.worker.run_record import RunRecord
 from tests.worker.conftest import World, reveal
 from tests.worker.test_worker import Through
@@ -32,7 +32,7 @@ async def die_running(world: World, task_id: str = "t") -> Claim:
     return claim
 
 
-async def _start(world: World, platform: Platform, claim: Claim) -> None:
+async def _start(world: World, platform: FakePlatform, claim: Claim) -> None:
     context = RunContext(
         task=Task(id=claim.task_id, platform="fake"),
         run=claim.run,

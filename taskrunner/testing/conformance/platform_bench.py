@@ -37,11 +37,11 @@ class PlatformKit(ABC):
     """Seconds that one test may take. Reached only by what is broken."""
 
     @abstractmethod
-    async def open(self, context: PlatformContext) -> Platform:
+    async def open(self, context: PlatformContext) -> Platform[Any, Any]:
         """Opens the platform for a worker; once or twice in a test, with the same home and different worker ids."""
 
     @abstractmethod
-    def payload(self, script: Script) -> object:
+    def payload(self, script: Script) -> Any:
         """The payload of a run that does this: often `MyPayload(command=["sh", "-c", script.shell])`."""
 
     async def alive(self) -> list[str]:
@@ -81,7 +81,7 @@ def scenario(test: Callable[[K, Bench], Coroutine[Any, Any, None]]) -> Callable[
 class Bench:
     """One platform, open, and every run that a test makes on it."""
 
-    platform: Platform
+    platform: Platform[Any, Any]
 
     def __init__(self, kit: PlatformKit, home: Path) -> None:
         self.kit, self.home = kit, home
@@ -94,7 +94,7 @@ class Bench:
         """The id of a worker or a task: no other test has it, nor one that runs on the same machine now."""
         return f"{name}-{self._token}"
 
-    async def opened(self, worker: str) -> Platform:
+    async def opened(self, worker: str) -> Platform[Any, Any]:
         context = PlatformContext(self.unique(worker), self.home, lambda secret: secret.literal)
         return self._watcher.watch(await self.kit.open(context), Platform)
 
@@ -138,12 +138,12 @@ class Trial:
     key: RunKey
     folder: Path
     log: MemoryLog = attrs.field(factory=MemoryLog)
-    engine: Engine = attrs.field(init=False)
+    engine: Engine[Any] = attrs.field(init=False)
     execution: Execution = attrs.field(init=False)
     results: Results = attrs.field(init=False)
-    held: Engine | Execution | Results | None = None
+    held: Engine[Any] | Execution | Results | None = None
 
-    async def make(self) -> Engine:
+    async def make(self) -> Engine[Any]:
         task = Task(self.key.task_id, self.bench.platform.name)
         context = RunContext(
             task, self.key, self.folder, self.log, self.bench.caches, lambda secret: secret.literal, lambda _: None
@@ -152,7 +152,7 @@ class Trial:
         self.held = self.engine
         return self.engine
 
-    async def load(self, script: Script) -> Engine:
+    async def load(self, script: Script) -> Engine[Any]:
         payload = self.bench.kit.payload(script)
         self.bench.platform.check(payload)
         await self.make()

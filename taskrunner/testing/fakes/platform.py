@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Self
+from typing import Self
 
 import attrs
 
@@ -36,7 +36,7 @@ class FakeOptions:
     """Its section in a worker's configuration: there is nothing to say."""
 
 
-class FakePlatform(Platform):
+class FakePlatform(Platform[FakePayload, FakeOptions]):
     """A platform whose runs follow the script in their payload."""
 
     name = "fake"
@@ -53,10 +53,10 @@ class FakePlatform(Platform):
         self.worker_id = worker_id
 
     @classmethod
-    async def open(cls, options: object, context: PlatformContext) -> Self:  # noqa: ARG003  there are no options
+    async def open(cls, options: FakeOptions, context: PlatformContext) -> Self:  # noqa: ARG003  there are no options
         return cls(worker_id=context.worker_id)
 
-    def plug(self) -> type[Platform]:
+    def plug(self) -> type[FakePlatform]:
         """The class to give to a worker. All platforms that workers open through it share this one's world, and do what
         is set here: what one worker leaves when it dies, the next one finds.
         """
@@ -81,15 +81,14 @@ class FakePlatform(Platform):
 
     # ---- the platform -----------------------------------------------------------------------------------
 
-    def check(self, payload: object) -> None:
-        script = _script(payload)
-        negative = [name for name in ("load_for", "run_for", "deliver_for", "log_every") if getattr(script, name) < 0]
+    def check(self, payload: FakePayload) -> None:
+        negative = [name for name in ("load_for", "run_for", "deliver_for", "log_every") if getattr(payload, name) < 0]
         if negative:
             raise MalformedPayload(*(Complaint(name, "is negative", "give seconds") for name in negative))
-        if script.fail_at == "check":
+        if payload.fail_at == "check":
             raise MalformedPayload(Complaint("fail_at", "the script says so, at check", "leave it empty"))
 
-    async def new_engine(self, context: RunContext) -> Engine:
+    async def new_engine(self, context: RunContext) -> Engine[FakePayload]:
         run = FakeRun(self.world, context, self.worker_id)
         run.called("new-engine")
         if self.refuses is not None:
@@ -125,10 +124,10 @@ class _Plugged(FakePlatform):
     original: FakePlatform
 
     @classmethod
-    async def open(cls, options: object, context: PlatformContext) -> Self:  # noqa: ARG003  there are no options
+    async def open(cls, options: FakeOptions, context: PlatformContext) -> Self:  # noqa: ARG003  there are no options
         return cls(cls.original.world, context.worker_id)
 
-    async def new_engine(self, context: RunContext) -> Engine:
+    async def new_engine(self, context: RunContext) -> Engine[FakePayload]:
         self.refuses = self.original.refuses
         return await super().new_engine(context)
 
@@ -136,17 +135,17 @@ class _Plugged(FakePlatform):
         return self.original.fitness
 
 
-class FakeEngine(Engine):
+class FakeEngine(Engine[FakePayload]):
     """One run before its start."""
 
     def __init__(self, run: FakeRun) -> None:
         self.run = run
 
-    async def load(self, payload: object) -> None:
+    async def load(self, payload: FakePayload) -> None:
         self.run.called("load", held="engine")
         if self.run.loaded:
             raise Bug("load is called once")
-        self.run.loaded, self.run.script = True, _script(payload)
+        self.run.loaded, self.run.script = True, payload
         self.run.context.progress(Progress("load", 0, 1, unit=""))
         await asyncio.sleep(self.run.script.load_for)
         await self.run.script.misbehave("load")
@@ -186,12 +185,6 @@ class FakeEngine(Engine):
         self.run.called(operation, held="engine")
         if not self.run.loaded:
             raise Bug(f"{operation} comes after load")
-
-
-def _script(payload: Any) -> FakePayload:
-    if not isinstance(payload, FakePayload):
-        raise Bug(f"the fake platform takes a FakePayload, not a {type(payload).__name__}")
-    return payload
 
 
 __all__ = ["FakeEngine", "FakeOptions", "FakePlatform"]
