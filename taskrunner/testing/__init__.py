@@ -5,7 +5,7 @@ Needs nothing but pytest. A worker with a platform that follows a script, and ni
     async def nine_hours(home: Path) -> None:
         queue, platform = MemoryQueue("me"), FakePlatform()
         await queue.submit(Submission("build", {"id": "build", "platform": "fake", "run_for": 32400, "exit_code": 1}))
-        plugins = {"fake": platform.plug()}
+        plugins = {"fake": platform.plugin()}
         async with services(Config(), home, queue=queue.join, plugins=plugins) as shared:
             await Worker(shared, FakeHost(), stop_when=StopCondition(tasks=1)).run()
         assert (await queue.status("build")).resolution.kind == "failed"
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from taskrunner.testing.conformance.platform import PlatformConformance as PlatformConformance
     from taskrunner.testing.conformance.queue import QueueConformance as QueueConformance
     from taskrunner.testing.conformance.script import Script as Script
+    from taskrunner.testing.fakes.artifacts import MemoryStore as MemoryStore
     from taskrunner.testing.fakes.caches import FakeCacheFolder as FakeCacheFolder
     from taskrunner.testing.fakes.caches import FakeCaches as FakeCaches
     from taskrunner.testing.fakes.host import FakeHost as FakeHost
-    from taskrunner.testing.fakes.memory import MemoryLog as MemoryLog
-    from taskrunner.testing.fakes.memory import MemoryStore as MemoryStore
+    from taskrunner.testing.fakes.log import MemoryLog as MemoryLog
     from taskrunner.testing.fakes.payload import FakePayload as FakePayload
     from taskrunner.testing.fakes.platform import FakePlatform as FakePlatform
     from taskrunner.testing.fakes.push_source import ScriptedPeer as ScriptedPeer
@@ -64,8 +64,8 @@ _HOMES = {
     "FakePlatform": "fakes.platform",
     "HostConformance": "conformance.host",
     "LogConformance": "conformance.log",
-    "MemoryLog": "fakes.memory",
-    "MemoryStore": "fakes.memory",
+    "MemoryLog": "fakes.log",
+    "MemoryStore": "fakes.artifacts",
     "PlatformConformance": "conformance.platform",
     "QueueConformance": "conformance.queue",
     "Script": "conformance.script",

@@ -10,7 +10,7 @@ from taskrunner.model import COMPLETED, Claim, Notice, Submission, exception, fa
 from taskrunner.queues.push import run as pushed
 from taskrunner.queues.push.queue import PushQueue
 from taskrunner.testing import clock
-from taskrunner.testing.fakes.memory import MemoryStore
+from taskrunner.testing.fakes.artifacts import MemoryStore
 from taskrunner.testing.fakes.push_source import ScriptedPeer, ScriptedSource
 
 LONG = 600.0

@@ -15,7 +15,7 @@ from taskrunner.interfaces.host import Host
 from taskrunner.interfaces.log import Log
 from taskrunner.interfaces.platform import Platform
 from taskrunner.interfaces.results import Results
-from taskrunner.testing.conformance.contract import WATCHED, ContractBroken, Watcher, may_raise, unwatched
+from taskrunner.testing.conformance.contract import INTERFACES, ContractBroken, ContractChecker, may_raise, unwrapped
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_the_words_say_what_may_be_raised(interface: type, method: str, named: t
     assert may_raise(interface, method) == named
 
 
-@pytest.mark.parametrize("interface", WATCHED)
+@pytest.mark.parametrize("interface", INTERFACES)
 def test_every_error_that_an_interface_names_exists(interface: type) -> None:
     known = {name for name in dir(errors) if isinstance(getattr(errors, name), type)}
     for name, member in vars(interface).items():
@@ -50,7 +50,7 @@ def test_every_error_that_an_interface_names_exists(interface: type) -> None:
             assert first in known or isinstance(may_raise(interface, name)[0], type), f"{name} raises {first}?"
 
 
-class Plug:
+class Plugin:
     """An interface."""
 
     async def fetch(self) -> str:
@@ -62,7 +62,7 @@ class Plug:
         raise NotImplementedError
 
 
-class Faulty(Plug):
+class Faulty(Plugin):
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
@@ -74,33 +74,34 @@ class Faulty(Plug):
         raise self.error
 
 
-async def drained(plug: Plug) -> list[bytes]:
-    return [chunk async for chunk in plug.stream()]
+async def drained(plugin: Plugin) -> list[bytes]:
+    return [chunk async for chunk in plugin.stream()]
 
 
 def test_what_is_named_passes() -> None:
-    plug = Watcher().watch(Faulty(Unavailable("later")), Plug)
+    plugin = ContractChecker().wrap(Faulty(Unavailable("later")), Plugin)
     with pytest.raises(Unavailable):
-        asyncio.run(plug.fetch())
+        asyncio.run(plugin.fetch())
     with pytest.raises(Unavailable):
-        asyncio.run(drained(plug))
+        asyncio.run(drained(plugin))
 
 
 def test_what_is_not_named_breaks_the_contract() -> None:
-    plug = Watcher().watch(Faulty(KeyError("image")), Plug)
-    with pytest.raises(ContractBroken, match=r"Faulty.fetch raised KeyError: 'image'\n.*Plug.fetch names Unavailable"):
-        asyncio.run(plug.fetch())
+    plugin = ContractChecker().wrap(Faulty(KeyError("image")), Plugin)
+    says = r"Faulty.fetch raised KeyError: 'image'\n.*Plugin.fetch names Unavailable"
+    with pytest.raises(ContractBroken, match=says):
+        asyncio.run(plugin.fetch())
     with pytest.raises(ContractBroken, match=r"Faulty.stream raised KeyError"):
-        asyncio.run(drained(plug))
+        asyncio.run(drained(plugin))
 
 
 def test_a_cancellation_is_nobodys_fault() -> None:
-    plug = Watcher().watch(Faulty(asyncio.CancelledError()), Plug)
+    plugin = ContractChecker().wrap(Faulty(asyncio.CancelledError()), Plugin)
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(plug.fetch())
+        asyncio.run(plugin.fetch())
 
 
 def test_the_same_plug_is_watched_by_the_same_watcher_once() -> None:
-    watcher, plug = Watcher(), Faulty(KeyError())
-    assert watcher.watch(plug, Plug) is watcher.watch(plug, Plug)
-    assert unwatched(watcher.watch(plug, Plug)) is plug
+    checker, plugin = ContractChecker(), Faulty(KeyError())
+    assert checker.wrap(plugin, Plugin) is checker.wrap(plugin, Plugin)
+    assert unwrapped(checker.wrap(plugin, Plugin)) is plugin

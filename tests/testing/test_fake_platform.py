@@ -21,6 +21,7 @@ from taskrunner.model import Document, Health, RunKey, Task
 from taskrunner.schema.task import decode_task
 from taskrunner.testing import FakeCaches, FakePayload, FakePlatform, MemoryLog, clock
 from taskrunner.testing.fakes.payload import ErrorKind, Stage
+from taskrunner.testing.fakes.platform import FakeOptions
 
 
 def context(task_id: str = "t1", log: MemoryLog | None = None, folder: Path = Path("/nonexistent")) -> RunContext:
@@ -164,8 +165,8 @@ def test_calls_in_the_wrong_order_are_bugs() -> None:
 
 def test_what_one_worker_leaves_the_next_one_takes_over() -> None:
     async def main() -> None:
-        world = FakePlatform()
-        first, second = [await world.plug().open(None, platform_context(name)) for name in ("w1", "w2")]
+        platform = FakePlatform()
+        first, second = [await platform.plugin().open(FakeOptions(), platform_context(name)) for name in ("w1", "w2")]
         engine = await first.new_engine(context())
         await engine.load(FakePayload(run_for=60, exit_code=5))
         handle = (await engine.start({})).handle
@@ -175,7 +176,7 @@ def test_what_one_worker_leaves_the_next_one_takes_over() -> None:
             await second.recover(handle)
         assert await second.clean_up_after("w1") == ["t1/0: removed its results"]
         assert await second.clean_up_after("w1") == []
-        assert world.alive == []
+        assert platform.alive == []
 
     clock.run(main())
 
@@ -183,11 +184,11 @@ def test_what_one_worker_leaves_the_next_one_takes_over() -> None:
 def test_a_test_decides_whether_it_is_well() -> None:
     async def main() -> None:
         platform = FakePlatform()
-        plugged = await platform.plug().open(None, platform_context("w1"))
-        platform.refuses, platform.fitness = Unavailable("no daemon"), Health(fit=False, why="no daemon")
+        plugged = await platform.plugin().open(FakeOptions(), platform_context("w1"))
+        platform.engine_error, platform.current_health = Unavailable("no daemon"), Health(fit=False, why="no daemon")
         with pytest.raises(Unavailable):
             await plugged.new_engine(context())
-        assert await plugged.health() == platform.fitness
+        assert await plugged.health() == platform.current_health
         assert platform.alive == []
 
     clock.run(main())

@@ -6,10 +6,10 @@ from typing import Any
 from taskrunner.interfaces.platform import PlatformContext
 from taskrunner.testing import clock
 from taskrunner.testing.conformance.platform import PlatformConformance
-from taskrunner.testing.conformance.platform_bench import Option
+from taskrunner.testing.conformance.platform_harness import Option
 from taskrunner.testing.conformance.script import FOREVER, Script
 from taskrunner.testing.fakes.payload import FakePayload
-from taskrunner.testing.fakes.platform import FakePlatform
+from taskrunner.testing.fakes.platform import FakeOptions, FakePlatform
 
 
 class TestFakePlatform(PlatformConformance):
@@ -22,7 +22,7 @@ class TestFakePlatform(PlatformConformance):
         clock.run(scenario)
 
     async def open(self, context: PlatformContext) -> FakePlatform:
-        return await self.platform.plug().open(None, context)
+        return await self.platform.plugin().open(FakeOptions(), context)
 
     def payload(self, script: Script) -> FakePayload:
         return FakePayload(
@@ -37,4 +37,4 @@ class TestFakePlatform(PlatformConformance):
         )
 
     async def alive(self) -> list[str]:
-        return [str(run.key) for run in self.platform.world.runs if run.process and not run.process.done()]
+        return [str(run.key) for run in self.platform.backend.runs if run.process and not run.process.done()]

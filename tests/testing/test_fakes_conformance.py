@@ -12,9 +12,10 @@ from taskrunner.testing.conformance.artifacts import ArtifactStoreConformance
 from taskrunner.testing.conformance.caches import CacheFolderConformance, CachesConformance
 from taskrunner.testing.conformance.host import HostConformance
 from taskrunner.testing.conformance.log import LogConformance
+from taskrunner.testing.fakes.artifacts import MemoryStore
 from taskrunner.testing.fakes.caches import FakeCacheFolder, FakeCaches
 from taskrunner.testing.fakes.host import FakeHost
-from taskrunner.testing.fakes.memory import MemoryLog, MemoryStore
+from taskrunner.testing.fakes.log import MemoryLog
 
 
 class TestFakeCacheFolder(CacheFolderConformance):

@@ -19,12 +19,12 @@ from taskrunner.interfaces.log import Log
 from taskrunner.interfaces.results import Entry, Results
 from taskrunner.log.masking import Masker
 from taskrunner.model import Health
-from taskrunner.testing.conformance.platform_bench import Option
+from taskrunner.testing.conformance.platform_harness import Option
 from taskrunner.testing.fakes.caches import FakeCacheFolder, FakeCaches, FakeLease
 from taskrunner.testing.fakes.exec import FakeExec
 from taskrunner.testing.fakes.execution import FakeExecution
 from taskrunner.testing.fakes.host import FakeHost
-from taskrunner.testing.fakes.memory import MemoryLog
+from taskrunner.testing.fakes.log import MemoryLog
 from taskrunner.testing.fakes.payload import FakePayload
 from taskrunner.testing.fakes.platform import FakeEngine, FakePlatform
 from taskrunner.testing.fakes.results import FakeResults
@@ -100,7 +100,7 @@ async def abort_that_keeps(self: FakeExecution) -> None:
 
 
 async def abort_once(self: FakeExecution) -> None:
-    if self.run not in self.run.world.held:
+    if self.run not in self.run.backend.held:
         raise TaskFailedInternally("gone already")
     await abort(self)
 
@@ -109,9 +109,9 @@ abort = FakeExecution.abort
 
 
 async def discard_once(self: FakeEngine) -> None:
-    if self.run not in self.run.world.held:
+    if self.run not in self.run.backend.held:
         raise Bug("discarded already")
-    self.run.world.held.pop(self.run)
+    self.run.backend.held.pop(self.run)
 
 
 async def nothing(*_: object, **__: object) -> None:
@@ -171,7 +171,7 @@ async def deliver_a_path(self: FakeResults) -> dict[str, object]:
 
 
 async def dispose_once(self: FakeResults) -> None:
-    if self.run.world.held.pop(self.run, None) is None:
+    if self.run.backend.held.pop(self.run, None) is None:
         raise TaskFailedInternally("gone already")
 
 
@@ -393,16 +393,16 @@ def lease_that_ends_often(how: str) -> Callable[[FakeLease], Awaitable[None]]:
     return end_again
 
 
-given_back = FakeCaches.given_back
+lease_ended = FakeCaches.lease_ended
 
 
-async def give_back_to_the_end(self: FakeCaches, lease: FakeLease) -> None:
-    await given_back(self, lease)
+async def release_to_the_end(self: FakeCaches, lease: FakeLease) -> None:
+    await lease_ended(self, lease)
     self._copies.sort(key=lambda folder: folder is lease.folder)
 
 
 async def delete_under_readers(self: FakeCaches, lease: FakeLease) -> None:
-    await given_back(self, lease)
+    await lease_ended(self, lease)
     if lease.ended == "discarded":
         await lease.folder.delete()
 
@@ -413,8 +413,8 @@ CACHES: list[Mutant] = [
     (FakeLease, "commit", FakeLease.discard, "test_what_is_committed_comes_back"),
     (FakeCaches, "_is_free", lambda *_, **__: True, "test_two_exclusive_ones_are_two_folders"),
     (FakeCaches, "_is_free", lambda *_, **__: True, "test_readers_share_one_folder_and_a_writer_gets_another"),
-    (FakeCaches, "given_back", give_back_to_the_end, "test_the_most_recently_used_copy_goes_first"),
-    (FakeCaches, "given_back", delete_under_readers, "test_a_discarded_folder_stays_for_those_who_read_it"),
+    (FakeCaches, "lease_ended", release_to_the_end, "test_the_most_recently_used_copy_goes_first"),
+    (FakeCaches, "lease_ended", delete_under_readers, "test_a_discarded_folder_stays_for_those_who_read_it"),
 ]
 
 

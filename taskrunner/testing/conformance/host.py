@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from taskrunner.interfaces.host import Host, Leave
-from taskrunner.testing.conformance.contract import Watcher, unwatched
+from taskrunner.testing.conformance.contract import ContractChecker, unwrapped
 
 LIMIT = 30.0
 """Seconds until a notice must have come: a host that polls does so every few seconds."""
@@ -53,14 +53,14 @@ class HostConformance(ABC):
         async def main(host: Host) -> None:
             notice = asyncio.create_task(host.shutting_down())
             await asyncio.sleep(0)
-            self.notify(unwatched(host))
+            self.notify(unwrapped(host))
             _judge(await notice)
 
         self._run(main)
 
     def test_a_notice_before_anybody_waits_is_kept(self) -> None:
         async def main(host: Host) -> None:
-            self.notify(unwatched(host))
+            self.notify(unwrapped(host))
             _judge(await host.shutting_down())
 
         self._run(main)
@@ -72,7 +72,7 @@ class HostConformance(ABC):
             await _cancel(before)
             during = asyncio.create_task(host.shutting_down())
             await asyncio.sleep(0)
-            self.notify(unwatched(host))
+            self.notify(unwrapped(host))
             await _cancel(during)
             _judge(during.result() if not during.cancelled() else await host.shutting_down())
 
@@ -81,7 +81,7 @@ class HostConformance(ABC):
     def _run(self, main: Callable[[Host], Coroutine[Any, Any, None]]) -> None:
         async def bounded() -> None:
             async with asyncio.timeout(LIMIT):
-                await main(Watcher().watch(self.host(), Host))
+                await main(ContractChecker().wrap(self.host(), Host))
 
         asyncio.run(bounded())
 

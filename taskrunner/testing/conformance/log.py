@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from taskrunner.interfaces.log import Log
-from taskrunner.testing.conformance.contract import Watcher, unwatched
+from taskrunner.testing.conformance.contract import ContractChecker, unwrapped
 
 SECRET = "s3cr3t/with+signs & spaces"  # noqa: S105  it is one for a test
 
@@ -105,10 +105,10 @@ class LogConformance(ABC):
         assert b"in time" in before
 
     def _open(self, folder: Path) -> Log:
-        return Watcher().watch(self.log(folder), Log)
+        return ContractChecker().wrap(self.log(folder), Log)
 
     def _end(self, log: Log) -> bytes:
-        contents = self.contents(unwatched(log))
+        contents = self.contents(unwrapped(log))
         assert isinstance(contents, bytes)
         return contents
 

@@ -12,7 +12,7 @@ import pytest
 from taskrunner.errors import ClaimLost
 from taskrunner.interfaces.queue import Queue
 from taskrunner.model import COMPLETED, Claim, Submission, failed
-from taskrunner.testing.conformance.queue_bench import LONG, QueueKit, scenario
+from taskrunner.testing.conformance.queue_harness import LONG, QueueKit, scenario
 
 
 class ClaimChecks(QueueKit):

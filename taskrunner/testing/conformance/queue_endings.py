@@ -10,7 +10,7 @@ import pytest
 
 from taskrunner.errors import ClaimLost, Conflict, MalformedPayload, NotSupported, UnknownTask
 from taskrunner.model import COMPLETED, RETRIED, Claim, Notice, Submission, TaskStatus, exception, failed
-from taskrunner.testing.conformance.queue_bench import LONG, QueueKit, scenario
+from taskrunner.testing.conformance.queue_harness import LONG, QueueKit, scenario
 
 
 class EndingChecks(QueueKit):

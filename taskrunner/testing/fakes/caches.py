@@ -52,7 +52,7 @@ class FakeLease(Lease):
     async def _end(self, how: str) -> None:
         if not self.ended:
             self.ended = how
-            await self._caches.given_back(self)
+            await self._caches.lease_ended(self)
 
 
 class FakeCaches(Caches):
@@ -65,7 +65,7 @@ class FakeCaches(Caches):
         self.folder = folder
         self.leases: list[FakeLease] = []
         self._copies: list[FakeCacheFolder] = []
-        self._doomed: set[FakeCacheFolder] = set()
+        self._discarded: set[FakeCacheFolder] = set()
         self._made = 0
 
     @property
@@ -78,14 +78,14 @@ class FakeCaches(Caches):
     async def shared(self, name: str) -> FakeLease:
         return self._lease(name, shared=True)
 
-    async def given_back(self, lease: FakeLease) -> None:
+    async def lease_ended(self, lease: FakeLease) -> None:
         """Called by a lease that ended: the most recently used copy goes first, a discarded one goes away."""
         folder = lease.folder
         if lease.ended == "discarded":
-            self._doomed.add(folder)
+            self._discarded.add(folder)
         if folder in self._copies:
             self._copies.remove(folder)
-        if folder not in self._doomed:
+        if folder not in self._discarded:
             self._copies.insert(0, folder)
         elif not any(other.folder is folder for other in self.leased):
             await folder.delete()
@@ -99,7 +99,7 @@ class FakeCaches(Caches):
         return lease
 
     def _is_free(self, folder: FakeCacheFolder, *, shared: bool) -> bool:
-        if folder in self._doomed:
+        if folder in self._discarded:
             return False
         return all(shared and other.shared for other in self.leased if other.folder is folder)
 

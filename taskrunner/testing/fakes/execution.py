@@ -39,19 +39,19 @@ class FakeExecution(Execution):
     async def wait(self) -> Results:
         self.run.called("wait")
         await asyncio.wait([self.process])
-        await self.run.script.misbehave("wait")
+        await self.run.script.inject_fault("wait")
         return self._results()
 
     async def kill(self) -> Results:
         self.run.called("kill")
-        await self.run.script.misbehave("kill")
+        await self.run.script.inject_fault("kill")
         await self.run.end()
         return self._results()
 
     async def abort(self) -> None:
         self.run.called("abort")
-        await self.run.script.misbehave("abort")
-        self.run.world.held.pop(self.run, None)
+        await self.run.script.inject_fault("abort")
+        self.run.backend.held.pop(self.run, None)
         await self.run.end()
 
     def _results(self) -> Results:
@@ -60,11 +60,11 @@ class FakeExecution(Execution):
         Raises: Bug after `abort`; whatever ended the process too early, such as a log that nobody could write.
         """
         if self.run.results is None:
-            if self.run not in self.run.world.held:
+            if self.run not in self.run.backend.held:
                 raise Bug(f"{self.run.key} was aborted: there are no results")
             code = KILLED if self.process.cancelled() else self.process.result()
             self.run.results = FakeResults(self.run, code)
-            self.run.world.held[self.run] = "results"
+            self.run.backend.held[self.run] = "results"
         return self.run.results
 
 

@@ -25,7 +25,7 @@ from taskrunner.errors import (
 
 Stage = Literal["", "check", "load", "start", "wait", "kill", "abort", "archive", "deliver", "dispose", "discard"]
 """Where a script goes wrong: in that operation of the engine, its execution or its results. Empty: nowhere.
-`new_engine` is missing, since it comes before the payload: set `FakePlatform.refuses`."""
+`new_engine` is missing, since it comes before the payload: set `FakePlatform.engine_error`."""
 
 ErrorKind = Literal["task-failed", "malformed", "unavailable", "internal", "broken", "bug", "crash"]
 """How it goes wrong: one for each of our errors that an engine may raise, and `crash` for what is not one of ours."""
@@ -67,15 +67,15 @@ class FakePayload:
     hang_at: Stage = ""
     """The operation that does not return, each time it is called. It can be cancelled."""
 
-    async def misbehave(self, stage: Stage) -> None:
+    async def inject_fault(self, stage: Stage) -> None:
         """Does at this stage what the script says goes wrong there."""
         if stage == self.hang_at:
             await asyncio.get_running_loop().create_future()
         if stage == self.fail_at:
-            raise scripted(stage, self.error)
+            raise scripted_error(stage, self.error)
 
 
-def scripted(stage: str, kind: ErrorKind) -> Exception:
+def scripted_error(stage: str, kind: ErrorKind) -> Exception:
     """The error of a kind, as a real engine would raise it."""
     why = f"the script says so, at {stage}"
     errors: dict[str, Exception] = {
@@ -90,4 +90,4 @@ def scripted(stage: str, kind: ErrorKind) -> Exception:
     return errors[kind]
 
 
-__all__ = ["ErrorKind", "FakePayload", "Stage", "scripted"]
+__all__ = ["ErrorKind", "FakePayload", "Stage", "scripted_error"]

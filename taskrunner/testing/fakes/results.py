@@ -65,17 +65,17 @@ class FakeResults(Results):
             raise Bug("deliver is called once, and after a success only")
         self._delivered = True
         await asyncio.sleep(self.run.script.deliver_for)
-        await self.run.script.misbehave("deliver")
+        await self.run.script.inject_fault("deliver")
         return dict(self.run.script.result)
 
     async def dispose(self) -> None:
         self.run.called("dispose")
-        await self.run.script.misbehave("dispose")
-        self.run.world.held.pop(self.run, None)
+        await self.run.script.inject_fault("dispose")
+        self.run.backend.held.pop(self.run, None)
 
     async def _archiving(self) -> None:
         self.run.called("archive", held="results")
-        await self.run.script.misbehave("archive")
+        await self.run.script.inject_fault("archive")
 
     def _below(self, folder: str) -> list[str]:
         """Names of files and links in a folder, links unresolved."""
@@ -96,7 +96,7 @@ class FakeResults(Results):
         return Entry(name, len(self.run.files[file]), partial(self._read, self.run.files[file]))
 
     async def _read(self, data: bytes) -> AsyncIterator[bytes]:
-        if self.run not in self.run.world.held:
+        if self.run not in self.run.backend.held:
             raise Bug("the results were disposed of")
         for begin in range(0, len(data), READ_SIZE):
             yield data[begin : begin + READ_SIZE]

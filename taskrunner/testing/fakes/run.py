@@ -22,7 +22,7 @@ Held = Literal["engine", "execution", "results"]
 
 
 @attrs.frozen
-class Call:
+class FakeCall:
     """One operation that was begun."""
 
     run: RunKey
@@ -32,10 +32,10 @@ class Call:
 
 
 @attrs.define(eq=False)
-class World:
+class FakeBackend:
     """Everything there is, whichever worker made it. Outlives workers that die."""
 
-    calls: list[Call] = attrs.field(factory=list)
+    calls: list[FakeCall] = attrs.field(factory=list)
     runs: list[FakeRun] = attrs.field(factory=list)
     held: dict[FakeRun, Held] = attrs.field(factory=dict)
 
@@ -63,7 +63,7 @@ class FakeInput(Input):
 class FakeRun:
     """One run: what it was given, and its process once it has started."""
 
-    world: World = attrs.field(repr=False)
+    backend: FakeBackend = attrs.field(repr=False)
     context: RunContext = attrs.field(repr=False)
     worker_id: str
     """Of the worker that began it."""
@@ -93,14 +93,14 @@ class FakeRun:
 
         Raises: Bug, if it is held otherwise.
         """
-        self.world.calls.append(Call(self.key, operation, asyncio.get_running_loop().time()))
-        now = self.world.held.get(self)
+        self.backend.calls.append(FakeCall(self.key, operation, asyncio.get_running_loop().time()))
+        now = self.backend.held.get(self)
         if held is not None and now != held:
             raise Bug(f"{operation} of {self.key} needs its {held}, but what is held is {now or 'nothing'}")
 
     def start(self) -> None:
         self.process = asyncio.create_task(self._process(), name=f"fake process of {self.key}")
-        self.process.add_done_callback(self._last_breath)
+        self.process.add_done_callback(self._process_ended)
 
     async def end(self) -> None:
         """Kills the process and what runs beside it."""
@@ -108,7 +108,7 @@ class FakeRun:
             self.process.cancel()
             await asyncio.wait([self.process, *self.execs])
 
-    def _last_breath(self, process: asyncio.Task[int]) -> None:
+    def _process_ended(self, process: asyncio.Task[int]) -> None:
         if self.stdin is not None:
             self.stdin.broken = True
         if not process.cancelled():
@@ -166,4 +166,4 @@ class FakeRun:
         return None, False
 
 
-__all__ = ["Call", "FakeInput", "FakeRun", "Held", "World"]
+__all__ = ["FakeBackend", "FakeCall", "FakeInput", "FakeRun", "Held"]

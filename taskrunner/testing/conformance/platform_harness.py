@@ -1,4 +1,4 @@
-"""The bench that platforms are tested on: opens them, takes runs from step to step, and looks for what is left."""
+"""The harness that platforms are tested on: opens them, takes runs from step to step, and looks for what is left."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from taskrunner.interfaces.execution import Execution
 from taskrunner.interfaces.platform import Platform, PlatformContext, RunContext
 from taskrunner.interfaces.results import Results
 from taskrunner.model import RunKey, Task
-from taskrunner.testing.conformance.contract import Watcher
+from taskrunner.testing.conformance.contract import ContractChecker
 from taskrunner.testing.conformance.script import Script
 from taskrunner.testing.fakes.caches import FakeCaches
-from taskrunner.testing.fakes.memory import MemoryLog
+from taskrunner.testing.fakes.log import MemoryLog
 
 Option = Literal["archive", "caches", "exec", "proxies", "recover", "services", "stdin"]
 """An operation that a platform may leave out. What it leaves out raises NotSupported, and the kit checks that too."""
@@ -54,21 +54,21 @@ class PlatformKit(ABC):
         """Runs one test. A platform that sleeps with asyncio alone may use `clock.run` instead."""
         asyncio.run(scenario)
 
-    async def perform(self, test: Callable[[Any, Bench], Coroutine[Any, Any, None]], home: Path) -> None:
+    async def perform(self, test: Callable[[Any, PlatformHarness], Coroutine[Any, Any, None]], home: Path) -> None:
         """One test on a fresh platform, of which nothing is left in the end, however the test ends."""
         async with asyncio.timeout(self.limit):
-            bench = Bench(self, home)
-            bench.platform = await bench.opened("w1")
+            harness = PlatformHarness(self, home)
+            harness.platform = await harness.opened("w1")
             try:
-                await test(self, bench)
+                await test(self, harness)
             finally:
-                await bench.release()
-                await bench.platform.dispose()
-            await bench.find_nothing()
+                await harness.release()
+                await harness.platform.dispose()
+            await harness.find_nothing()
 
 
-def scenario(test: Callable[[K, Bench], Coroutine[Any, Any, None]]) -> Callable[[K, Path], None]:
-    """Makes a test that pytest knows how to call of a coroutine that gets a bench."""
+def scenario(test: Callable[[K, PlatformHarness], Coroutine[Any, Any, None]]) -> Callable[[K, Path], None]:
+    """Makes a test that pytest knows how to call of a coroutine that gets a harness."""
 
     def run_test(self: K, tmp_path: Path) -> None:
         self.run(self.perform(test, tmp_path))
@@ -78,7 +78,7 @@ def scenario(test: Callable[[K, Bench], Coroutine[Any, Any, None]]) -> Callable[
     return run_test
 
 
-class Bench:
+class PlatformHarness:
     """One platform, open, and every run that a test makes on it."""
 
     platform: Platform[Any, Any]
@@ -86,7 +86,7 @@ class Bench:
     def __init__(self, kit: PlatformKit, home: Path) -> None:
         self.kit, self.home = kit, home
         self.caches = FakeCaches(home / "caches")
-        self._watcher = Watcher()
+        self._checker = ContractChecker()
         self._trials: list[Trial] = []
         self._token = secrets.token_hex(4)
 
@@ -96,7 +96,7 @@ class Bench:
 
     async def opened(self, worker: str) -> Platform[Any, Any]:
         context = PlatformContext(self.unique(worker), self.home, lambda secret: secret.literal)
-        return self._watcher.watch(await self.kit.open(context), Platform)
+        return self._checker.wrap(await self.kit.open(context), Platform)
 
     def trial(self) -> Trial:
         """A run of which there is nothing yet."""
@@ -134,7 +134,7 @@ class Bench:
 class Trial:
     """One run, and the object that stands for it now: it is released in the end."""
 
-    bench: Bench
+    harness: PlatformHarness
     key: RunKey
     folder: Path
     log: MemoryLog = attrs.field(factory=MemoryLog)
@@ -144,17 +144,17 @@ class Trial:
     held: Engine[Any] | Execution | Results | None = None
 
     async def make(self) -> Engine[Any]:
-        task = Task(self.key.task_id, self.bench.platform.name)
+        task = Task(self.key.task_id, self.harness.platform.name)
         context = RunContext(
-            task, self.key, self.folder, self.log, self.bench.caches, lambda secret: secret.literal, lambda _: None
+            task, self.key, self.folder, self.log, self.harness.caches, lambda secret: secret.literal, lambda _: None
         )
-        self.engine = await self.bench.platform.new_engine(context)
+        self.engine = await self.harness.platform.new_engine(context)
         self.held = self.engine
         return self.engine
 
     async def load(self, script: Script) -> Engine[Any]:
-        payload = self.bench.kit.payload(script)
-        self.bench.platform.check(payload)
+        payload = self.harness.kit.payload(script)
+        self.harness.platform.check(payload)
         await self.make()
         await self.engine.load(payload)
         return self.engine
@@ -196,4 +196,4 @@ async def joined(body: AsyncIterator[bytes]) -> bytes:
     return b"".join([chunk async for chunk in body])
 
 
-__all__ = ["Bench", "Option", "PlatformKit", "Trial", "joined", "scenario"]
+__all__ = ["Option", "PlatformHarness", "PlatformKit", "Trial", "joined", "scenario"]

@@ -19,7 +19,7 @@ class Fleet:
         await self.queue.submit(Submission(task_id, {"platform": "fake", **script}))
 
     async def work(self, stop_when: StopCondition, **config: Any) -> None:
-        plugins = {"fake": self.platform.plug()}
+        plugins = {"fake": self.platform.plugin()}
         await run_worker(
             Config(min_free_disk=0, **config),
             self.host, self.home, stop_when=stop_when, queue=self.queue.join, plugins=plugins,
@@ -70,8 +70,8 @@ def test_a_machine_that_must_go_hands_its_run_back(tmp_path: Path) -> None:
 def test_a_sick_machine_takes_nothing_until_it_is_well(tmp_path: Path) -> None:
     async def main() -> None:
         fleet, loop = Fleet(tmp_path), asyncio.get_running_loop()
-        fleet.platform.fitness = Health(fit=False, why="the engine restarts")
-        loop.call_later(3600, lambda: setattr(fleet.platform, "fitness", Health(fit=True)))
+        fleet.platform.current_health = Health(fit=False, why="the engine restarts")
+        loop.call_later(3600, lambda: setattr(fleet.platform, "current_health", Health(fit=True)))
         await fleet.submit("one", run_for=1)  # the platform is opened for it, and its health is asked for from then on
         await fleet.submit("two", run_for=1)
         began = loop.time()

@@ -10,7 +10,7 @@ import pytest
 
 from taskrunner.model import Artifact, RunKey
 from taskrunner.testing import FakeHost, MemoryLog, MemoryStore
-from taskrunner.testing.conformance.platform_bench import joined
+from taskrunner.testing.conformance.platform_harness import joined
 
 RUN = RunKey("t1", 0)
 
