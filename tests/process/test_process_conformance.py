@@ -36,7 +36,7 @@ class OnOneTree(PlatformConformance):
         path.mkdir()
         folder = harness.platform.new_cache_folder("kept", path)
         trial = harness.trial()
-        for script in (Script(leaves={"cache/kept": "treasure"}), Script(print_file="cache/kept")):
+        for script in (Script(files={"cache/kept": "treasure"}), Script(print_file="cache/kept")):
             trial = harness.trial()
             engine = await trial.load(script)
             await engine.attach_cache(folder, "cache")

@@ -30,7 +30,7 @@ class TestFakePlatform(PlatformConformance):
             print_env=script.print_env,
             print_file=script.print_file,
             print_stdin=script.print_stdin,
-            files={**script.leaves, **{path: "\0" * size for path, size in script.zeros.items()}},
+            files={**script.files, **{path: "\0" * size for path, size in script.zeros.items()}},
             links=script.links,
             run_for=FOREVER if script.sleeps else script.pauses,
             exit_code=script.exit_code,

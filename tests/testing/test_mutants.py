@@ -225,8 +225,8 @@ async def resize_anything(self: FakeExec, rows: int, columns: int) -> None:
 
 PLATFORMS: list[Mutant] = [
     (FakeExecution, "_results", fresh_results, "test_every_wait_gives_the_same_results"),
-    (FakeExecution, "kill", kill_that_loses, "test_a_kill_keeps_what_was_made"),
-    (FakeExecution, "kill", kill_that_spares, "test_a_kill_keeps_what_was_made"),
+    (FakeExecution, "kill", kill_that_loses, "test_a_kill_keeps_the_files_so_far"),
+    (FakeExecution, "kill", kill_that_spares, "test_a_kill_keeps_the_files_so_far"),
     (FakeExecution, "kill", kill_that_forgets_the_end, "test_a_kill_after_the_end_gives_the_results_of_that_end"),
     (FakeExecution, "kill", kill_that_forgets_the_end, "test_a_kill_ends_every_wait"),
     (FakeExecution, "kill", wait_that_is_the_run, "test_a_kill_right_after_the_start_ends_it"),
@@ -235,15 +235,15 @@ PLATFORMS: list[Mutant] = [
     (FakeExecution, "abort", abort_once, "test_after_an_abort_there_are_no_results"),
     (FakeExecution, "abort", abort_once, "test_a_run_that_has_ended_can_be_aborted"),
     (FakeExecution, "new_exec", exec_of_the_dead, "test_a_command_ends_with_its_run"),
-    (FakeEngine, "discard", discard_once, "test_an_engine_that_has_nothing_is_discarded"),
-    (FakeEngine, "discard", discard_once, "test_an_engine_that_has_loaded_is_discarded"),
+    (FakeEngine, "discard", discard_once, "test_an_engine_before_load_is_discarded"),
+    (FakeEngine, "discard", discard_once, "test_an_engine_after_load_is_discarded"),
     (FakeEngine, "discard", nothing, "test_a_load_that_is_cancelled_is_undone"),
     (FakeEngine, "start", start_in_a_shared_environment, "test_a_run_does_not_see_the_environment_of_another"),
     (FakeEngine, "start", start_without_environment, "test_the_environment_reaches_the_run"),
-    (FakeEngine, "load", load_that_gives_up, "test_the_exit_code_comes_out"),
+    (FakeEngine, "load", load_that_gives_up, "test_the_exit_code_is_reported"),
     (FakeEngine, "attach_cache", nothing, "test_a_cache_outlives_its_run"),
-    (FakeEngine, "attach_cache", attach_anywhere, "test_a_target_is_taken_once_and_stays_inside"),
-    (FakeRun, "_cached", cached_for_all, "test_a_read_only_cache_is_never_written"),
+    (FakeEngine, "attach_cache", attach_anywhere, "test_a_target_is_used_once_and_lies_inside"),
+    (FakeRun, "_cached", cached_for_all, "test_a_read_only_cache_is_not_changed"),
     (FakeRun, "_process", short_process, "test_the_log_is_whole_and_in_order_at_the_end_of_wait"),
     (FakeRun, "_process", good_process, "test_two_runs_at_once_do_not_disturb_each_other"),
     (FakeRun, "_process", process_without_input, "test_an_input_stays_open_until_it_is_closed"),
@@ -251,17 +251,17 @@ PLATFORMS: list[Mutant] = [
     (FakeInput, "write", write_to_nobody, "test_an_input_stays_open_until_it_is_closed"),
     (FakeExec, "resize", resize_anything, "test_only_a_terminal_has_a_size"),
     (FakeExec, "abort", nothing, "test_a_command_is_aborted_and_the_run_goes_on"),
-    (FakeResults, "_resolve", follow_every_link, "test_a_link_that_leaves_is_not_followed"),
-    (FakeResults, "archive_file", file_or_key_error, "test_a_file_that_is_none_is_named_as_what_it_is"),
-    (FakeResults, "archive_folder", folder_backwards, "test_a_folder_comes_out_in_the_order_of_its_names"),
-    (FakeResults, "archive", archive_not_written_yet, "test_everything_as_one_tar_stream"),
-    (FakeResults, "deliver", deliver_a_path, "test_what_is_delivered_is_json"),
+    (FakeResults, "_resolve", follow_every_link, "test_a_link_out_of_the_folder_is_not_followed"),
+    (FakeResults, "archive_file", file_or_key_error, "test_a_path_that_is_no_file_has_an_error_of_its_own"),
+    (FakeResults, "archive_folder", folder_backwards, "test_a_folder_is_archived_in_the_order_of_its_names"),
+    (FakeResults, "archive", archive_not_written_yet, "test_everything_is_archived_as_one_tar_stream"),
+    (FakeResults, "deliver", deliver_a_path, "test_the_result_of_deliver_is_json"),
     (FakeResults, "dispose", dispose_once, "test_results_are_disposed_of_once_or_twice"),
     (FakeResults, "dispose", nothing, "test_results_are_disposed_of_once_or_twice"),
     (FakePlatform, "clean_up_after", always_something, "test_an_unknown_worker_has_left_nothing"),
     (FakePlatform, "clean_up_after", clean_nothing, "test_what_a_dead_worker_left_is_found_once"),
-    (FakePlatform, "recover", recover_by_chance, "test_a_run_that_is_gone_is_lost"),
-    (FakePlatform, "recover", recover_nothing, "test_a_run_is_found_again"),
+    (FakePlatform, "recover", recover_by_chance, "test_a_run_that_has_ended_is_not_recovered"),
+    (FakePlatform, "recover", recover_nothing, "test_a_run_is_recovered"),
     (FakePlatform, "name", "two words", "test_it_says_what_it_is"),
     (FakePlatform, "payload", dict, "test_it_says_what_it_is"),
 ]
@@ -284,10 +284,10 @@ def test_what_a_platform_hides_is_caught(tmp_path: Path) -> None:
     assert failures(Modest, tmp_path) == {
         "test_a_cache_outlives_its_run",
         "test_a_command_prints_and_ends",
-        "test_a_run_is_found_again",
+        "test_a_run_is_recovered",
         "test_an_input_stays_open_until_it_is_closed",
-        "test_everything_as_one_tar_stream",
-        "test_what_cannot_be_attached_is_not_supported",
+        "test_everything_is_archived_as_one_tar_stream",
+        "test_an_attachment_that_is_left_out_is_not_supported",
     }
 
 
@@ -324,11 +324,11 @@ LOGS: list[Mutant] = [
     (MemoryLog, "mask", lambda *_: None, "test_a_secret_never_shows"),
     (MemoryLog, "mask", mask_the_plain_text_only, "test_a_secret_never_shows"),
     (MemoryLog, "mask", mask_the_plain_text_only, "test_an_empty_secret_hides_nothing"),
-    (MemoryLog, "write", write_text, "test_what_a_task_writes_stays_as_it_is"),
+    (MemoryLog, "write", write_text, "test_the_bytes_of_a_task_are_kept_as_they_are"),
     (MemoryLog, "write", write_always, "test_after_the_end_writes_go_nowhere"),
-    (MemoryLog, "say", say_plainly, "test_a_line_of_the_workers_own_is_marked"),
-    (Masker, "whole", mask_beginnings, "test_the_beginning_of_a_secret_is_not_swallowed"),
-    (Masker, "whole", lambda _, text: text[:1000], "test_threads_may_write_at_once"),
+    (MemoryLog, "say", say_plainly, "test_a_line_of_the_worker_is_marked"),
+    (Masker, "whole", mask_beginnings, "test_the_beginning_of_a_secret_is_not_masked"),
+    (Masker, "whole", lambda _, text: text[:1000], "test_threads_may_write_at_the_same_time"),
 ]
 
 
@@ -354,7 +354,7 @@ def test_a_log_that_masks_call_by_call_is_caught(tmp_path: Path) -> None:
             assert isinstance(log, Hasty)
             return log.data
 
-    assert "test_a_secret_is_found_across_the_borders_of_calls" in failures(HastyTests, tmp_path)
+    assert "test_a_secret_is_masked_across_the_borders_of_calls" in failures(HastyTests, tmp_path)
 
 
 async def ask_and_forget(self: FakeHost) -> Leave:
@@ -374,7 +374,7 @@ HOSTS: list[Mutant] = [
     (FakeHost, "shutting_down", leave_at_once, "test_without_a_notice_the_worker_stays"),
     (FakeHost, "shutting_down", leave_at_once, "test_a_notice_comes"),
     (FakeHost, "should_shutdown_now", lambda _: True, "test_without_a_notice_the_worker_stays"),
-    (FakeHost, "identity", {"name": "x"}, "test_it_says_who_it_is"),
+    (FakeHost, "identity", {"name": "x"}, "test_it_has_an_identity"),
     (FakeHost, "load_config", lambda _: None, "test_it_has_a_configuration"),
 ]
 
@@ -409,12 +409,12 @@ async def delete_under_readers(self: FakeCaches, lease: FakeLease) -> None:
 
 CACHES: list[Mutant] = [
     (FakeLease, "discard", lease_that_ends_often("discarded"), "test_a_lease_ends_once"),
-    (FakeLease, "discard", FakeLease.commit, "test_what_is_discarded_is_gone"),
-    (FakeLease, "commit", FakeLease.discard, "test_what_is_committed_comes_back"),
-    (FakeCaches, "_is_free", lambda *_, **__: True, "test_two_exclusive_ones_are_two_folders"),
+    (FakeLease, "discard", FakeLease.commit, "test_a_discarded_folder_is_deleted"),
+    (FakeLease, "commit", FakeLease.discard, "test_a_committed_folder_is_leased_again"),
+    (FakeCaches, "_is_free", lambda *_, **__: True, "test_two_exclusive_leases_have_two_folders"),
     (FakeCaches, "_is_free", lambda *_, **__: True, "test_readers_share_one_folder_and_a_writer_gets_another"),
-    (FakeCaches, "lease_ended", release_to_the_end, "test_the_most_recently_used_copy_goes_first"),
-    (FakeCaches, "lease_ended", delete_under_readers, "test_a_discarded_folder_stays_for_those_who_read_it"),
+    (FakeCaches, "lease_ended", release_to_the_end, "test_the_most_recently_used_copy_is_leased_first"),
+    (FakeCaches, "lease_ended", delete_under_readers, "test_a_discarded_folder_stays_for_its_readers"),
 ]
 
 

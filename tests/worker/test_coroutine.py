@@ -16,7 +16,7 @@ from taskrunner.worker.stop_condition import StopCondition
 @coroutine_platform("scripted", Script)
 async def scripted(script: Script, context: RunContext) -> int:
     """Does what a script of the conformance kit says."""
-    leaves = {**script.leaves, **{path: "\0" * size for path, size in script.zeros.items()}}
+    leaves = {**script.files, **{path: "\0" * size for path, size in script.zeros.items()}}
     for path, text in leaves.items():
         (context.folder / path).parent.mkdir(parents=True, exist_ok=True)
         (context.folder / path).write_text(text)

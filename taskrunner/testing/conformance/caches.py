@@ -1,4 +1,4 @@
-"""CacheFolderConformance and CachesConformance: what every cache folder does, and whoever leases them."""
+"""CacheFolderConformance and CachesConformance: what every cache folder does, and every implementation of leases."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from taskrunner.testing.conformance.platform_harness import joined
 
 
 class CacheFolderConformance(ABC):
-    """What a folder does that outlives a run."""
+    """The contract of CacheFolder."""
 
     @abstractmethod
     def cache_folder(self, name: str, path: Path) -> CacheFolder:
-        """A cache folder at `path`, which exists and is empty: what `Platform.new_cache_folder` gives."""
+        """A cache folder at `path`, which exists and is empty: what `Platform.new_cache_folder` returns."""
 
     def test_it_knows_its_name_and_place(self, tmp_path: Path) -> None:
         folder = self.cache_folder("some", tmp_path)
@@ -69,7 +69,7 @@ BAD_NAMES = ("", "/", "a/b", "../a", "a b", "ä", "a\n", "a\0", "x" * 129)
 
 
 class CachesConformance(ABC):
-    """Who may use which folder when. The tests tell folders apart by a file that they leave in them."""
+    """The contract of Caches. The tests recognize a folder by a file that they create in it."""
 
     @abstractmethod
     def caches(self, home: Path) -> Caches:
@@ -84,7 +84,7 @@ class CachesConformance(ABC):
 
         asyncio.run(main())
 
-    def test_what_is_committed_comes_back(self, tmp_path: Path) -> None:
+    def test_a_committed_folder_is_leased_again(self, tmp_path: Path) -> None:
         async def main() -> None:
             caches = self._checked(tmp_path)
             await _leave(caches, "some", "first")
@@ -95,7 +95,7 @@ class CachesConformance(ABC):
 
         asyncio.run(main())
 
-    def test_what_is_discarded_is_gone(self, tmp_path: Path) -> None:
+    def test_a_discarded_folder_is_deleted(self, tmp_path: Path) -> None:
         async def main() -> None:
             caches = self._checked(tmp_path)
             await _leave(caches, "some", "first")
@@ -109,7 +109,7 @@ class CachesConformance(ABC):
 
         asyncio.run(main())
 
-    def test_two_exclusive_ones_are_two_folders(self, tmp_path: Path) -> None:
+    def test_two_exclusive_leases_have_two_folders(self, tmp_path: Path) -> None:
         async def main() -> None:
             caches = self._checked(tmp_path)
             leases = await asyncio.gather(*(caches.exclusive("some") for _ in range(3)))
@@ -119,7 +119,7 @@ class CachesConformance(ABC):
 
         asyncio.run(main())
 
-    def test_the_most_recently_used_copy_goes_first(self, tmp_path: Path) -> None:
+    def test_the_most_recently_used_copy_is_leased_first(self, tmp_path: Path) -> None:
         async def main() -> None:
             caches = self._checked(tmp_path)
             leases = {mark: await caches.exclusive("some") for mark in ("a", "b", "c")}
@@ -148,7 +148,7 @@ class CachesConformance(ABC):
 
         asyncio.run(main())
 
-    def test_a_discarded_folder_stays_for_those_who_read_it(self, tmp_path: Path) -> None:
+    def test_a_discarded_folder_stays_for_its_readers(self, tmp_path: Path) -> None:
         async def main() -> None:
             caches = self._checked(tmp_path)
             await _leave(caches, "some", "first")
@@ -191,7 +191,7 @@ class CachesConformance(ABC):
 
         asyncio.run(main())
 
-    def test_no_name_leads_out(self, tmp_path: Path) -> None:
+    def test_no_name_leads_out_of_the_home(self, tmp_path: Path) -> None:
         async def main() -> None:
             home = tmp_path / "home"
             home.mkdir()

@@ -1,4 +1,4 @@
-"""What every engine does before and at its start."""
+"""What every engine does until its start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class EngineChecks(PlatformKit):
     """Loading, attaching, starting, discarding."""
 
     @scenario
-    async def test_the_exit_code_comes_out(self, harness: PlatformHarness) -> None:
+    async def test_the_exit_code_is_reported(self, harness: PlatformHarness) -> None:
         for code in (0, 1, 77):
             assert (await harness.finished(Script(exit_code=code))).results.exit_code == code
 
@@ -40,13 +40,13 @@ class EngineChecks(PlatformKit):
         assert "MINE" not in other.log.text
 
     @scenario
-    async def test_an_engine_that_has_nothing_is_discarded(self, harness: PlatformHarness) -> None:
+    async def test_an_engine_before_load_is_discarded(self, harness: PlatformHarness) -> None:
         engine = await harness.trial().make()
         await engine.discard()
         await engine.discard()
 
     @scenario
-    async def test_an_engine_that_has_loaded_is_discarded(self, harness: PlatformHarness) -> None:
+    async def test_an_engine_after_load_is_discarded(self, harness: PlatformHarness) -> None:
         engine = await harness.trial().load(Script())
         await engine.discard()
         await engine.discard()
@@ -55,8 +55,8 @@ class EngineChecks(PlatformKit):
     async def test_a_load_that_is_cancelled_is_undone(self, harness: PlatformHarness) -> None:
         for turns in range(10):
             trial = harness.trial()
-            loading = asyncio.create_task(trial.load(Script(leaves={"a": "b"})))
-            for _ in range(turns):  # of the loop: each time it gets a little further
+            loading = asyncio.create_task(trial.load(Script(files={"a": "b"})))
+            for _ in range(turns):  # of the loop: each load is cancelled a little later
                 await asyncio.sleep(0)
             loading.cancel()
             with suppress(asyncio.CancelledError):
@@ -65,7 +65,7 @@ class EngineChecks(PlatformKit):
 
     @scenario
     async def test_two_runs_at_once_do_not_disturb_each_other(self, harness: PlatformHarness) -> None:
-        scripts = [Script(prints=f"I am {n}\n", leaves={"who": str(n)}, exit_code=n) for n in range(3)]
+        scripts = [Script(prints=f"I am {n}\n", files={"who": str(n)}, exit_code=n) for n in range(3)]
         trials = await asyncio.gather(*map(harness.finished, scripts))
         for number, trial in enumerate(trials):
             assert trial.results.exit_code == number
@@ -73,7 +73,7 @@ class EngineChecks(PlatformKit):
             assert [f"I am {n}" in trial.log.text for n in range(3)] == [n == number for n in range(3)]
 
     @scenario
-    async def test_without_an_input_it_is_empty(self, harness: PlatformHarness) -> None:
+    async def test_without_an_input_the_standard_input_is_empty(self, harness: PlatformHarness) -> None:
         trial = await harness.started(Script(print_stdin=True))
         with pytest.raises(NotSupported):
             _ = trial.execution.stdin
@@ -95,7 +95,7 @@ class EngineChecks(PlatformKit):
         await stdin.close()
         assert (await trial.wait()).exit_code == 0
         with pytest.raises(BrokenPipeError):
-            await stdin.write(b"nobody reads this")
+            await stdin.write(b"no reader")
 
     @scenario
     async def test_a_cache_outlives_its_run(self, harness: PlatformHarness) -> None:
@@ -106,19 +106,19 @@ class EngineChecks(PlatformKit):
                 harness.platform.new_cache_folder("kept", path)
             return
         folder = harness.platform.new_cache_folder("kept", path)
-        await self._use(harness, folder, Script(leaves={"cache/kept": "treasure"}))
+        await self._use(harness, folder, Script(files={"cache/kept": "treasure"}))
         trial = await self._use(harness, folder, Script(print_file="cache/kept"))
         assert "treasure" in trial.log.text
 
     @scenario
-    async def test_a_read_only_cache_is_never_written(self, harness: PlatformHarness) -> None:
+    async def test_a_read_only_cache_is_not_changed(self, harness: PlatformHarness) -> None:
         if "caches" not in self.supports:
             return
         lease = await harness.caches.exclusive("kept")
         folder = harness.platform.new_cache_folder("kept", lease.folder.path)
-        await self._use(harness, folder, Script(leaves={"cache/kept": "treasure"}))
-        spoiler = Script(leaves={"cache/kept": "spoilt"}, print_file="cache/kept")
-        with suppress(NotSupported):  # better than to attach it and let it be written
+        await self._use(harness, folder, Script(files={"cache/kept": "treasure"}))
+        spoiler = Script(files={"cache/kept": "spoilt"}, print_file="cache/kept")
+        with suppress(NotSupported):  # which is correct: a cache that cannot be protected is refused
             trial = await self._use(harness, folder, spoiler, read_only=True)
             assert "treasure" in trial.log.text
         trial = await self._use(harness, folder, Script(print_file="cache/kept"))
@@ -127,7 +127,7 @@ class EngineChecks(PlatformKit):
     async def _use(
         self, harness: PlatformHarness, folder: CacheFolder, script: Script, *, read_only: bool = False
     ) -> Trial:
-        """A run from begin to end, with a cache at `cache`."""
+        """A whole run, with a cache at `cache`."""
         trial = harness.trial()
         engine = await trial.load(script)
         await engine.attach_cache(folder, "cache", read_only=read_only)
@@ -137,7 +137,7 @@ class EngineChecks(PlatformKit):
         return trial
 
     @scenario
-    async def test_a_target_is_taken_once_and_stays_inside(self, harness: PlatformHarness) -> None:
+    async def test_a_target_is_used_once_and_lies_inside(self, harness: PlatformHarness) -> None:
         if "caches" not in self.supports:
             return
         engine = await harness.trial().load(Script())
@@ -149,7 +149,7 @@ class EngineChecks(PlatformKit):
                 await engine.attach_cache(cache, target)
 
     @scenario
-    async def test_what_cannot_be_attached_is_not_supported(self, harness: PlatformHarness) -> None:
+    async def test_an_attachment_that_is_left_out_is_not_supported(self, harness: PlatformHarness) -> None:
         engine = await harness.trial().load(Script())
         if "proxies" not in self.supports:
             with pytest.raises(NotSupported):

@@ -1,4 +1,4 @@
-"""What everything that runs does: waiting, killing, aborting."""
+"""What every execution does: waiting, killing, aborting."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from taskrunner.errors import Bug, NotSupported, TaskFailed
 from taskrunner.testing.conformance.platform_harness import PlatformHarness, PlatformKit, joined, scenario
 from taskrunner.testing.conformance.script import FOREVER, Script
 
-SLEEPER = Script(leaves={"made": "so far"}, prints="asleep\n", sleeps=True)
+SLEEPER = Script(files={"made": "so far"}, prints="asleep\n", sleeps=True)
 
 
 class ExecutionChecks(PlatformKit):
-    """The end of a run, of which there is one, whoever asks."""
+    """The end of a run, which is the same for every caller."""
 
     @scenario
     async def test_every_wait_gives_the_same_results(self, harness: PlatformHarness) -> None:
@@ -35,7 +35,7 @@ class ExecutionChecks(PlatformKit):
         assert await other is trial.results
 
     @scenario
-    async def test_a_kill_keeps_what_was_made(self, harness: PlatformHarness) -> None:
+    async def test_a_kill_keeps_the_files_so_far(self, harness: PlatformHarness) -> None:
         trial = await harness.started(SLEEPER)
         await trial.log.until("asleep")
         results = await trial.kill()
@@ -79,7 +79,7 @@ class ExecutionChecks(PlatformKit):
 
     @scenario
     async def test_a_run_that_has_ended_can_be_aborted(self, harness: PlatformHarness) -> None:
-        trial = await harness.started(Script(leaves={"made": "so far"}, prints="done\n"))
+        trial = await harness.started(Script(files={"made": "so far"}, prints="done\n"))
         await trial.log.until("done")
         await trial.abort()
         await trial.execution.abort()

@@ -1,4 +1,4 @@
-"""PlatformConformance: what every platform does. Whoever writes one runs this::
+"""PlatformConformance: what every platform does. The author of a platform runs it::
 
     class TestMine(PlatformConformance):
         supports = frozenset({"caches", "stdin"})
@@ -9,7 +9,7 @@
         def payload(self, script: Script) -> MyPayload:
             return MyPayload(command=["sh", "-c", script.shell])
 
-Every call that a test makes is held to the errors that its interface names.
+Every call of a test may raise the errors that its interface names, and no others.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from taskrunner.testing.conformance.script import Script
 
 
 class PlatformConformance(EngineChecks, ExecutionChecks, ExecChecks, ResultsChecks):
-    """The platform itself, and everything that it makes."""
+    """The platform itself, and every object that it makes."""
 
     @scenario
     async def test_it_says_what_it_is(self, harness: PlatformHarness) -> None:
@@ -50,32 +50,32 @@ class PlatformConformance(EngineChecks, ExecutionChecks, ExecChecks, ResultsChec
     async def test_what_a_dead_worker_left_is_found_once(self, harness: PlatformHarness) -> None:
         trial = await harness.started(Script(prints="up\n", sleeps=True))
         await trial.log.until("up")
-        trial.held = None  # its worker is dead, so nobody releases it
-        heir = await harness.opened("w2")
-        found = await heir.clean_up_after(harness.unique("w1"))
+        trial.held = None  # its worker is dead, and releases nothing
+        successor = await harness.opened("w2")
+        found = await successor.clean_up_after(harness.unique("w1"))
         assert all(isinstance(line, str) for line in found)
-        assert await heir.clean_up_after(harness.unique("w1")) == []
+        assert await successor.clean_up_after(harness.unique("w1")) == []
         assert await self.alive() == [], "something of the run is alive after clean_up_after"
-        await heir.dispose()
+        await successor.dispose()
 
     @scenario
-    async def test_a_run_is_found_again(self, harness: PlatformHarness) -> None:
-        trial = await harness.started(Script(leaves={"made": "so far"}, prints="up\n", sleeps=True))
+    async def test_a_run_is_recovered(self, harness: PlatformHarness) -> None:
+        trial = await harness.started(Script(files={"made": "so far"}, prints="up\n", sleeps=True))
         await trial.log.until("up")
-        heir = await harness.opened("w2")
+        successor = await harness.opened("w2")
         if "recover" not in self.supports:
             with pytest.raises(NotSupported):
-                await heir.recover(trial.execution.handle)
+                await successor.recover(trial.execution.handle)
             return
         assert trial.execution.handle
-        trial.execution = await heir.recover(trial.execution.handle)
+        trial.execution = await successor.recover(trial.execution.handle)
         assert (await trial.kill()).exit_code != 0
         assert await trial.file("made") == b"so far"
         await trial.release()
-        await heir.dispose()
+        await successor.dispose()
 
     @scenario
-    async def test_a_run_that_is_gone_is_lost(self, harness: PlatformHarness) -> None:
+    async def test_a_run_that_has_ended_is_not_recovered(self, harness: PlatformHarness) -> None:
         with pytest.raises((TaskFailed, NotSupported)) as caught:
             await harness.platform.recover("no such handle")
         if "recover" in self.supports:

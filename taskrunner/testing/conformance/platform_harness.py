@@ -1,4 +1,4 @@
-"""The harness that platforms are tested on: opens them, takes runs from step to step, and looks for what is left."""
+"""The harness of the tests of platforms: opens a platform, takes runs from step to step, and checks what is left."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from taskrunner.testing.fakes.caches import FakeCaches
 from taskrunner.testing.fakes.log import MemoryLog
 
 Option = Literal["archive", "caches", "exec", "proxies", "recover", "services", "stdin"]
-"""An operation that a platform may leave out. What it leaves out raises NotSupported, and the kit checks that too."""
+"""An operation that a platform may leave out. It then raises NotSupported, which is tested too."""
 
 K = TypeVar("K", bound="PlatformKit")
 
 
 class PlatformKit(ABC):
-    """What the author of a platform fills in."""
+    """What the author of a platform defines."""
 
     supports: ClassVar[frozenset[Option]] = frozenset()
     """The optional operations that the platform has."""
     limit: ClassVar[float] = 120.0
-    """Seconds that one test may take. Reached only by what is broken."""
+    """Seconds that one test may take. Only a defect takes so long."""
 
     @abstractmethod
     async def open(self, context: PlatformContext) -> Platform[Any, Any]:
@@ -42,20 +42,20 @@ class PlatformKit(ABC):
 
     @abstractmethod
     def payload(self, script: Script) -> Any:
-        """The payload of a run that does this: often `MyPayload(command=["sh", "-c", script.shell])`."""
+        """The payload of a run that follows the script: often `MyPayload(command=["sh", "-c", script.shell])`."""
 
     async def alive(self) -> list[str]:
-        """What is running now, of whichever run: processes, containers. Asked when nothing may be. By default nobody
-        looks, but for `clean_up_after`, which has to find nothing in the end either.
+        """What is running now, of all runs: processes, containers. Called at moments when nothing may run. By default
+        the tests rely on `clean_up_after`, which has to find nothing at the end of each test.
         """
         return []
 
     def run(self, scenario: Coroutine[Any, Any, None]) -> None:
-        """Runs one test. A platform that sleeps with asyncio alone may use `clock.run` instead."""
+        """Runs one test. A platform without processes and sockets may use `clock.run` instead."""
         asyncio.run(scenario)
 
     async def perform(self, test: Callable[[Any, PlatformHarness], Coroutine[Any, Any, None]], home: Path) -> None:
-        """One test on a fresh platform, of which nothing is left in the end, however the test ends."""
+        """Runs one test on a new platform, and checks that nothing is left, however the test ends."""
         async with asyncio.timeout(self.limit):
             harness = PlatformHarness(self, home)
             harness.platform = await harness.opened("w1")
@@ -68,13 +68,13 @@ class PlatformKit(ABC):
 
 
 def scenario(test: Callable[[K, PlatformHarness], Coroutine[Any, Any, None]]) -> Callable[[K, Path], None]:
-    """Makes a test that pytest knows how to call of a coroutine that gets a harness."""
+    """Makes a test for pytest of a coroutine function that takes a harness."""
 
     def run_test(self: K, tmp_path: Path) -> None:
         self.run(self.perform(test, tmp_path))
 
     functools.update_wrapper(run_test, test)
-    del run_test.__wrapped__  # type: ignore[attr-defined]  # pytest would look at its arguments
+    del run_test.__wrapped__  # type: ignore[attr-defined]  # pytest would read its arguments
     return run_test
 
 
@@ -91,7 +91,7 @@ class PlatformHarness:
         self._token = secrets.token_hex(4)
 
     def unique(self, name: str) -> str:
-        """The id of a worker or a task: no other test has it, nor one that runs on the same machine now."""
+        """The id of a worker or a task: no other test has it, also none that runs on this machine at the same time."""
         return f"{name}-{self._token}"
 
     async def opened(self, worker: str) -> Platform[Any, Any]:
@@ -99,7 +99,7 @@ class PlatformHarness:
         return self._checker.wrap(await self.kit.open(context), Platform)
 
     def trial(self) -> Trial:
-        """A run of which there is nothing yet."""
+        """A run before its engine is made."""
         number = len(self._trials)
         trial = Trial(self, RunKey(self.unique(f"task{number}"), 0), self.home / "runs" / str(number))
         trial.folder.mkdir(parents=True)
@@ -122,17 +122,17 @@ class PlatformHarness:
             await trial.release()
 
     async def find_nothing(self) -> None:
-        """Asserts that neither the next worker nor the author of the platform finds anything of ours."""
-        heir = await self.opened("heir")
-        found = [line for worker in ("w1", "w2") for line in await heir.clean_up_after(self.unique(worker))]
-        await heir.dispose()
+        """Asserts that neither `clean_up_after` nor the platform's own `alive` finds anything."""
+        successor = await self.opened("successor")
+        found = [line for worker in ("w1", "w2") for line in await successor.clean_up_after(self.unique(worker))]
+        await successor.dispose()
         assert found == [], "something was left, though every engine, execution and result was released"
         assert await self.kit.alive() == []
 
 
 @attrs.define
 class Trial:
-    """One run, and the object that stands for it now: it is released in the end."""
+    """One run, and the object that holds its resources now, which is released at the end of the test."""
 
     harness: PlatformHarness
     key: RunKey
@@ -176,7 +176,7 @@ class Trial:
         self.held = None
 
     async def release(self) -> None:
-        """Lets go of whatever is held, as a worker does."""
+        """Releases the object that is held, as a worker does."""
         held, self.held = self.held, None
         if held is None:
             return
