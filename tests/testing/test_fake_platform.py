@@ -198,6 +198,11 @@ def platform_context(worker_id: str) -> PlatformContext:
     return PlatformContext(worker_id, Path("/nonexistent"), lambda secret: secret.literal)
 
 
+def test_a_run_that_was_never_begun_is_a_lookup_error() -> None:
+    with pytest.raises(LookupError, match="t1/0"):
+        FakePlatform().run("t1")
+
+
 def test_its_script_is_read_from_a_document_like_any_payload() -> None:
     document: Document = {"platform": "fake", "run_for": 3600, "files": {"a": "b"}, "hang_at": "kill"}
     _, payload = decode_task(document, {"fake": FakePayload})

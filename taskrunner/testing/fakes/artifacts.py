@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import mimetypes
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from taskrunner.blocking import run_blocking
 from taskrunner.interfaces.artifacts import LOG_NAME, ArtifactStore
 from taskrunner.interfaces.results import READ_SIZE
 from taskrunner.model import Artifact, RunKey
+
+READ_LIMIT = 60.0
+"""Seconds to read a log from disk, which a test keeps small."""
 
 
 class MemoryStore(ArtifactStore):
@@ -28,7 +31,7 @@ class MemoryStore(ArtifactStore):
         return self._artifact(key)
 
     async def put_log(self, run: RunKey, spool: Path) -> None:
-        self.bodies[run, LOG_NAME] = await asyncio.to_thread(spool.read_bytes)
+        self.bodies[run, LOG_NAME] = await run_blocking(spool.read_bytes, limit=READ_LIMIT, doing="reading the log")
         self._types[run, LOG_NAME] = "text/plain"
 
     async def get(self, run: RunKey, name: str, *, offset: int = 0) -> AsyncIterator[bytes]:

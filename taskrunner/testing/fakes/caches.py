@@ -1,4 +1,4 @@
-"""FakeCaches: cache folders below one folder, and who has leased them."""
+"""FakeCaches: cache folders below one folder, and their leases."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FakeCacheFolder(CacheFolder):
 
 
 class FakeLease(Lease):
-    """A lease that remembers how it ended."""
+    """A lease that records how it ended: `committed` or `discarded`."""
 
     folder: FakeCacheFolder
 
@@ -56,9 +56,9 @@ class FakeLease(Lease):
 
 
 class FakeCaches(Caches):
-    """Caches in a folder of a test's. What was leased, and how each lease ended, stands in `leases`.
+    """Caches in a folder of the test. `leases` has every lease, and how it ended.
 
-    `leased` has the leases that nobody has ended yet: a test asserts that it is empty.
+    `leased` has the leases that have not ended: a test asserts that it is empty.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -79,7 +79,7 @@ class FakeCaches(Caches):
         return self._lease(name, shared=True)
 
     async def lease_ended(self, lease: FakeLease) -> None:
-        """Called by a lease that ended: the most recently used copy goes first, a discarded one goes away."""
+        """Called by a lease that ends: its folder is leased first next time, or deleted if it was discarded."""
         folder = lease.folder
         if lease.ended == "discarded":
             self._discarded.add(folder)

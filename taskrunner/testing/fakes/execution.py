@@ -17,7 +17,7 @@ KILLED = 137
 
 
 class FakeExecution(Execution):
-    """Looks at a run; one that was recovered is another look at the same run."""
+    """A view of a run. An execution that was recovered is another view of the same run."""
 
     def __init__(self, run: FakeRun) -> None:
         if run.process is None:
@@ -55,9 +55,9 @@ class FakeExecution(Execution):
         await self.run.end()
 
     def _results(self) -> Results:
-        """Consumes the execution; whoever asks again gets the same.
+        """Consumes the execution. Every call returns the same results.
 
-        Raises: Bug after `abort`; whatever ended the process too early, such as a log that nobody could write.
+        Raises: Bug after `abort`; the error that ended the process, such as one of the log.
         """
         if self.run.results is None:
             if self.run not in self.run.backend.held:

@@ -10,7 +10,7 @@ from taskrunner.log.masking import Masker
 
 
 class MemoryLog(Log):
-    """A log that can be read at any time. It masks when it is read, so that borders of calls do not matter."""
+    """A log that can be read at any time. Secrets are masked when it is read, across the borders of calls."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -32,7 +32,7 @@ class MemoryLog(Log):
             self._masker.add(secret)
 
     def end(self) -> None:
-        """The run is over: writes go nowhere from now on."""
+        """Ends the log: later writes are ignored."""
         self._ended = True
 
     @property
@@ -43,11 +43,11 @@ class MemoryLog(Log):
 
     @property
     def text(self) -> str:
-        """The same for people; what is no UTF-8 shows as `�`."""
+        """The same as text; bytes that are no UTF-8 become `�`."""
         return self.data.decode(errors="replace")
 
     async def until(self, text: str) -> None:
-        """Waits until the log has this text."""
+        """Waits until the log contains this text."""
         while True:
             more = asyncio.Event()
             with self._lock:

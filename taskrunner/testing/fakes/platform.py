@@ -1,14 +1,14 @@
 """FakePlatform: a platform in memory that does what the payload says.
 
-It keeps every contract that a real one keeps, and is stricter: a call in the wrong order is a Bug. It says afterwards
-what happened, and what is still there::
+It keeps every contract of a platform, and is stricter: a call in the wrong order is a Bug. Afterwards it reports which
+operations were called, and what was not released::
 
     platform = FakePlatform()
     ...                                        # run a worker whose `fake` platform is `platform.plugin()`
     assert platform.trace("build") == ["new-engine", "load", "start", "wait", "archive", "deliver", "dispose"]
     assert platform.alive == []
 
-It waits with `asyncio.sleep` only, so on `taskrunner.testing.clock` all its hours take milliseconds.
+It waits by `asyncio.sleep` only, so its hours take milliseconds on `taskrunner.testing.clock`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from taskrunner.testing.fakes.run import FakeBackend, FakeInput, FakeRun
 
 @attrs.frozen
 class FakeOptions:
-    """Its section in a worker's configuration: there is nothing to say."""
+    """The platform's table in a worker's configuration, which has no keys."""
 
 
 class FakePlatform(Platform[FakePayload, FakeOptions]):
@@ -62,7 +62,7 @@ class FakePlatform(Platform[FakePayload, FakeOptions]):
         """
         return type("FakePlatform", (_Plugged,), {"original": self})
 
-    # ---- what a test asks -------------------------------------------------------------------------------
+    # ---- what a test reads ------------------------------------------------------------------------------
 
     @property
     def alive(self) -> list[str]:
@@ -70,14 +70,17 @@ class FakePlatform(Platform[FakePayload, FakeOptions]):
         return [f"{run.key} {stage}" for run, stage in self.backend.held.items()]
 
     def trace(self, task_id: str, run_id: int = 0) -> list[str]:
-        """The operations that were begun for one run, in their order."""
+        """The operations that were called for one run, in their order."""
         key = RunKey(task_id, run_id)
         return [call.operation for call in self.backend.calls if call.run == key]
 
     def run(self, task_id: str, run_id: int = 0) -> FakeRun:
-        """One run, to look at: its environment, caches, services. Raises LookupError."""
+        """One run, with its environment, caches and services. Raises LookupError."""
         key = RunKey(task_id, run_id)
-        return next(run for run in reversed(self.backend.runs) if run.key == key)
+        for run in reversed(self.backend.runs):
+            if run.key == key:
+                return run
+        raise LookupError(f"no engine was made for {key}")
 
     # ---- the platform -----------------------------------------------------------------------------------
 
@@ -119,7 +122,7 @@ class FakePlatform(Platform[FakePayload, FakeOptions]):
 
 
 class _Plugged(FakePlatform):
-    """A platform as a worker opens it, in the backend of one that a test holds."""
+    """A platform that a worker has opened, with the backend and the settings of the original, which a test holds."""
 
     original: FakePlatform
 

@@ -1,4 +1,4 @@
-"""FakeResults: what a scripted run has left."""
+"""FakeResults: the results of a scripted run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from taskrunner.testing.fakes.run import FakeRun
 
 
 class FakeResults(Results):
-    """The files of a run are those that its script names; they were never on disk."""
+    """The files are those that the script names. They are in memory, never on disk."""
 
     def __init__(self, run: FakeRun, exit_code: int) -> None:
         self.run, self.exit_code, self.reason = run, exit_code, run.script.reason
@@ -83,7 +83,7 @@ class FakeResults(Results):
         return [name for name in names if folder == "." or name.startswith(folder + "/")]
 
     def _resolve(self, path: str) -> str:
-        """The name after all links. Raises PermissionError when one leaves the run's folder."""
+        """The name with all links resolved. Raises PermissionError when one leads out of the run's folder."""
         name = posixpath.normpath(path)
         if name.startswith(("/", "../")) or name == "..":
             raise PermissionError(f"{path} leaves the run's folder")
