@@ -1,4 +1,4 @@
-"""The script platform, held to the contract that every platform keeps."""
+"""The script platform passes the tests of the contract that every platform keeps."""
 
 import psutil
 from taskrunner_script import RUN, ScriptOptions, ScriptPayload, ScriptPlatform

@@ -69,9 +69,7 @@ def _freezing(start: datetime) -> Iterator[Callable[[timedelta], object]]:
 
     ignored = [*config.settings.default_ignore_list, *IGNORED]
     with freeze_time(start.astimezone(UTC).replace(tzinfo=None), ignore=ignored) as frozen:
-        api.ignore_lists[
-            -1
-        ] = ()  # an ignored module keeps its imports; without this, code that a thread calls would see real time
+        api.ignore_lists[-1] = ()  # an ignored module keeps its imports; the code that a thread calls sees virtual time
         yield frozen.tick
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from taskrunner.interfaces.artifacts import ArtifactStore
 from taskrunner.interfaces.caches import CacheFolder, Caches
 from taskrunner.interfaces.host import Host
-from taskrunner.interfaces.log import Log
 from taskrunner.testing.conformance.artifacts import ArtifactStoreConformance
 from taskrunner.testing.conformance.caches import CacheFolderConformance, CachesConformance
 from taskrunner.testing.conformance.host import HostConformance
@@ -37,12 +36,11 @@ class TestFakeHost(HostConformance):
         host.leave()
 
 
-class TestMemoryLog(LogConformance):
-    def log(self, folder: Path) -> Log:
+class TestMemoryLog(LogConformance[MemoryLog]):
+    def log(self, folder: Path) -> MemoryLog:
         return MemoryLog()
 
-    def contents(self, log: Log) -> bytes:
-        assert isinstance(log, MemoryLog)
+    def contents(self, log: MemoryLog) -> bytes:
         log.end()
         return log.data
 

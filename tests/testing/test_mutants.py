@@ -15,7 +15,6 @@ import pytest
 
 from taskrunner.errors import Bug, TaskFailed, TaskFailedInternally
 from taskrunner.interfaces.host import Leave
-from taskrunner.interfaces.log import Log
 from taskrunner.interfaces.results import Entry, Results
 from taskrunner.log.masking import Masker
 from taskrunner.model import Health
@@ -347,11 +346,10 @@ def test_a_log_that_masks_call_by_call_is_caught(tmp_path: Path) -> None:
             return bytes(self._raw)
 
     class HastyTests(LogTests):
-        def log(self, folder: Path) -> Log:
+        def log(self, folder: Path) -> MemoryLog:
             return Hasty()
 
-        def contents(self, log: Log) -> bytes:
-            assert isinstance(log, Hasty)
+        def contents(self, log: MemoryLog) -> bytes:
             return log.data
 
     assert "test_a_secret_is_masked_across_the_borders_of_calls" in failures(HastyTests, tmp_path)

@@ -6,23 +6,26 @@ import threading
 from abc import ABC, abstractmethod
 from base64 import b64encode
 from pathlib import Path
+from typing import Generic, TypeVar
 from urllib.parse import quote
 
 from taskrunner.interfaces.log import Log
 from taskrunner.testing.conformance.contract import ContractChecker, unwrapped
 
+L = TypeVar("L", bound=Log)
+
 SECRET = "s3cr3t/with+signs & spaces"  # noqa: S105  it is one for a test
 
 
-class LogConformance(ABC):
+class LogConformance(ABC, Generic[L]):
     """The contract of Log."""
 
     @abstractmethod
-    def log(self, folder: Path) -> Log:
+    def log(self, folder: Path) -> L:
         """A log that is empty. `folder` exists and is empty."""
 
     @abstractmethod
-    def contents(self, log: Log) -> bytes:
+    def contents(self, log: L) -> bytes:
         """Ends the log, and returns all of it. May be called again."""
 
     def test_the_bytes_of_a_task_are_kept_as_they_are(self, tmp_path: Path) -> None:
@@ -104,10 +107,10 @@ class LogConformance(ABC):
         assert self._end(log) == before
         assert b"in time" in before
 
-    def _open(self, folder: Path) -> Log:
+    def _open(self, folder: Path) -> L:
         return ContractChecker().wrap(self.log(folder), Log)
 
-    def _end(self, log: Log) -> bytes:
+    def _end(self, log: L) -> bytes:
         contents = self.contents(unwrapped(log))
         assert isinstance(contents, bytes)
         return contents
