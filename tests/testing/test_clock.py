@@ -16,7 +16,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def test_hours_pass_at_once_and_every_clock_agrees() -> None:
+def test_hours_pass_at_once_and_all_clocks_agree() -> None:
     async def main() -> None:
         loop, begin = asyncio.get_running_loop(), now()
         assert begin == clock.START
@@ -85,7 +85,7 @@ def test_a_deadlock_names_the_tasks_and_their_lines() -> None:
     assert "_stuck" in text
 
 
-def test_polling_forever_is_an_error_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_polling_forever_is_a_deadlock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "MOST_JUMPS", 100)
 
     async def main() -> None:
@@ -124,7 +124,7 @@ def test_a_thread_sees_virtual_time() -> None:
     clock.run(main())
 
 
-def test_a_thread_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_hangs_does_not_stop_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "PATIENCE", 0.05)
     proceed = threading.Event()
 

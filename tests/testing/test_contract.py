@@ -36,7 +36,7 @@ from taskrunner.testing.conformance.contract import INTERFACES, ContractBroken, 
         (CacheFolder, "delete", ()),
     ],
 )
-def test_the_words_say_what_may_be_raised(interface: type, method: str, named: tuple[type, ...]) -> None:
+def test_the_docstring_names_what_may_be_raised(interface: type, method: str, named: tuple[type, ...]) -> None:
     assert may_raise(interface, method) == named
 
 
@@ -50,7 +50,7 @@ def test_every_error_that_an_interface_names_exists(interface: type) -> None:
             assert first in known or isinstance(may_raise(interface, name)[0], type), f"{name} raises {first}?"
 
 
-class Plugin:
+class Reader:
     """An interface."""
 
     async def fetch(self) -> str:
@@ -62,7 +62,7 @@ class Plugin:
         raise NotImplementedError
 
 
-class Faulty(Plugin):
+class FaultyReader(Reader):
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
@@ -74,34 +74,34 @@ class Faulty(Plugin):
         raise self.error
 
 
-async def drained(plugin: Plugin) -> list[bytes]:
-    return [chunk async for chunk in plugin.stream()]
+async def drained(reader: Reader) -> list[bytes]:
+    return [chunk async for chunk in reader.stream()]
 
 
-def test_what_is_named_passes() -> None:
-    plugin = ContractChecker().wrap(Faulty(Unavailable("later")), Plugin)
+def test_an_error_that_is_named_is_raised() -> None:
+    reader = ContractChecker().wrap(FaultyReader(Unavailable("later")), Reader)
     with pytest.raises(Unavailable):
-        asyncio.run(plugin.fetch())
+        asyncio.run(reader.fetch())
     with pytest.raises(Unavailable):
-        asyncio.run(drained(plugin))
+        asyncio.run(drained(reader))
 
 
-def test_what_is_not_named_breaks_the_contract() -> None:
-    plugin = ContractChecker().wrap(Faulty(KeyError("image")), Plugin)
-    says = r"Faulty.fetch raised KeyError: 'image'\n.*Plugin.fetch names Unavailable"
+def test_an_error_that_is_not_named_breaks_the_contract() -> None:
+    reader = ContractChecker().wrap(FaultyReader(KeyError("image")), Reader)
+    says = r"FaultyReader.fetch raised KeyError: 'image'\n.*Reader.fetch names Unavailable"
     with pytest.raises(ContractBroken, match=says):
-        asyncio.run(plugin.fetch())
-    with pytest.raises(ContractBroken, match=r"Faulty.stream raised KeyError"):
-        asyncio.run(drained(plugin))
+        asyncio.run(reader.fetch())
+    with pytest.raises(ContractBroken, match=r"FaultyReader.stream raised KeyError"):
+        asyncio.run(drained(reader))
 
 
-def test_a_cancellation_is_nobodys_fault() -> None:
-    plugin = ContractChecker().wrap(Faulty(asyncio.CancelledError()), Plugin)
+def test_a_cancellation_breaks_no_contract() -> None:
+    reader = ContractChecker().wrap(FaultyReader(asyncio.CancelledError()), Reader)
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(plugin.fetch())
+        asyncio.run(reader.fetch())
 
 
-def test_the_same_plug_is_watched_by_the_same_watcher_once() -> None:
-    checker, plugin = ContractChecker(), Faulty(KeyError())
-    assert checker.wrap(plugin, Plugin) is checker.wrap(plugin, Plugin)
-    assert unwrapped(checker.wrap(plugin, Plugin)) is plugin
+def test_a_plugin_has_one_proxy() -> None:
+    checker, reader = ContractChecker(), FaultyReader(KeyError())
+    assert checker.wrap(reader, Reader) is checker.wrap(reader, Reader)
+    assert unwrapped(checker.wrap(reader, Reader)) is reader

@@ -1,4 +1,4 @@
-"""The contracts can fail: a fake with one deliberate fault is caught by the test that is there for it."""
+"""The tests of the contracts can fail: a fake with one deliberate fault is caught by the test that is for it."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from tests.testing.test_fakes_conformance import TestFakeHost as HostTests
 from tests.testing.test_fakes_conformance import TestMemoryLog as LogTests
 
 Mutant = tuple[type, str, Any, str]
-"""A class, its member, what is there instead, and a test that has to fail."""
+"""A class, its member, the faulty member that replaces it, and a test that must fail."""
 
 
 def failures(tests: type, folder: Path, pattern: str = "test_*") -> set[str]:
-    """The tests of a class that fail, run one after the other as pytest does."""
+    """The tests of a class that fail when they run one after the other, as in pytest."""
     return {name for name in fnmatch.filter(dir(tests), pattern) if fails(tests(), name, folder / name)}
 
 
@@ -68,19 +68,19 @@ def name_of(mutant: Mutant) -> str:
 
 resolve, process, files_of = FakeResults._resolve, FakeRun._process, FakeResults.archive_folder
 start, end, kill, results_of = FakeEngine.start, FakeRun.end, FakeExecution.kill, FakeExecution._results
-everybodys_env: dict[str, str] = {}
+shared_env: dict[str, str] = {}
 
 
 def fresh_results(self: FakeExecution) -> Results:
     return FakeResults(self.run, self.process.result() if not self.process.cancelled() else 137)
 
 
-async def kill_that_loses(self: FakeExecution) -> Results:
+async def kill_that_loses_files(self: FakeExecution) -> Results:
     self.run.files.clear()
     return await kill(self)
 
 
-async def kill_that_spares(self: FakeExecution) -> Results:
+async def kill_that_kills_nothing(self: FakeExecution) -> Results:
     return FakeResults(self.run, 137)
 
 
@@ -89,12 +89,12 @@ async def kill_that_forgets_the_end(self: FakeExecution) -> Results:
     return await kill(self)
 
 
-async def wait_that_is_the_run(self: FakeExecution) -> Results:
+async def wait_whose_cancellation_ends_the_run(self: FakeExecution) -> Results:
     await self.process
     return self._results()
 
 
-async def abort_that_keeps(self: FakeExecution) -> None:
+async def abort_that_keeps_results(self: FakeExecution) -> None:
     await self.run.end()
 
 
@@ -118,15 +118,15 @@ async def nothing(*_: object, **__: object) -> None:
 
 
 async def start_in_a_shared_environment(self: FakeEngine, env: dict[str, str], *, stdin: bool = False) -> FakeExecution:
-    everybodys_env.update(env)
-    return await start(self, everybodys_env, stdin=stdin)
+    shared_env.update(env)
+    return await start(self, shared_env, stdin=stdin)
 
 
 async def start_without_environment(self: FakeEngine, env: dict[str, str], *, stdin: bool = False) -> FakeExecution:
     return await start(self, {}, stdin=stdin)
 
 
-async def load_that_gives_up(self: FakeEngine, payload: FakePayload) -> None:
+async def load_with_another_error(self: FakeEngine, payload: FakePayload) -> None:
     raise KeyError("image")
 
 
@@ -135,12 +135,12 @@ async def short_process(self: FakeRun) -> int:
     return await process(self)
 
 
-async def good_process(self: FakeRun) -> int:
+async def process_with_exit_code_0(self: FakeRun) -> int:
     await process(self)
     return 0
 
 
-async def process_without_input(self: FakeRun) -> int:
+async def process_that_ignores_its_input(self: FakeRun) -> int:
     self.script = attrs.evolve(self.script, print_stdin=False)
     return await process(self)
 
@@ -179,11 +179,11 @@ async def end_but_for_execs(self: FakeRun) -> None:
     await end(self)
 
 
-async def write_to_nobody(self: FakeInput, data: bytes) -> None:
+async def write_without_a_reader(self: FakeInput, data: bytes) -> None:
     self.chunks.put_nowait(data)
 
 
-def cached_for_all(self: FakeRun, path: str) -> tuple[Path | None, bool]:
+def cache_that_is_always_writable(self: FakeRun, path: str) -> tuple[Path | None, bool]:
     return cached(self, path)[0], False
 
 
@@ -194,27 +194,27 @@ async def attach_anywhere(self: FakeEngine, folder: Any, target: str, *, read_on
     self.run.caches[target] = (folder, read_only)
 
 
-async def always_something(self: FakePlatform, worker_id: str) -> list[str]:
+async def clean_up_that_always_finds_something(self: FakePlatform, worker_id: str) -> list[str]:
     return [f"looked for {worker_id}"]
 
 
-async def clean_nothing(self: FakePlatform, worker_id: str) -> list[str]:
+async def clean_up_that_does_nothing(self: FakePlatform, worker_id: str) -> list[str]:
     return []
 
 
-async def sick(self: FakePlatform) -> Health:
+async def health_that_raises(self: FakePlatform) -> Health:
     raise ConnectionError("no daemon")
 
 
-async def recover_by_chance(self: FakePlatform, handle: str) -> FakeExecution:
+async def recover_with_another_error(self: FakePlatform, handle: str) -> FakeExecution:
     raise LookupError(handle)
 
 
-async def recover_nothing(self: FakePlatform, handle: str) -> FakeExecution:
+async def recover_that_finds_nothing(self: FakePlatform, handle: str) -> FakeExecution:
     raise TaskFailed("lost", "never found")
 
 
-async def exec_of_the_dead(self: FakeExecution, command: list[str], *, tty: bool = False) -> FakeExec:
+async def exec_after_the_end(self: FakeExecution, command: list[str], *, tty: bool = False) -> FakeExec:
     return FakeExec(self.run, command, tty=tty)
 
 
@@ -224,30 +224,30 @@ async def resize_anything(self: FakeExec, rows: int, columns: int) -> None:
 
 PLATFORMS: list[Mutant] = [
     (FakeExecution, "_results", fresh_results, "test_every_wait_gives_the_same_results"),
-    (FakeExecution, "kill", kill_that_loses, "test_a_kill_keeps_the_files_so_far"),
-    (FakeExecution, "kill", kill_that_spares, "test_a_kill_keeps_the_files_so_far"),
+    (FakeExecution, "kill", kill_that_loses_files, "test_a_kill_keeps_the_files_so_far"),
+    (FakeExecution, "kill", kill_that_kills_nothing, "test_a_kill_keeps_the_files_so_far"),
     (FakeExecution, "kill", kill_that_forgets_the_end, "test_a_kill_after_the_end_gives_the_results_of_that_end"),
     (FakeExecution, "kill", kill_that_forgets_the_end, "test_a_kill_ends_every_wait"),
-    (FakeExecution, "kill", wait_that_is_the_run, "test_a_kill_right_after_the_start_ends_it"),
-    (FakeExecution, "wait", wait_that_is_the_run, "test_a_wait_that_is_cancelled_does_not_end_the_run"),
-    (FakeExecution, "abort", abort_that_keeps, "test_after_an_abort_there_are_no_results"),
+    (FakeExecution, "kill", wait_whose_cancellation_ends_the_run, "test_a_kill_right_after_the_start_ends_it"),
+    (FakeExecution, "wait", wait_whose_cancellation_ends_the_run, "test_a_wait_that_is_cancelled_does_not_end_the_run"),
+    (FakeExecution, "abort", abort_that_keeps_results, "test_after_an_abort_there_are_no_results"),
     (FakeExecution, "abort", abort_once, "test_after_an_abort_there_are_no_results"),
     (FakeExecution, "abort", abort_once, "test_a_run_that_has_ended_can_be_aborted"),
-    (FakeExecution, "new_exec", exec_of_the_dead, "test_a_command_ends_with_its_run"),
+    (FakeExecution, "new_exec", exec_after_the_end, "test_a_command_ends_with_its_run"),
     (FakeEngine, "discard", discard_once, "test_an_engine_before_load_is_discarded"),
     (FakeEngine, "discard", discard_once, "test_an_engine_after_load_is_discarded"),
     (FakeEngine, "discard", nothing, "test_a_load_that_is_cancelled_is_undone"),
     (FakeEngine, "start", start_in_a_shared_environment, "test_a_run_does_not_see_the_environment_of_another"),
     (FakeEngine, "start", start_without_environment, "test_the_environment_reaches_the_run"),
-    (FakeEngine, "load", load_that_gives_up, "test_the_exit_code_is_reported"),
+    (FakeEngine, "load", load_with_another_error, "test_the_exit_code_is_reported"),
     (FakeEngine, "attach_cache", nothing, "test_a_cache_outlives_its_run"),
     (FakeEngine, "attach_cache", attach_anywhere, "test_a_target_is_used_once_and_lies_inside"),
-    (FakeRun, "_cached", cached_for_all, "test_a_read_only_cache_is_not_changed"),
+    (FakeRun, "_cached", cache_that_is_always_writable, "test_a_read_only_cache_is_not_changed"),
     (FakeRun, "_process", short_process, "test_the_log_is_whole_and_in_order_at_the_end_of_wait"),
-    (FakeRun, "_process", good_process, "test_two_runs_at_once_do_not_disturb_each_other"),
-    (FakeRun, "_process", process_without_input, "test_an_input_stays_open_until_it_is_closed"),
+    (FakeRun, "_process", process_with_exit_code_0, "test_two_runs_at_once_do_not_disturb_each_other"),
+    (FakeRun, "_process", process_that_ignores_its_input, "test_an_input_stays_open_until_it_is_closed"),
     (FakeRun, "end", end_but_for_execs, "test_a_command_ends_with_its_run"),
-    (FakeInput, "write", write_to_nobody, "test_an_input_stays_open_until_it_is_closed"),
+    (FakeInput, "write", write_without_a_reader, "test_an_input_stays_open_until_it_is_closed"),
     (FakeExec, "resize", resize_anything, "test_only_a_terminal_has_a_size"),
     (FakeExec, "abort", nothing, "test_a_command_is_aborted_and_the_run_goes_on"),
     (FakeResults, "_resolve", follow_every_link, "test_a_link_out_of_the_folder_is_not_followed"),
@@ -257,10 +257,10 @@ PLATFORMS: list[Mutant] = [
     (FakeResults, "deliver", deliver_a_path, "test_the_result_of_deliver_is_json"),
     (FakeResults, "dispose", dispose_once, "test_results_are_disposed_of_once_or_twice"),
     (FakeResults, "dispose", nothing, "test_results_are_disposed_of_once_or_twice"),
-    (FakePlatform, "clean_up_after", always_something, "test_an_unknown_worker_has_left_nothing"),
-    (FakePlatform, "clean_up_after", clean_nothing, "test_what_a_dead_worker_left_is_found_once"),
-    (FakePlatform, "recover", recover_by_chance, "test_a_run_that_has_ended_is_not_recovered"),
-    (FakePlatform, "recover", recover_nothing, "test_a_run_is_recovered"),
+    (FakePlatform, "clean_up_after", clean_up_that_always_finds_something, "test_an_unknown_worker_has_left_nothing"),
+    (FakePlatform, "clean_up_after", clean_up_that_does_nothing, "test_what_a_dead_worker_left_is_found_once"),
+    (FakePlatform, "recover", recover_with_another_error, "test_a_run_that_has_ended_is_not_recovered"),
+    (FakePlatform, "recover", recover_that_finds_nothing, "test_a_run_is_recovered"),
     (FakePlatform, "name", "two words", "test_it_says_what_it_is"),
     (FakePlatform, "payload", dict, "test_it_says_what_it_is"),
 ]
@@ -272,11 +272,11 @@ def test_a_faulty_platform_is_caught(mutant: Mutant, monkeypatch: pytest.MonkeyP
 
 
 def test_health_that_raises_is_caught(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("taskrunner.testing.fakes.platform._Plugged.health", sick)
+    monkeypatch.setattr("taskrunner.testing.fakes.platform._Plugged.health", health_that_raises)
     assert failures(PlatformTests, tmp_path) == {"test_its_health_is_an_answer"}
 
 
-def test_what_a_platform_hides_is_caught(tmp_path: Path) -> None:
+def test_a_platform_that_supports_more_than_it_says_is_caught(tmp_path: Path) -> None:
     class Modest(PlatformTests):
         supports = frozenset[Option]()
 
@@ -305,11 +305,11 @@ def write_text(self: MemoryLog, data: bytes) -> None:
     self._raw += data.decode(errors="replace").encode()
 
 
-def write_always(self: MemoryLog, data: bytes) -> None:
+def write_after_the_end(self: MemoryLog, data: bytes) -> None:
     self._raw += data
 
 
-def say_plainly(self: MemoryLog, text: str) -> None:
+def say_without_a_mark(self: MemoryLog, text: str) -> None:
     self.write(text.encode() + b"\n")
 
 
@@ -324,8 +324,8 @@ LOGS: list[Mutant] = [
     (MemoryLog, "mask", mask_the_plain_text_only, "test_a_secret_never_shows"),
     (MemoryLog, "mask", mask_the_plain_text_only, "test_an_empty_secret_hides_nothing"),
     (MemoryLog, "write", write_text, "test_the_bytes_of_a_task_are_kept_as_they_are"),
-    (MemoryLog, "write", write_always, "test_after_the_end_writes_go_nowhere"),
-    (MemoryLog, "say", say_plainly, "test_a_line_of_the_worker_is_marked"),
+    (MemoryLog, "write", write_after_the_end, "test_after_the_end_writes_go_nowhere"),
+    (MemoryLog, "say", say_without_a_mark, "test_a_line_of_the_worker_is_marked"),
     (Masker, "whole", mask_beginnings, "test_the_beginning_of_a_secret_is_not_masked"),
     (Masker, "whole", lambda _, text: text[:1000], "test_threads_may_write_at_the_same_time"),
 ]
@@ -355,7 +355,7 @@ def test_a_log_that_masks_call_by_call_is_caught(tmp_path: Path) -> None:
     assert "test_a_secret_is_masked_across_the_borders_of_calls" in failures(HastyTests, tmp_path)
 
 
-async def ask_and_forget(self: FakeHost) -> Leave:
+async def wait_that_loses_notices(self: FakeHost) -> Leave:
     try:
         return await self._notices.get()
     except asyncio.CancelledError:
@@ -363,14 +363,14 @@ async def ask_and_forget(self: FakeHost) -> Leave:
         raise
 
 
-async def leave_at_once(self: FakeHost) -> Leave:
+async def notice_without_a_reason(self: FakeHost) -> Leave:
     return Leave(immediate=False, why="")
 
 
 HOSTS: list[Mutant] = [
-    (FakeHost, "shutting_down", ask_and_forget, "test_cancelling_loses_no_notice"),
-    (FakeHost, "shutting_down", leave_at_once, "test_without_a_notice_the_worker_stays"),
-    (FakeHost, "shutting_down", leave_at_once, "test_a_notice_comes"),
+    (FakeHost, "shutting_down", wait_that_loses_notices, "test_cancelling_loses_no_notice"),
+    (FakeHost, "shutting_down", notice_without_a_reason, "test_without_a_notice_the_worker_stays"),
+    (FakeHost, "shutting_down", notice_without_a_reason, "test_a_notice_comes"),
     (FakeHost, "should_shutdown_now", lambda _: True, "test_without_a_notice_the_worker_stays"),
     (FakeHost, "identity", {"name": "x"}, "test_it_has_an_identity"),
     (FakeHost, "load_config", lambda _: None, "test_it_has_a_configuration"),
@@ -383,7 +383,7 @@ def test_a_faulty_host_is_caught(mutant: Mutant, monkeypatch: pytest.MonkeyPatch
     check(HostTests, mutant, monkeypatch, tmp_path)
 
 
-def lease_that_ends_often(how: str) -> Callable[[FakeLease], Awaitable[None]]:
+def lease_that_ends_twice(how: str) -> Callable[[FakeLease], Awaitable[None]]:
     async def end_again(self: FakeLease) -> None:
         self.ended = ""
         await self._end(how)
@@ -394,7 +394,7 @@ def lease_that_ends_often(how: str) -> Callable[[FakeLease], Awaitable[None]]:
 lease_ended = FakeCaches.lease_ended
 
 
-async def release_to_the_end(self: FakeCaches, lease: FakeLease) -> None:
+async def release_to_the_end_of_the_list(self: FakeCaches, lease: FakeLease) -> None:
     await lease_ended(self, lease)
     self._copies.sort(key=lambda folder: folder is lease.folder)
 
@@ -406,12 +406,12 @@ async def delete_under_readers(self: FakeCaches, lease: FakeLease) -> None:
 
 
 CACHES: list[Mutant] = [
-    (FakeLease, "discard", lease_that_ends_often("discarded"), "test_a_lease_ends_once"),
+    (FakeLease, "discard", lease_that_ends_twice("discarded"), "test_a_lease_ends_once"),
     (FakeLease, "discard", FakeLease.commit, "test_a_discarded_folder_is_deleted"),
     (FakeLease, "commit", FakeLease.discard, "test_a_committed_folder_is_leased_again"),
     (FakeCaches, "_is_free", lambda *_, **__: True, "test_two_exclusive_leases_have_two_folders"),
     (FakeCaches, "_is_free", lambda *_, **__: True, "test_readers_share_one_folder_and_a_writer_gets_another"),
-    (FakeCaches, "lease_ended", release_to_the_end, "test_the_most_recently_used_copy_is_leased_first"),
+    (FakeCaches, "lease_ended", release_to_the_end_of_the_list, "test_the_most_recently_used_copy_is_leased_first"),
     (FakeCaches, "lease_ended", delete_under_readers, "test_a_discarded_folder_stays_for_its_readers"),
 ]
 
@@ -426,7 +426,7 @@ def test_caches_that_take_any_name_are_caught(monkeypatch: pytest.MonkeyPatch, t
     assert {"test_a_bad_name_is_refused"} <= failures(CachesTests, tmp_path)
 
 
-async def delete_what_links_point_to(self: FakeCacheFolder) -> None:
+async def delete_through_links(self: FakeCacheFolder) -> None:
     for link in [path for path in self.path.iterdir() if path.is_symlink()]:
         for file in link.iterdir():
             file.unlink()
@@ -449,7 +449,7 @@ async def no_size(self: FakeCacheFolder) -> int:
 
 
 FOLDERS: list[Mutant] = [
-    (FakeCacheFolder, "delete", delete_what_links_point_to, "test_a_link_to_somewhere_else_is_deleted_as_a_link"),
+    (FakeCacheFolder, "delete", delete_through_links, "test_a_link_to_somewhere_else_is_deleted_as_a_link"),
     (FakeCacheFolder, "delete", nothing, "test_it_is_gone_once_deleted"),
     (FakeCacheFolder, "archive", encoded, "test_its_contents_come_out_as_tar"),
     (FakeCacheFolder, "size", no_size, "test_its_size_is_that_of_its_files_or_a_little_more"),

@@ -9,7 +9,7 @@ import pytest
 from mypy import api
 
 ROOT = Path(__file__).resolve().parents[2]
-PLATFORMS = Path(__file__).with_name("typing") / "platforms.py"
+PLATFORMS = Path(__file__).with_name("typing") / "platform_typing.py"
 EXAMPLES = sorted({path.parent for path in (ROOT / "examples").rglob("*.py")})
 
 

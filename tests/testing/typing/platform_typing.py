@@ -23,7 +23,7 @@ class Voice:
 
 
 @attrs.frozen
-class Count:
+class Figures:
     count: int
 
 
@@ -38,7 +38,7 @@ class RightEngine(Engine[Words]):
 
 
 class WrongEngine(RightEngine):
-    async def load(self, payload: Count) -> None:  # type: ignore[override]
+    async def load(self, payload: Figures) -> None:  # type: ignore[override]
         payload.count.bit_count()
 
 
@@ -61,8 +61,8 @@ class RightPlatform(Platform[Words, Voice]):
         return RightEngine()
 
 
-class CountEngine(Engine[Count]):
-    async def load(self, payload: Count) -> None: ...
+class FiguresEngine(Engine[Figures]):
+    async def load(self, payload: Figures) -> None: ...
 
     async def start(self, env: Mapping[str, str], *, stdin: bool = False) -> Execution:
         raise NotImplementedError
@@ -72,25 +72,25 @@ class CountEngine(Engine[Count]):
 
 class WrongPlatform(RightPlatform):
     name = 5  # type: ignore[assignment]
-    payload = Count  # type: ignore[assignment]
-    options = Count  # type: ignore[assignment]
+    payload = Figures  # type: ignore[assignment]
+    options = Figures  # type: ignore[assignment]
 
     @classmethod
-    async def open(cls, options: Count, context: PlatformContext) -> Self:  # type: ignore[override]
+    async def open(cls, options: Figures, context: PlatformContext) -> Self:  # type: ignore[override]
         return cls(options.count > 0)
 
-    def check(self, payload: Count) -> None: ...  # type: ignore[override]
+    def check(self, payload: Figures) -> None: ...  # type: ignore[override]
 
     async def new_engine(self, context: RunContext) -> Engine[Words]:
-        return CountEngine()  # type: ignore[return-value]
+        return FiguresEngine()  # type: ignore[return-value]
 
 
 async def use(platform: RightPlatform, context: RunContext) -> None:
     platform.check(Words("hello"))
-    platform.check(Count(1))  # type: ignore[arg-type]
+    platform.check(Figures(1))  # type: ignore[arg-type]
     engine = await platform.new_engine(context)
     await engine.load(Words("hello"))
-    await engine.load(Count(1))  # type: ignore[arg-type]
+    await engine.load(Figures(1))  # type: ignore[arg-type]
 
 
 @coroutine_platform("right", Words)
@@ -99,9 +99,9 @@ async def right(payload: Words, context: RunContext) -> int:
 
 
 @coroutine_platform("wrong", Words)  # type: ignore[arg-type]
-async def wrong(payload: Count, context: RunContext) -> int:
+async def wrong(payload: Figures, context: RunContext) -> int:
     return payload.count
 
 
 PLUGINS: Mapping[str, type[Platform[Words, Voice]]] = {"right": RightPlatform}
-OTHERS: Mapping[str, type[Platform[Count, Voice]]] = {"right": RightPlatform}  # type: ignore[dict-item]
+OTHERS: Mapping[str, type[Platform[Figures, Voice]]] = {"right": RightPlatform}  # type: ignore[dict-item]
