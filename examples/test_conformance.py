@@ -30,7 +30,7 @@ class TestHost(HostConformance):
     def host(self) -> Host:
         return FileHost(self.notice)
 
-    def notify(self, host: Host) -> None:  # noqa: ARG002  one file stands for all hosts
+    def notify(self, host: Host) -> None:  # noqa: ARG002  all hosts have one file
         self.notice.write_text("maintenance at 12:03")
 
 

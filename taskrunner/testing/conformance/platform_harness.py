@@ -55,7 +55,7 @@ class PlatformKit(ABC):
         asyncio.run(scenario)
 
     async def perform(self, test: Callable[[Any, PlatformHarness], Coroutine[Any, Any, None]], home: Path) -> None:
-        """Runs one test on a new platform, and checks that nothing is left, however the test ends."""
+        """Runs one test on a new platform, releases what the test holds at its end, and checks that nothing is left."""
         async with asyncio.timeout(self.limit):
             harness = PlatformHarness(self, home)
             harness.platform = await harness.opened("w1")
