@@ -111,7 +111,7 @@ class Platform(ABC, Generic[Payload, Options]):
         raise NotSupported(f"the {self.name} platform has no caches")
 
     async def recover(self, handle: str) -> Execution:
-        """Returns the execution whose `handle` a worker wrote to its journal before it died.
+        """Returns the execution that has this `handle`, which a worker that died has started.
 
         Raises: NotSupported, TaskFailed (`lost`: it is gone), Unavailable.
         """
@@ -119,7 +119,7 @@ class Platform(ABC, Generic[Payload, Options]):
 
     async def health(self) -> Health:
         """Whether this platform can take a run now. Called before each claim, so it returns within milliseconds what
-        it knows, and refreshes that in the background. Raises nothing."""
+        it knows, and refreshes that in the background. Without an answer the platform is not fit. Raises nothing."""
         return HEALTHY
 
     async def clean_up_after(self, worker_id: str) -> list[str]:
