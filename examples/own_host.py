@@ -1,4 +1,4 @@
-"""A host of one's own: its worker must go when a file appears, as on machines whose cloud says so that way."""
+"""A host: its worker must stop when a file appears, which is how some clouds give notice."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 from taskrunner import Host, Leave
 
 LOOK_EVERY = 1.0
-"""Seconds between two looks."""
+"""Seconds between two looks at the file."""
 
 
 class FileHost(Host):
-    """The file's text is why; a file that says `now` hands back what runs."""
+    """The text of the file is the reason; with the text `now`, the worker hands back its runs at once."""
 
     def __init__(self, notice: Path) -> None:
         self._notice = notice
@@ -31,7 +31,7 @@ class FileHost(Host):
         return self._notice.exists()
 
     async def shutting_down(self) -> Leave:
-        while not self.should_shutdown_now():  # noqa: ASYNC110  nobody tells when a file appears
+        while not self.should_shutdown_now():  # noqa: ASYNC110  a file gives no event
             await asyncio.sleep(LOOK_EVERY)
         why = self._notice.read_text().strip() or "the notice appeared"
         self._notice.unlink()

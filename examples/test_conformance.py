@@ -1,4 +1,4 @@
-"""Each contract of the interfaces, and what it takes to be held to it: a class of a method or two."""
+"""The tests of each contract: a subclass defines a method or two."""
 
 from collections.abc import Coroutine
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from own_host import FileHost
 
-from taskrunner import ArtifactStore, CacheFolder, Caches, FolderStore, Host, Log, MemoryQueue
+from taskrunner import ArtifactStore, CacheFolder, Caches, FolderStore, Host, MemoryQueue
 from taskrunner.testing import (
     ArtifactStoreConformance,
     CacheFolderConformance,
@@ -30,7 +30,7 @@ class TestHost(HostConformance):
     def host(self) -> Host:
         return FileHost(self.notice)
 
-    def notify(self, host: Host) -> None:  # noqa: ARG002  one file stands for all hosts
+    def notify(self, host: Host) -> None:  # noqa: ARG002  all hosts have one file
         self.notice.write_text("maintenance at 12:03")
 
 
@@ -45,7 +45,7 @@ class TestQueue(QueueConformance):
         return self.queue.join("")
 
     def run(self, main: Coroutine[Any, Any, None]) -> None:
-        clock.run(main)  # this queue has no process, file or socket: its hours may be virtual
+        clock.run(main)  # this queue has no process, file or socket, so its time can be virtual
 
 
 class TestStore(ArtifactStoreConformance):
@@ -57,11 +57,11 @@ class TestStore(ArtifactStoreConformance):
         return FolderStore(self.folder)
 
 
-class TestLog(LogConformance):
-    def log(self, folder: Path) -> Log:  # noqa: ARG002  this one keeps nothing on disk
+class TestLog(LogConformance[MemoryLog]):
+    def log(self, folder: Path) -> MemoryLog:  # noqa: ARG002  this log keeps nothing on disk
         return MemoryLog()
 
-    def contents(self, log: MemoryLog) -> bytes:  # type: ignore[override]  # it gets what `log` gave
+    def contents(self, log: MemoryLog) -> bytes:
         log.end()
         return log.data
 

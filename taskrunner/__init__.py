@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from taskrunner.blocking import run_blocking as run_blocking
     from taskrunner.config.config import Config as Config
     from taskrunner.config.environment import home as home
     from taskrunner.coroutine import coroutine_platform as coroutine_platform
@@ -102,7 +103,7 @@ __all__ = [  # noqa: RUF022  under headings
     # To write a platform, an engine, a host, a queue or a store
     "ArtifactStore", "CacheFolder", "Caches", "Capabilities", "Credits", "Engine", "Entry", "Exec", "Execution",
     "FolderResults", "Host", "Input", "Lease", "Leave", "Log", "Offer", "Peer", "Platform", "PlatformContext",
-    "PushSource", "Queue", "Results", "RunContext", "Submitter", "coroutine_platform",
+    "PushSource", "Queue", "Results", "RunContext", "Submitter", "coroutine_platform", "run_blocking",
     # What is plugged in by default
     "FolderStore", "MemoryQueue", "PushQueue", "SqliteQueue",
     # The machines
@@ -117,6 +118,7 @@ __all__ = [  # noqa: RUF022  under headings
 ]  # fmt: skip
 
 _HOMES = {
+    "blocking": ["run_blocking"],
     "config.config": ["Config"],
     "coroutine": ["coroutine_platform"],
     "driver": ["Driver", "Step"],

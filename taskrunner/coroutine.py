@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Self, TypeVar
+from typing import Self
 
 import attrs
 
 from taskrunner.errors import Bug, NotSupported
 from taskrunner.files.results import FolderResults
-from taskrunner.interfaces.engine import Engine
+from taskrunner.interfaces.engine import Engine, Payload
 from taskrunner.interfaces.execution import Execution
 from taskrunner.interfaces.platform import Platform, PlatformContext, RunContext
 from taskrunner.interfaces.results import Results
-
-P = TypeVar("P")
 
 KILLED = 137
 """The exit code of a coroutine that was stopped: what shells say of a process that was killed."""
@@ -27,8 +25,8 @@ class NoOptions:
 
 
 def coroutine_platform(
-    name: str, payload: type[P]
-) -> Callable[[Callable[[P, RunContext], Awaitable[int]]], type[Platform]]:
+    name: str, payload: type[Payload]
+) -> Callable[[Callable[[Payload, RunContext], Awaitable[int]]], type[Platform[Payload, NoOptions]]]:
     """Makes a platform of a coroutine function, whose result is the run's exit code.
 
     It is given the decoded payload, an instance of the attrs class `payload`, and the run's context. What it leaves in
@@ -36,34 +34,35 @@ def coroutine_platform(
     it has begun; an error of `taskrunner.errors` that it raises decides how the run ends.
     """
 
-    def decorate(work: Callable[[P, RunContext], Awaitable[int]]) -> type[Platform]:
+    def decorate(work: Callable[[Payload, RunContext], Awaitable[int]]) -> type[Platform[Payload, NoOptions]]:
         members = {"name": name, "payload": payload, "options": NoOptions, "work": staticmethod(work)}
         return type(f"{work.__name__.title()}Platform", (CoroutinePlatform,), {**members, "__doc__": work.__doc__})
 
     return decorate
 
 
-class CoroutinePlatform(Platform):
+class CoroutinePlatform(Platform[Payload, NoOptions]):
     """What `coroutine_platform` makes subclasses of."""
 
-    work: Callable[[Any, RunContext], Awaitable[int]]
+    work: Callable[[Payload, RunContext], Awaitable[int]]
 
     @classmethod
-    async def open(cls, options: object, context: PlatformContext) -> Self:  # noqa: ARG003  it needs neither
+    async def open(cls, options: NoOptions, context: PlatformContext) -> Self:  # noqa: ARG003  it needs neither
         return cls()
 
-    async def new_engine(self, context: RunContext) -> Engine:
+    async def new_engine(self, context: RunContext) -> Engine[Payload]:
         return CoroutineEngine(self.work, context)
 
 
-class CoroutineEngine(Engine):
+class CoroutineEngine(Engine[Payload]):
     """One call of the coroutine, not begun."""
 
-    def __init__(self, work: Callable[[Any, RunContext], Awaitable[int]], context: RunContext) -> None:
-        self._work, self._context = work, context
-        self._payload: object = None
+    _payload: Payload
 
-    async def load(self, payload: object) -> None:
+    def __init__(self, work: Callable[[Payload, RunContext], Awaitable[int]], context: RunContext) -> None:
+        self._work, self._context = work, context
+
+    async def load(self, payload: Payload) -> None:
         self._payload = payload
 
     async def start(self, env: Mapping[str, str], *, stdin: bool = False) -> Execution:

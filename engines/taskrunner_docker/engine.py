@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import cast
 
 from taskrunner.errors import Bug
 from taskrunner.interfaces.caches import CacheFolder
@@ -12,15 +11,17 @@ from taskrunner.interfaces.execution import Execution
 from taskrunner_docker.payload import DockerPayload
 
 
-class DockerEngine(Engine):
+class DockerEngine(Engine[DockerPayload]):
     """Hands everything on to the engine that `load` has chosen."""
 
-    def __init__(self, container: Callable[[], Engine], build: Callable[[], Engine]) -> None:
+    def __init__(
+        self, container: Callable[[], Engine[DockerPayload]], build: Callable[[], Engine[DockerPayload]]
+    ) -> None:
         self._container, self._build = container, build
-        self._chosen: Engine | None = None
+        self._chosen: Engine[DockerPayload] | None = None
 
-    async def load(self, payload: object) -> None:
-        self._chosen = self._build() if cast("DockerPayload", payload).build else self._container()
+    async def load(self, payload: DockerPayload) -> None:
+        self._chosen = self._build() if payload.build else self._container()
         await self._chosen.load(payload)
 
     async def attach_cache(self, folder: CacheFolder, target: str, *, read_only: bool = False) -> None:
@@ -33,7 +34,7 @@ class DockerEngine(Engine):
         if self._chosen is not None:
             await self._chosen.discard()
 
-    def _loaded(self) -> Engine:
+    def _loaded(self) -> Engine[DockerPayload]:
         if self._chosen is None:
             raise Bug("an engine is loaded before anything else")
         return self._chosen

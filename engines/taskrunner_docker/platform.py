@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Self
 
 from taskrunner.errors import Complaint, ConfigError, Unavailable
 from taskrunner.interfaces.engine import Engine
@@ -30,12 +30,12 @@ HEALTH_AGE = 5.0
 """Seconds after which what is known of the daemon's health is asked for again."""
 
 
-class DockerPlatform(Platform):
+class DockerPlatform(Platform[tasks.DockerPayload, configuration.DockerOptions]):
     """One daemon on this machine. Loading this class needs none of the libraries that it works with."""
 
-    name: ClassVar[str] = "docker"
-    payload: ClassVar[type] = tasks.DockerPayload
-    options: ClassVar[type] = configuration.DockerOptions
+    name = "docker"
+    payload = tasks.DockerPayload
+    options = configuration.DockerOptions
 
     def __init__(self, daemon: Daemon, options: configuration.DockerOptions, context: PlatformContext) -> None:
         self._daemon, self._options = daemon, options
@@ -45,8 +45,7 @@ class DockerPlatform(Platform):
         self._asking: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, options: object, context: PlatformContext) -> Self:
-        options = cast("configuration.DockerOptions", options)
+    async def open(cls, options: configuration.DockerOptions, context: PlatformContext) -> Self:
         _need("docker", *LIBRARIES)
         if any(registry.ecr for registry in options.registries.values()):
             _need("aws", "boto3")
@@ -55,13 +54,13 @@ class DockerPlatform(Platform):
         return cls(await Daemon.connect(options.host), options, context)
 
     @classmethod
-    def check_options(cls, options: object) -> Iterable[Complaint]:
-        return configuration.complaints(cast("configuration.DockerOptions", options))
+    def check_options(cls, options: configuration.DockerOptions) -> Iterable[Complaint]:
+        return configuration.complaints(options)
 
-    def check(self, payload: object) -> None:
-        tasks.check(cast("tasks.DockerPayload", payload))
+    def check(self, payload: tasks.DockerPayload) -> None:
+        tasks.check(payload)
 
-    async def new_engine(self, context: RunContext) -> Engine:
+    async def new_engine(self, context: RunContext) -> Engine[tasks.DockerPayload]:
         return DockerEngine(partial(self._container, context), partial(self._build, context))
 
     def new_cache_folder(self, name: str, path: Path) -> DockerCacheFolder:
@@ -98,12 +97,12 @@ class DockerPlatform(Platform):
         else:
             self._health = HEALTHY
 
-    def _container(self, context: RunContext) -> Engine:
+    def _container(self, context: RunContext) -> Engine[tasks.DockerPayload]:
         from taskrunner_docker.container.engine import ContainerEngine
 
         return ContainerEngine(self._daemon, self._marks, self._transfers(context), context)
 
-    def _build(self, context: RunContext) -> Engine:
+    def _build(self, context: RunContext) -> Engine[tasks.DockerPayload]:
         from taskrunner_docker.build.engine import BuildEngine
         from taskrunner_docker.build.job import BuildJob
 

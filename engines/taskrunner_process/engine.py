@@ -24,7 +24,7 @@ INPUT_TIME = 60.0
 """Seconds to write the payload's text to disk, which has a few megabytes at most."""
 
 
-class ProcessEngine(Engine):
+class ProcessEngine(Engine[ProcessPayload]):
     """Everything that it makes lies in the run's folder."""
 
     def __init__(self, launcher: Launcher, worker_id: str) -> None:
@@ -33,10 +33,8 @@ class ProcessEngine(Engine):
         self._payload: ProcessPayload | None = None
         self._links: list[str] = []
 
-    async def load(self, payload: object) -> None:
+    async def load(self, payload: ProcessPayload) -> None:
         """Makes the folder ready; there is nothing to fetch."""
-        if not isinstance(payload, ProcessPayload):
-            raise Bug(f"the process platform cannot run a {type(payload).__name__}")
         self._payload = payload
         try:
             self._make_folder(self._context.folder / TEMPORARY)

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
-from taskrunner.errors import Bug
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.platform import Platform, PlatformContext, RunContext
 from taskrunner_process.account import Account, account_of
@@ -27,28 +26,25 @@ THREADS = 64
 until it gives up. They are made when they are needed."""
 
 
-class ProcessPlatform(Platform):
+class ProcessPlatform(Platform[ProcessPayload, ProcessOptions]):
     """Runs the command of a task as a process."""
 
-    name: ClassVar[str] = "process"
-    payload: ClassVar[type] = ProcessPayload
-    options: ClassVar[type] = ProcessOptions
+    name = "process"
+    payload = ProcessPayload
+    options = ProcessOptions
 
     def __init__(self, context: PlatformContext, forest: Forest, account: Account | None) -> None:
         self._context, self._forest, self._account = context, forest, account
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="process")
 
     @classmethod
-    async def open(cls, options: object, context: PlatformContext) -> Self:
+    async def open(cls, options: ProcessOptions, context: PlatformContext) -> Self:
         """Raises: ConfigError (the user is unknown, may not be used, or cannot reach the worker's home)."""
-        if not isinstance(options, ProcessOptions):
-            raise Bug(f"the process platform has no options {type(options).__name__}")
         account = account_of(options.user, context.home) if options.user else None
         return cls(context, next(forests(context.worker_id)), account)
 
-    def check(self, payload: object) -> None:
-        if isinstance(payload, ProcessPayload):
-            check_payload(payload)
+    def check(self, payload: ProcessPayload) -> None:
+        check_payload(payload)
 
     async def new_engine(self, context: RunContext) -> ProcessEngine:
         return ProcessEngine(Launcher(context, self._forest, self._account, self._threads), self._context.worker_id)

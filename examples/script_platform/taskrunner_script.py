@@ -1,15 +1,15 @@
-"""A platform against the full interface: runs a script by an interpreter of this machine, and leaves no process."""
+"""A platform of the full interface: runs a script by an interpreter of this machine, and leaves no process."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import shutil
-import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import ClassVar, Self, cast
+from typing import Self
 
 import attrs
 import psutil
@@ -29,13 +29,17 @@ from taskrunner import (
     RunContext,
     TaskFailed,
     TaskFailedInternally,
+    run_blocking,
 )
 
 RUN, WORKER = "SCRIPT_RUN", "SCRIPT_WORKER"
-"""Environment variables by which everything that a run has started is found: children inherit them."""
+"""Environment variables by which the processes of a run are found: child processes inherit them."""
 
 KILL_TIME = 30.0
 """Seconds after which a process that does not die hangs in the kernel."""
+
+WRITE_TIME = 60.0
+"""Seconds to write to the log; a disk that takes longer is broken."""
 
 
 @attrs.frozen
@@ -53,26 +57,26 @@ class ScriptOptions:
     """The table `[script]` of the worker's configuration."""
 
     nice: int = 0
-    """How much the worker gives way to others: 0 to 19."""
+    """The niceness of a script, 0 to 19: a higher number gets less processor time."""
 
 
-class ScriptPlatform(Platform):
-    name: ClassVar[str] = "script"
-    payload: ClassVar[type] = ScriptPayload
-    options: ClassVar[type] = ScriptOptions
+class ScriptPlatform(Platform[ScriptPayload, ScriptOptions]):
+    name = "script"
+    payload = ScriptPayload
+    options = ScriptOptions
 
     def __init__(self, options: ScriptOptions, worker_id: str) -> None:
         self._options, self._worker_id = options, worker_id
 
     @classmethod
-    async def open(cls, options: object, context: PlatformContext) -> Self:
-        return cls(cast("ScriptOptions", options), context.worker_id)
+    async def open(cls, options: ScriptOptions, context: PlatformContext) -> Self:
+        return cls(options, context.worker_id)
 
-    def check(self, payload: object) -> None:
-        if not cast("ScriptPayload", payload).script.strip():
+    def check(self, payload: ScriptPayload) -> None:
+        if not payload.script.strip():
             raise MalformedPayload(Complaint("script", "is empty", "write what is to be run"))
 
-    async def new_engine(self, context: RunContext) -> Engine:
+    async def new_engine(self, context: RunContext) -> Engine[ScriptPayload]:
         marks = {RUN: f"{context.run}@{self._worker_id}", WORKER: self._worker_id}
         return ScriptEngine(context, marks, self._options.nice)
 
@@ -80,15 +84,14 @@ class ScriptPlatform(Platform):
         return [f"killed process {pid}" for pid in await kill_all(WORKER, worker_id)]
 
 
-class ScriptEngine(Engine):
+class ScriptEngine(Engine[ScriptPayload]):
     """One script, before it runs."""
 
     def __init__(self, context: RunContext, marks: Mapping[str, str], nice: int) -> None:
         self._context, self._marks, self._nice = context, marks, nice
         self._interpreter = ""
 
-    async def load(self, payload: object) -> None:
-        payload = cast("ScriptPayload", payload)
+    async def load(self, payload: ScriptPayload) -> None:
         self._interpreter = shutil.which(payload.interpreter) or ""
         if not self._interpreter:
             raise TaskFailed("no-interpreter", f"there is no {payload.interpreter} here: install it")
@@ -121,7 +124,7 @@ class ScriptEngine(Engine):
 
 
 class ScriptExecution(Execution):
-    """The script as it runs. It is over when its first process ends; whatever that left running is killed."""
+    """The script as it runs. It ends with its first process; other processes of the run are killed then."""
 
     def __init__(self, process: asyncio.subprocess.Process, output: int, context: RunContext, mark: str) -> None:
         self._process, self._context, self._mark = process, context, mark
@@ -129,9 +132,9 @@ class ScriptExecution(Execution):
         self._end = asyncio.create_task(self._run_to_end(output))
 
     async def wait(self) -> Results:
-        await asyncio.wait([self._end])  # which does not cancel it when somebody cancels us
+        await asyncio.wait([self._end])  # a cancelled wait does not cancel the run
         if self._aborted:
-            raise Bug("nobody may wait for a script that was aborted")
+            raise Bug("a script that was aborted has no results")
         return self._end.result()
 
     async def kill(self) -> Results:
@@ -152,32 +155,37 @@ class ScriptExecution(Execution):
         return FolderResults(self._context.folder, self._context.log, code)
 
     async def _copy(self, output: int) -> None:
-        """From the pipe to the log, until the last process that could write is gone."""
+        """Copies from the pipe to the log, until the last process that can write has ended."""
         reader = asyncio.StreamReader()
         loop = asyncio.get_running_loop()
         pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(output, "rb"))
-        while data := await reader.read(1 << 16):
-            await asyncio.to_thread(self._context.log.write, data)  # the disk may be slow
-        pipe.close()
+        try:
+            while data := await reader.read(1 << 16):
+                await run_blocking(partial(self._context.log.write, data), limit=WRITE_TIME, doing="writing the log")
+        except (TaskFailedInternally, TimeoutError) as error:
+            await kill_all(RUN, self._mark)  # a run without a log must not go on
+            raise TaskFailedInternally(f"the log cannot be written: {error}") from None
+        finally:
+            pipe.close()
 
 
 async def kill_all(variable: str, value: str) -> list[int]:
     """Kills each process that has this variable, until there is none. Raises TaskFailedInternally."""
-    return await asyncio.to_thread(_kill_all, variable, value)
-
-
-def _kill_all(variable: str, value: str) -> list[int]:
-    killed, limit = set(), time.monotonic() + KILL_TIME
-    while found := [each for each in psutil.process_iter(["environ"]) if _has(each, variable, value)]:
-        if time.monotonic() > limit:
-            raise TaskFailedInternally(f"processes cannot be killed: {sorted(each.pid for each in found)}")
-        for process in found:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-            killed.add(process.pid)
-        time.sleep(0.01)  # a process takes a moment to die, and may have made others meanwhile
+    killed = set[int]()
+    kill = partial(_kill_found, variable, value)
+    try:
+        async with asyncio.timeout(KILL_TIME):
+            while found := await run_blocking(kill, limit=KILL_TIME, doing="killing processes"):
+                killed.update(found)
+                await asyncio.sleep(0.01)  # a process takes a moment to die, and may have started others meanwhile
+    except TimeoutError:
+        raise TaskFailedInternally(f"processes cannot be killed: {sorted(killed)}") from None
     return sorted(killed)
 
 
-def _has(process: psutil.Process, variable: str, value: str) -> bool:
-    return (process.info["environ"] or {}).get(variable) == value
+def _kill_found(variable: str, value: str) -> list[int]:
+    found = [each for each in psutil.process_iter(["environ"]) if (each.info["environ"] or {}).get(variable) == value]
+    for process in found:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    return [process.pid for process in found]

@@ -1,14 +1,14 @@
-"""The script platform, held to the contract that every platform keeps."""
+"""The script platform passes the tests of the contract that every platform keeps."""
 
 import psutil
 from taskrunner_script import RUN, ScriptOptions, ScriptPayload, ScriptPlatform
 
-from taskrunner import Platform, PlatformContext
+from taskrunner import PlatformContext
 from taskrunner.testing import PlatformConformance, Script
 
 
 class TestScriptPlatform(PlatformConformance):
-    async def open(self, context: PlatformContext) -> Platform:
+    async def open(self, context: PlatformContext) -> ScriptPlatform:
         return await ScriptPlatform.open(ScriptOptions(), context)
 
     def payload(self, script: Script) -> ScriptPayload:

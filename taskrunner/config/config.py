@@ -61,7 +61,7 @@ class Config:
         """Where runs come from, by default a file in the worker's home."""
         return self.queue or f"sqlite://{quote(str(home / 'queue.db'))}"
 
-    def options(self, platform: type[Platform]) -> object:
+    def options(self, platform: type[Platform[Any, Any]]) -> object:
         """What its table tells a platform, as an instance of the platform's own class. Raises ConfigError."""
         options, complaints = _judged(platform, self.tables.get(platform.name, {}), platform.name)
         if complaints:
@@ -136,7 +136,7 @@ def _table_complaints(name: str, table: object) -> tuple[Complaint, ...]:
     return _judged(platform, table, name)[1]
 
 
-def _judged(platform: type[Platform], table: object, name: str) -> tuple[object, tuple[Complaint, ...]]:
+def _judged(platform: type[Platform[Any, Any]], table: object, name: str) -> tuple[object, tuple[Complaint, ...]]:
     """The options of a platform, and what is wrong with them."""
     try:
         options: object = decode(platform.options, table, name)

@@ -70,7 +70,7 @@ class Plugins(Mapping[str, type[T]], Generic[T]):
 
 
 @cache
-def platforms() -> Plugins[Platform]:
+def platforms() -> Plugins[Platform[Any, Any]]:
     """The platforms that are installed."""
     return Plugins("platform", Platform, _check_platform)  # type: ignore[type-abstract]  # it is compared with only
 
@@ -87,12 +87,12 @@ def queues() -> Plugins[Queue]:
     return Plugins("queue", Queue)  # type: ignore[type-abstract]  # as above
 
 
-def load_platform(name: str) -> type[Platform]:
+def load_platform(name: str) -> type[Platform[Any, Any]]:
     """The class of one platform. Raises ConfigError."""
     return platforms().named(name)
 
 
-def _check_platform(name: str, platform: type[Platform]) -> None:
+def _check_platform(name: str, platform: type[Platform[Any, Any]]) -> None:
     if absent := [each for each in ("name", "payload", "options") if not hasattr(platform, each)]:
         raise Bug(
             f"the class {platform.__name__} of the {name} platform has no `{absent[0]}`: it needs all of "
@@ -108,7 +108,7 @@ def _check_platform(name: str, platform: type[Platform]) -> None:
 class PayloadClasses(Mapping[str, type]):
     """The payload classes of platforms by their name; a platform is loaded when its class is taken."""
 
-    classes: Mapping[str, type[Platform]]
+    classes: Mapping[str, type[Platform[Any, Any]]]
 
     def __getitem__(self, name: str) -> type:
         return self.classes[name].payload

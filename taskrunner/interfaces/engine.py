@@ -1,44 +1,48 @@
 """Engine: the execution of one run, before it has started.
 
-Each step consumes the object before it, and hands over or releases what it held: whoever holds an Engine either starts
-or discards it; whoever holds an Execution waits for it, kills or aborts it; whoever holds Results disposes of them.
+Each step consumes the object before it, and passes on or releases its resources. The worker holds one object at a time:
+it starts or discards an Engine, waits for, kills or aborts an Execution, and disposes of Results.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Generic, TypeVar
 
 from taskrunner.errors import NotSupported
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.execution import Execution
 
+Payload = TypeVar("Payload")
+"""The attrs class of what a task tells one platform."""
 
-class Engine(ABC):
+
+class Engine(ABC, Generic[Payload]):
     """Prepares one run. Made by `Platform.new_engine`; used by one coroutine.
 
-    Any of these coroutines may be cancelled: it then undoes what it had begun, and `discard` is called next. After
-    `start` has returned, and after `discard`, nothing may be called any more.
+    Any of these coroutines may be cancelled: it then undoes what it has begun, and `discard` is called next. After
+    `start` has returned, nothing is called any more; after `discard`, only `discard`.
     """
 
     @abstractmethod
-    async def load(self, payload: object) -> None:
-        """Gets everything that the run needs: source, image, tools. `payload` is an instance of `Platform.payload`.
-        Called once, first. This is where time is spent; it says in the log what it does, and reports progress.
+    async def load(self, payload: Payload) -> None:
+        """Fetches everything that the run needs: source, image, tools. Called once, first. This is the step that takes
+        time, so it writes to the log what it does, and reports progress.
 
         Raises: MalformedPayload, TaskFailed, TaskFailedInternally, Unavailable, WorkerBroken.
         """
 
     async def attach_cache(self, folder: CacheFolder, target: str, *, read_only: bool = False) -> None:
-        """Shows the run a cache folder at `target`. The folder stays the caller's, who gives it back after `discard` or
-        after the results are disposed of. After `load`, before `start`; once for each target.
+        """Makes a cache folder visible to the run at `target`. The caller owns the folder, and releases it after
+        `discard` or after the results are disposed of. After `load`, before `start`; once for each target.
 
         Raises: MalformedPayload (a bad target), NotSupported.
         """
         raise NotSupported("caches")
 
     async def attach_proxy(self, name: str, handler: object) -> None:
-        """Lets the run reach an HTTP handler of the worker's under a host name. After `load`, before `start`.
+        """Makes an HTTP handler of the worker reachable for the run by a host name. After `load`, before `start`.
 
         Raises: NotSupported.
         """
@@ -53,16 +57,16 @@ class Engine(ABC):
 
     @abstractmethod
     async def start(self, env: Mapping[str, str], *, stdin: bool = False) -> Execution:
-        """Starts what the payload says, with these environment variables (secrets are among them). With `stdin`, the
+        """Starts what the payload says, with these environment variables, secrets among them. With `stdin`, the
         standard input stays open and is the execution's `stdin`; without, it is what the payload says, or empty.
 
-        Consumes the engine when it returns. When it raises, the engine is still held, and is discarded.
+        Consumes the engine when it returns. When it raises, the engine is not consumed, and is discarded.
         Raises: MalformedPayload, NotSupported, TaskFailed, TaskFailedInternally, Unavailable.
         """
 
     @abstractmethod
     async def discard(self) -> None:
-        """Releases everything, nothing having run. May be called again.
+        """Releases everything, when nothing has run. May be called again.
 
-        Raises: TaskFailedInternally with a line for each thing that it could not remove.
+        Raises: TaskFailedInternally with a line for each thing that could not be removed.
         """

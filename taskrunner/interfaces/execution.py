@@ -24,11 +24,12 @@ class Input(ABC):
 class Execution(ABC):
     """A run that has started. Its output goes to the run's log as it comes, not through this object.
 
-    `wait`, `kill` and `abort` may be called at the same time from several coroutines; the first to end it decides.
+    `wait`, `kill` and `abort` may be called at the same time from several coroutines; the first call that ends the run
+    decides how it ended.
     """
 
     handle: str = ""
-    """Enough text to find it again after a crash (`Platform.recover`); empty when that is not possible."""
+    """Text by which `Platform.recover` finds the execution after a crash; empty when that is not possible."""
 
     @property
     def stdin(self) -> Input:
@@ -36,7 +37,7 @@ class Execution(ABC):
         raise NotSupported("this execution has no standard input")
 
     async def new_exec(self, command: Sequence[str], *, tty: bool = False) -> Exec:
-        """Starts one more command beside the main one: for steps, and for a person who wants to look.
+        """Starts one more command beside the main one: for steps, and for a person who inspects the run.
 
         Raises: NotSupported, TaskFailed (the command cannot be started, or the run has ended).
         """
@@ -46,20 +47,21 @@ class Execution(ABC):
     async def wait(self) -> Results:
         """Waits for the end. Every call returns the same Results. Cancelling it ends the wait, not the run.
 
-        Raises: TaskFailedInternally, Unavailable (lost sight of it), Bug (after `abort`).
+        Raises: TaskFailedInternally, Unavailable (the run cannot be observed any more), Bug (after `abort`).
         """
 
     @abstractmethod
     async def kill(self) -> Results:
-        """Ends it now, with everything that it started, and keeps what it has made so far. When it has ended already,
-        gives the Results of that. Nothing of the run is alive when this returns.
+        """Ends the run now, with everything that it started, and keeps what it has made so far. When the run has ended
+        already, returns the Results of that end. Nothing of the run is alive when this returns.
 
         Raises: TaskFailedInternally when something could not be killed.
         """
 
     @abstractmethod
     async def abort(self) -> None:
-        """Ends it now and throws away everything: kill and dispose in one, and may be faster. May be called again.
+        """Ends the run now and removes everything: `kill` and `dispose` in one call, which may be faster. May be called
+        again.
 
         Raises: TaskFailedInternally with a line for each thing that could not be removed.
         """
@@ -75,20 +77,21 @@ class Exec(ABC):
     @property
     @abstractmethod
     def stdout(self) -> AsyncIterator[bytes]:
-        """What it prints, to the end; with a terminal, also what it prints on stderr. Read it: a full pipe stops it."""
+        """The output, with a terminal that of stderr as well. The caller reads it to its end: a full pipe stops the
+        command."""
 
     @property
     @abstractmethod
     def stderr(self) -> AsyncIterator[bytes]: ...
 
     async def resize(self, rows: int, columns: int) -> None:
-        """The size of its terminal in characters. Raises NotSupported without one."""
+        """Sets the size of the terminal, in characters. Raises NotSupported without one."""
         raise NotSupported("this command has no terminal")
 
     @abstractmethod
     async def wait(self) -> int:
-        """Its exit status; minus the signal's number when a signal ended it. Every call returns the same."""
+        """Waits for the exit status: minus the signal's number when a signal ended it. Every call returns the same."""
 
     @abstractmethod
     async def abort(self) -> None:
-        """Kills it and what it started. May be called again."""
+        """Kills the command and what it started. May be called again."""

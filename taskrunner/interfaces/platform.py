@@ -11,35 +11,38 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Generic, Self, TypeVar
 
 import attrs
 
 from taskrunner.errors import Complaint, NotSupported
 from taskrunner.interfaces.caches import CacheFolder, Caches
-from taskrunner.interfaces.engine import Engine
+from taskrunner.interfaces.engine import Engine, Payload
 from taskrunner.interfaces.execution import Execution
 from taskrunner.interfaces.log import Log
 from taskrunner.model import Health, Progress, RunKey, Secret, Task
 
 HEALTHY = Health(fit=True)
 
+Options = TypeVar("Options")
+"""The attrs class of one platform's section in the worker's configuration."""
+
 
 @attrs.frozen
 class PlatformContext:
-    """What the worker tells a platform about itself."""
+    """What a platform knows of its worker."""
 
     worker_id: str
     """Unique among all workers that ever lived; goes into every label."""
     home: Path
     """The worker's home folder. A platform keeps what must outlive it below `home/<its name>`."""
     reveal: Callable[[Secret], str]
-    """Gives the value of a secret. Raises MalformedPayload when the configuration has none of that name."""
+    """Returns the value of a secret. Raises MalformedPayload when the configuration has none of that name."""
 
 
 @attrs.frozen
 class RunContext:
-    """What an engine is told about its one run."""
+    """What an engine knows of its one run."""
 
     task: Task
     run: RunKey
@@ -48,86 +51,88 @@ class RunContext:
     log: Log
     caches: Caches
     reveal: Callable[[Secret], str]
-    """Gives the value of a secret, and masks it in the run's log from then on. Raises MalformedPayload for a name that
-    the worker's configuration does not have."""
+    """Returns the value of a secret, and masks it in the run's log from then on. Raises MalformedPayload for a name
+    that the worker's configuration does not have."""
     progress: Callable[[Progress], None]
-    """Tells how far a step is. May be called from any thread, as often as wished; never blocks, never raises."""
+    """Reports how far a step is. May be called from any thread, at any rate; never blocks, never raises."""
 
 
-class Platform(ABC):
-    """Makes engines, and finds again what a worker that died has left.
+class Platform(ABC, Generic[Payload, Options]):
+    """Makes engines, and recovers or removes what a dead worker has left.
 
     All methods are called from the worker's event loop, `new_engine` for several runs at the same time. A subclass that
-    needs blocking libraries runs them in threads, each call with a time limit.
+    needs blocking libraries calls them through `taskrunner.blocking`, each call with a limit of time.
     """
 
     name: ClassVar[str]
-    """What a task calls it: `platform = "process"`."""
-    payload: ClassVar[type]
-    """The attrs class of what a task tells this platform, beside the common fields. Decoded strictly."""
-    options: ClassVar[type]
-    """The attrs class of its section in the worker's configuration, which has the platform's name."""
+    """The name in tasks and configurations: `platform = "process"`."""
+    payload: type[Payload]
+    """The class `Payload` itself, an attrs class: what a task tells this platform, beside the common fields. The worker
+    reads it to decode tasks, strictly."""
+    options: type[Options]
+    """The class `Options` itself, an attrs class: the table of the worker's configuration that has the platform's
+    name."""
 
     @classmethod
     @abstractmethod
-    async def open(cls, options: object, context: PlatformContext) -> Self:
-        """Connects to whatever does the work. `options` is an instance of the class's `options`.
+    async def open(cls, options: Options, context: PlatformContext) -> Self:
+        """Connects to what does the work: a daemon, an account, a kernel.
 
         Raises: ConfigError, Unavailable (asked again for the next run; and before each claim, when the worker's
         configuration has a section for this platform).
         """
 
     @classmethod
-    def check_options(cls, options: object) -> Iterable[Complaint]:
-        """Judges what the decoder cannot in its section of the configuration: everything that is wrong there, each with
-        its path below the section. Pure; called before `open`. Raises nothing.
+    def check_options(cls, options: Options) -> Iterable[Complaint]:
+        """Validates what the decoder cannot, in the platform's table of the configuration. Returns everything that is
+        wrong, each with its path below the table. Pure; called before `open`. Raises nothing.
         """
         return ()
 
-    def check(self, payload: object) -> None:
-        """Judges what the decoder cannot: fields that need or exclude each other. Pure; called before `new_engine`.
+    def check(self, payload: Payload) -> None:
+        """Validates what the decoder cannot: fields that need or exclude each other. Pure; called before `new_engine`.
 
         Raises: MalformedPayload with every complaint.
         """
 
     @abstractmethod
-    async def new_engine(self, context: RunContext) -> Engine:
-        """An engine for one run, not started, that has taken nothing yet but memory.
+    async def new_engine(self, context: RunContext) -> Engine[Payload]:
+        """Returns an engine for one run, not started, which takes nothing but memory yet.
 
         Raises: Unavailable, WorkerBroken.
         """
 
     def new_cache_folder(self, name: str, path: Path) -> CacheFolder:
-        """A cache that this platform's engines can attach, kept in the folder `path`, which exists: empty at first, and
-        later as a run has left it. Takes nothing but memory, and is called for the same folder more than once.
+        """Returns a cache that this platform's engines can attach, kept in the folder `path`. The folder exists: it is
+        empty at first, and later as a run has left it. Takes nothing but memory; called more than once for a folder.
 
         Raises: NotSupported.
         """
         raise NotSupported(f"the {self.name} platform has no caches")
 
     async def recover(self, handle: str) -> Execution:
-        """Finds the execution again whose `handle` a worker wrote down before it died.
+        """Returns the execution that has this `handle`, which a worker that died has started.
 
         Raises: NotSupported, TaskFailed (`lost`: it is gone), Unavailable.
         """
         raise NotSupported(f"the {self.name} platform cannot take over what another worker started")
 
     async def health(self) -> Health:
-        """Whether this platform can take a run now. Called before each claim, so it answers from what it knows within
-        milliseconds, and refreshes that in the background. Raises nothing."""
+        """Whether this platform can take a run now. Called before each claim, so it returns within milliseconds what
+        it knows, and refreshes that in the background. Without an answer the platform is not fit. Raises nothing."""
         return HEALTHY
 
     async def clean_up_after(self, worker_id: str) -> list[str]:
-        """Ends and removes whatever a worker that is dead has left: processes, containers, networks, images, folders.
-        May be called again for the same worker; a second call finds nothing.
+        """Ends and removes what a dead worker has left: processes, containers, networks, images, folders. May be called
+        again for the same worker; a second call finds nothing.
 
-        Returns one line for each thing that was found, and says of each that could not be removed.
+        Returns a line for each thing that was found, which says so when it could not be removed.
         Raises: Unavailable.
         """
         return []
 
     async def dispose(self) -> None:
-        """Lets go of everything. No engine of it is alive. Called once; raises nothing."""
+        """Releases everything. No engine of the platform is alive. Called once; raises nothing."""
 
 
 __all__ = ["HEALTHY", "Platform", "PlatformContext", "RunContext"]

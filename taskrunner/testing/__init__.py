@@ -1,11 +1,11 @@
-"""What somebody needs who tests a worker, a platform, a host or a queue: fakes, a virtual clock, and the contracts.
+"""For tests of a worker, a platform, a host or a queue: fakes, a virtual clock, and the tests of each contract.
 
-Needs nothing but pytest. A worker with a platform that follows a script, and nine hours of it at once::
+They need nothing but pytest. A worker whose platform follows a script for nine virtual hours::
 
     async def nine_hours(home: Path) -> None:
         queue, platform = MemoryQueue("me"), FakePlatform()
         await queue.submit(Submission("build", {"id": "build", "platform": "fake", "run_for": 32400, "exit_code": 1}))
-        plugins = {"fake": platform.plug()}
+        plugins = {"fake": platform.plugin()}
         async with services(Config(), home, queue=queue.join, plugins=plugins) as shared:
             await Worker(shared, FakeHost(), stop_when=StopCondition(tasks=1)).run()
         assert (await queue.status("build")).resolution.kind == "failed"
@@ -17,12 +17,12 @@ Needs nothing but pytest. A worker with a platform that follows a script, and ni
 - Fakes that keep every contract: `FakePlatform`, scripted by its `FakePayload` · `FakeHost` · `FakeCaches` ·
   `MemoryLog` · `MemoryStore` (and, in `taskrunner.queues.memory`, `MemoryQueue`)
 - Time: `clock.run(main())` runs hours in milliseconds
-- Contracts, each a class that a test class of yours extends by a method or two: `PlatformConformance`,
+- Tests of the contracts, each a class that a test class extends by a method or two: `PlatformConformance`,
   `CacheFolderConformance`, `CachesConformance`, `HostConformance`, `LogConformance`, `QueueConformance`,
   `ArtifactStoreConformance`
 - Peers that push work: `ScriptedSource`, `ScriptedPeer`
 
-Everything is loaded when it is first asked for: the contracts need pytest, the fakes do not.
+A name is loaded when it is first used: the tests of contracts need pytest, the fakes do not.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from taskrunner.testing.conformance.platform import PlatformConformance as PlatformConformance
     from taskrunner.testing.conformance.queue import QueueConformance as QueueConformance
     from taskrunner.testing.conformance.script import Script as Script
+    from taskrunner.testing.fakes.artifacts import MemoryStore as MemoryStore
     from taskrunner.testing.fakes.caches import FakeCacheFolder as FakeCacheFolder
     from taskrunner.testing.fakes.caches import FakeCaches as FakeCaches
     from taskrunner.testing.fakes.host import FakeHost as FakeHost
-    from taskrunner.testing.fakes.memory import MemoryLog as MemoryLog
-    from taskrunner.testing.fakes.memory import MemoryStore as MemoryStore
+    from taskrunner.testing.fakes.log import MemoryLog as MemoryLog
     from taskrunner.testing.fakes.payload import FakePayload as FakePayload
     from taskrunner.testing.fakes.platform import FakePlatform as FakePlatform
     from taskrunner.testing.fakes.push_source import ScriptedPeer as ScriptedPeer
@@ -64,8 +64,8 @@ _HOMES = {
     "FakePlatform": "fakes.platform",
     "HostConformance": "conformance.host",
     "LogConformance": "conformance.log",
-    "MemoryLog": "fakes.memory",
-    "MemoryStore": "fakes.memory",
+    "MemoryLog": "fakes.log",
+    "MemoryStore": "fakes.artifacts",
     "PlatformConformance": "conformance.platform",
     "QueueConformance": "conformance.queue",
     "Script": "conformance.script",
@@ -73,13 +73,13 @@ _HOMES = {
     "TableMachine": "stepping",
     "ScriptedSource": "fakes.push_source",
 }
-"""Public name to the module that has it."""
+"""Public name to its module."""
 
-if pytest := sys.modules.get("pytest"):  # its asserts then say what was compared, in the contracts too
+if pytest := sys.modules.get("pytest"):  # so that a failed assert of the kit shows what was compared
     pytest.register_assert_rewrite(*(module.name for module in iter_modules(__path__, f"{__name__}.")))
 
 
-if not TYPE_CHECKING:  # a checker knows all names, and complains about others
+if not TYPE_CHECKING:  # a type checker knows all names from the imports above
 
     def __getattr__(name: str) -> object:
         if name == "clock":

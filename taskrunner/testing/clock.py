@@ -1,18 +1,18 @@
-"""Hours in milliseconds: an event loop on a clock that moves only when everybody waits.
+"""Hours in milliseconds: an event loop on a clock that moves only when every task waits.
 
 `run(main())` is `asyncio.run(main())` in virtual time. Whenever no task is ready, the clock jumps to the next timer, so
-a test of a task that runs for nine hours takes milliseconds and has no race with the machine that it runs on::
+a test of a task that runs for nine hours takes milliseconds, and its outcome does not depend on the machine::
 
     def test_the_limit() -> None:
         clock.run(scenario(), start=datetime(2030, 1, 1, tzinfo=UTC))
 
-- When nothing is ready and no timer is set, everybody would wait forever: `Deadlock`, which names each task and the
+- When no task is ready and no timer is set, nothing can happen any more: `Deadlock`, which names each task and the
   line where it waits.
-- `loop.time()` is virtual always. With freezegun installed (`taskrunner-worker[testing]`), `time.time()`,
+- `loop.time()` is always virtual. With freezegun installed (`taskrunner-worker[testing]`), `time.time()`,
   `time.monotonic()` and `datetime.now()` agree with it, in every module; without, these three stay real.
-- Work in threads (`asyncio.to_thread`, `loop.run_in_executor`) takes real time, so the clock stands still while there
-  is any. A thread that is not back after PATIENCE is taken for one that hangs, and the clock goes on without it.
-- Child processes and sockets are not seen: what talks to those belongs on the real clock, `asyncio.run`.
+- Work in threads (`run_blocking`, `asyncio.to_thread`, `loop.run_in_executor`) takes real time, so the clock stands
+  still until it has ended. A thread that works for longer than PATIENCE counts as hung, and the clock moves again.
+- Child processes and sockets are not seen: code that uses them is tested on the real clock, by `asyncio.run`.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
-"""When virtual time begins: a date in the future, so that a real one among virtual ones is seen at once."""
+"""When virtual time begins: a date in the future, so that a real date among virtual ones is conspicuous."""
 
 PATIENCE = 10.0
-"""Real seconds to wait for a thread: far longer than honest work in a test takes, shorter than a person waits."""
+"""Real seconds to wait for a thread: far longer than work in a test takes, shorter than a developer waits."""
 
 MOST_JUMPS = 250_000
-"""After so many jumps somebody polls forever (two weeks, every five seconds): some ten seconds of real time."""
+"""Jumps after which a task counts as polling forever: two weeks of every five seconds, in ten seconds of real time."""
 
 IGNORED = ["subprocess"]
-"""Modules that keep real time, beside those that freezegun itself knows: a thread in `subprocess.run(timeout=...)`
-waits for something real."""
+"""Modules that keep real time, beside those that freezegun ignores itself: a thread in `subprocess.run(timeout=...)`
+waits for a real process."""
 
 _MICRO = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Deadlock(RuntimeError):
-    """Nothing can happen any more, or the same thing over and over. The text says who waits, and where."""
+    """No task can go on, or one polls forever. The text names every task and the line where it waits."""
 
 
 def run(main: Coroutine[Any, Any, T], *, start: datetime = START) -> T:
     """Runs a coroutine to its end in virtual time that begins at `start`, an aware datetime.
 
-    Raises: Deadlock, and whatever the coroutine raises.
+    Raises: Deadlock, and what the coroutine raises.
     """
     with _freezing(start) as freeze, asyncio.Runner(loop_factory=lambda: _Loop(_Time(start, freeze))) as runner:
         return runner.run(main)
@@ -61,7 +61,7 @@ def run(main: Coroutine[Any, Any, T], *, start: datetime = START) -> T:
 
 @contextmanager
 def _freezing(start: datetime) -> Iterator[Callable[[timedelta], object]]:
-    """Stops the time of day where freezegun is installed; yields what moves it."""
+    """Stops the time of day where freezegun is installed; yields the function that moves it."""
     if not find_spec("freezegun"):
         yield lambda _: None
         return
@@ -69,7 +69,7 @@ def _freezing(start: datetime) -> Iterator[Callable[[timedelta], object]]:
 
     ignored = [*config.settings.default_ignore_list, *IGNORED]
     with freeze_time(start.astimezone(UTC).replace(tzinfo=None), ignore=ignored) as frozen:
-        api.ignore_lists[-1] = ()  # the ignored keep what they imported; else whatever a thread calls sees real time
+        api.ignore_lists[-1] = ()  # an ignored module keeps its imports; the code that a thread calls sees virtual time
         yield frozen.tick
 
 
@@ -86,14 +86,14 @@ class _Time:
         return seconds + micros / 1e6  # freezegun's own formula: the same number to the last bit
 
     def jump(self, seconds: float) -> None:
-        step = math.ceil(seconds * _MICRO)  # upwards: a timer must not find itself a fraction too early, forever
+        step = math.ceil(seconds * _MICRO)  # upwards: else a timer would be a fraction too early, again and again
         self.micros += step
         self.jumps += 1
         self._freeze(timedelta(microseconds=step))
 
 
 class _Selector(selectors.DefaultSelector):
-    """Where a loop waits for something to happen; ours makes it happen."""
+    """Where a loop waits for the next event. This one moves the clock instead."""
 
     loop: _Loop
 
@@ -105,20 +105,20 @@ class _Selector(selectors.DefaultSelector):
             ready = super().select(PATIENCE)
             if ready:
                 return ready
-            self.loop.threads.clear()  # they hang; the code under test may have a limit for that, so time goes on
+            self.loop.threads.clear()  # they hang: a limit in the code under test can only pass when time goes on
         self._pass_time(timeout)
         return []
 
     def _pass_time(self, timeout: float | None) -> None:
         if timeout is None:
-            raise Deadlock(f"no task is ready and no timer is set\n{_who_waits(self.loop)}")
+            raise Deadlock(f"no task is ready and no timer is set\n{_tasks(self.loop)}")
         if self.loop.virtual.jumps >= MOST_JUMPS:
-            raise Deadlock(f"somebody polls forever: {MOST_JUMPS} timers have passed\n{_who_waits(self.loop)}")
+            raise Deadlock(f"a task polls forever: {MOST_JUMPS} timers have passed\n{_tasks(self.loop)}")
         self.loop.virtual.jump(timeout)
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """A loop on virtual time that knows what threads work for it."""
+    """A loop on virtual time. `threads` are the calls that threads work on."""
 
     def __init__(self, virtual: _Time) -> None:
         self.virtual = virtual
@@ -137,7 +137,10 @@ class _Loop(asyncio.SelectorEventLoop):
         return future
 
     async def shutdown_default_executor(self, *limit: Any) -> None:
-        joined: asyncio.Future[None] = self.create_future()  # a thread of asyncio's own joins the others
+        """Keeps the clock from moving while asyncio joins the threads of its own executor, which it does in a thread
+        that no future stands for. The library has threads that are never joined; code under test may use asyncio's.
+        """
+        joined: asyncio.Future[None] = self.create_future()
         self._working(joined)
         try:
             await super().shutdown_default_executor(*limit)
@@ -149,10 +152,10 @@ class _Loop(asyncio.SelectorEventLoop):
         future.add_done_callback(self.threads.discard)
 
 
-# ---- who waits, and where -------------------------------------------------------------------------------
+# ---- the tasks of a deadlock ----------------------------------------------------------------------------
 
 
-def _who_waits(loop: asyncio.AbstractEventLoop) -> str:
+def _tasks(loop: asyncio.AbstractEventLoop) -> str:
     tasks = sorted(asyncio.all_tasks(loop), key=lambda task: task.get_name())
     return "\n".join(f"  {task.get_name()} waits at {_where(task.get_coro())}" for task in tasks) or "  no task is left"
 

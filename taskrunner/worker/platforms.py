@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import attrs
 
@@ -32,15 +33,15 @@ DISPOSE_LIMIT = 30.0
 class Platforms:
     """Platform classes by name, and those of them that are open. A platform that is never asked for costs nothing."""
 
-    classes: Mapping[str, type[Platform]]
+    classes: Mapping[str, type[Platform[Any, Any]]]
     context: PlatformContext
-    options: Callable[[type[Platform]], object] = lambda platform: platform.options()
+    options: Callable[[type[Platform[Any, Any]]], object] = lambda platform: platform.options()
     """Gives the decoded configuration of a platform. May raise ConfigError."""
     promised: frozenset[str] = frozenset()
     """Those that the operator says are here, by a table in the configuration. While one cannot be opened, the machine
     is not fit to take work; a run that needs another, which is not here, cannot be helped by waiting."""
     calls: BoundedCalls = attrs.field(factory=BoundedCalls)
-    open_ones: dict[str, Platform] = attrs.field(factory=dict)
+    open_ones: dict[str, Platform[Any, Any]] = attrs.field(factory=dict)
     _opening: asyncio.Lock = attrs.field(factory=asyncio.Lock)
 
     @property
@@ -48,7 +49,7 @@ class Platforms:
         """Their payload classes by name; a platform is loaded when its class is taken."""
         return PayloadClasses(self.classes)
 
-    async def get(self, name: str) -> Platform:
+    async def get(self, name: str) -> Platform[Any, Any]:
         """The open platform of that name. Two who ask at once get the same.
 
         Raises: MalformedPayload (there is none), ConfigError, Unavailable.
@@ -58,7 +59,7 @@ class Platforms:
                 self.open_ones[name] = await self._open(name)
             return self.open_ones[name]
 
-    async def _open(self, name: str) -> Platform:
+    async def _open(self, name: str) -> Platform[Any, Any]:
         platform = self.classes.get(name)
         if platform is None:
             known = ", ".join(sorted(self.classes)) or "none"
@@ -82,7 +83,7 @@ class Platforms:
                 return health
         return HEALTHY
 
-    async def _health(self, name: str, platform: Platform) -> Health:
+    async def _health(self, name: str, platform: Platform[Any, Any]) -> Health:
         doing = f"the health check of the {name} platform"
         silent = Health(fit=False, why=f"{doing} has not answered for {HEALTH_LIMIT:g} s")
         if self.calls.hangs(doing):

@@ -23,7 +23,7 @@ class Resources:
     """At most one of engine, execution and results is held at a time; caches are held beside them."""
 
     calls: BoundedCalls
-    engine: Engine | None = None
+    engine: Engine[Any] | None = None
     execution: Execution | None = None
     results: Results | None = None
     leases: list[Lease] = attrs.field(factory=list)

@@ -78,7 +78,7 @@ class TaskRun:
     result: Document = attrs.field(init=False, factory=dict)
     """What the engine made, as JSON values."""
     _resources: Resources = attrs.field(init=False)
-    _platform: Platform = attrs.field(init=False)
+    _platform: Platform[Any, Any] = attrs.field(init=False)
     _timers: Timers = attrs.field(init=False, factory=Timers)
 
     def __attrs_post_init__(self) -> None:

@@ -13,6 +13,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from taskrunner.blocking import OverLimit
 from taskrunner.bounded import BoundedCalls
@@ -51,7 +52,7 @@ async def services(
     *,
     observer: Observer | None = None,
     queue: Callable[[str], Queue] | None = None,
-    plugins: Mapping[str, type[Platform]] | None = None,
+    plugins: Mapping[str, type[Platform[Any, Any]]] | None = None,
     patient: bool = True,
 ) -> AsyncIterator[Services]:
     """Everything that a worker's runs share, for as long as the block lasts.
@@ -104,7 +105,7 @@ async def run_worker(
     stop_when: StopCondition | None = None,
     observer: Observer | None = None,
     queue: Callable[[str], Queue] | None = None,
-    plugins: Mapping[str, type[Platform]] | None = None,
+    plugins: Mapping[str, type[Platform[Any, Any]]] | None = None,
     patient: bool = True,
     run_class: type[TaskRun] = TaskRun,
     listeners: Iterable[object] = (),

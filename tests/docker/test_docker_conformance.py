@@ -9,7 +9,7 @@ import pytest
 
 from taskrunner.interfaces.platform import PlatformContext
 from taskrunner.testing.conformance.platform import PlatformConformance
-from taskrunner.testing.conformance.platform_bench import Option
+from taskrunner.testing.conformance.platform_harness import Option
 from taskrunner.testing.conformance.script import Script
 from taskrunner_docker import DockerOptions, DockerPayload, DockerPlatform
 

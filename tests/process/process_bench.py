@@ -17,9 +17,9 @@ from taskrunner.interfaces.log import Log
 from taskrunner.interfaces.platform import PlatformContext, RunContext
 from taskrunner.interfaces.results import Results
 from taskrunner.model import CacheSpec, RunKey, Task
-from taskrunner.testing.conformance.platform_bench import joined
+from taskrunner.testing.conformance.platform_harness import joined
 from taskrunner.testing.fakes.caches import FakeCaches
-from taskrunner.testing.fakes.memory import MemoryLog
+from taskrunner.testing.fakes.log import MemoryLog
 from taskrunner_process import ProcessPayload, ProcessPlatform
 from taskrunner_process.account import Account
 from taskrunner_process.engine import ProcessEngine

@@ -11,8 +11,8 @@ import pytest
 
 from taskrunner.errors import ConfigError
 from taskrunner.interfaces.platform import PlatformContext
-from taskrunner.testing.conformance.platform_bench import joined
-from taskrunner.testing.fakes.memory import MemoryLog
+from taskrunner.testing.conformance.platform_harness import joined
+from taskrunner.testing.fakes.log import MemoryLog
 from taskrunner_process import ProcessOptions, ProcessPlatform
 from taskrunner_process.account import account_of
 from tests.process.process_bench import KINDS, alive, bench_on, contents, token

@@ -11,8 +11,8 @@ import pytest
 
 from taskrunner.errors import MalformedPayload, NotSupported, TaskFailed, TaskFailedInternally
 from taskrunner.interfaces.log import Log
-from taskrunner.testing.conformance.platform_bench import joined
-from taskrunner.testing.fakes.memory import MemoryLog
+from taskrunner.testing.conformance.platform_harness import joined
+from taskrunner.testing.fakes.log import MemoryLog
 from taskrunner_process import ProcessPayload
 from taskrunner_process.payload import check_payload
 from taskrunner_process.pipes import PIECE

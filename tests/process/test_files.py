@@ -18,7 +18,7 @@ import pytest
 from taskrunner.errors import MalformedPayload, TaskFailedInternally
 from taskrunner.files.untrusted import empty
 from taskrunner.model import CacheSpec
-from taskrunner.testing.conformance.platform_bench import joined
+from taskrunner.testing.conformance.platform_harness import joined
 from taskrunner_process.cache import PlainFolder
 from tests.process.process_bench import KINDS, Bench, bench_on, contents
 

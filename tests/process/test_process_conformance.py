@@ -6,9 +6,9 @@ from typing import ClassVar
 import pytest
 
 from taskrunner.errors import NotSupported
-from taskrunner.interfaces.platform import Platform, PlatformContext
+from taskrunner.interfaces.platform import PlatformContext
 from taskrunner.testing.conformance.platform import PlatformConformance
-from taskrunner.testing.conformance.platform_bench import Bench, Option, scenario
+from taskrunner.testing.conformance.platform_harness import Option, PlatformHarness, scenario
 from taskrunner.testing.conformance.script import Script
 from taskrunner_process import ProcessOptions, ProcessPayload, ProcessPlatform
 from tests.process.process_bench import KINDS, forest_of, living_in
@@ -19,7 +19,7 @@ class OnOneTree(PlatformConformance):
     kind: ClassVar[str]
     home: Path
 
-    async def open(self, context: PlatformContext) -> Platform:
+    async def open(self, context: PlatformContext) -> ProcessPlatform:
         self.home = context.home
         return ProcessPlatform(context, forest_of(self.kind, context.worker_id), None)
 
@@ -30,14 +30,14 @@ class OnOneTree(PlatformConformance):
         return [f"process {pid}" for pid in living_in(self.home)]
 
     @scenario
-    async def test_a_cache_outlives_its_run(self, bench: Bench) -> None:
+    async def test_a_cache_outlives_its_run(self, harness: PlatformHarness) -> None:
         """A link keeps nobody from writing, so that a read-only cache is refused, which the kit does not know."""
-        path = bench.home / "kept.cache"
+        path = harness.home / "kept.cache"
         path.mkdir()
-        folder = bench.platform.new_cache_folder("kept", path)
-        trial = bench.trial()
-        for script in (Script(leaves={"cache/kept": "treasure"}), Script(print_file="cache/kept")):
-            trial = bench.trial()
+        folder = harness.platform.new_cache_folder("kept", path)
+        trial = harness.trial()
+        for script in (Script(files={"cache/kept": "treasure"}), Script(print_file="cache/kept")):
+            trial = harness.trial()
             engine = await trial.load(script)
             await engine.attach_cache(folder, "cache")
             await trial.start({})
@@ -45,11 +45,11 @@ class OnOneTree(PlatformConformance):
             await trial.release()
         assert "treasure" in trial.log.text
         with pytest.raises(NotSupported, match="docker platform"):
-            await (await bench.trial().load(Script())).attach_cache(folder, "cache", read_only=True)
+            await (await harness.trial().load(Script())).attach_cache(folder, "cache", read_only=True)
 
 
 class TestTheTreeThatIsTaken(OnOneTree):
-    async def open(self, context: PlatformContext) -> Platform:
+    async def open(self, context: PlatformContext) -> ProcessPlatform:
         self.home = context.home
         return await ProcessPlatform.open(ProcessOptions(), context)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from taskrunner.errors import TaskFailedInternally
-from taskrunner.testing.fakes.memory import MemoryLog
+from taskrunner.testing.fakes.log import MemoryLog
 from taskrunner_process.child import Start, spawn
 from tests.process.process_bench import GROUPS, KINDS, alive, bench_on, executable, forest_of, token
 

@@ -36,7 +36,7 @@ FAULTS: dict[str, tuple[object, str, Callable[..., Any], list[str]]] = {
             "test_reclaim_after_takeover_is_refused",
             "test_resolve_after_takeover_is_refused_and_changes_nothing",
             "test_release_after_takeover_is_refused",
-            "test_a_stale_reclaim_does_not_shorten_the_lease_of_who_has_taken_over",
+            "test_a_stale_reclaim_does_not_shorten_the_lease_of_the_new_owner",
             "test_a_claim_that_was_resolved_cannot_be_used",
             "test_resolving_again_another_way_is_a_conflict",
             "test_resolving_again_the_same_way_is_already_so",
@@ -59,7 +59,7 @@ FAULTS: dict[str, tuple[object, str, Callable[..., Any], list[str]]] = {
         sweep,
         "_expire",
         nothing,
-        ["test_run_ids_rise", "test_a_task_whose_workers_all_die_is_resolved_and_not_stranded"],
+        ["test_run_ids_rise", "test_a_task_whose_workers_all_die_is_resolved"],
     ),
     "nobody is told": (
         MemoryQueue,
@@ -71,13 +71,13 @@ FAULTS: dict[str, tuple[object, str, Callable[..., Any], list[str]]] = {
         runs,
         "earns_retry",
         lambda resolution, left: True,
-        ["test_what_is_the_tasks_own_fault_is_not_retried", "test_what_says_nothing_against_a_task_is_retried"],
+        ["test_another_reason_makes_no_new_run", "test_the_reasons_in_retried_make_a_new_run"],
     ),
     "nothing is retried": (
         runs,
         "earns_retry",
         lambda resolution, left: False,
-        ["test_what_says_nothing_against_a_task_is_retried", "test_run_ids_rise"],
+        ["test_the_reasons_in_retried_make_a_new_run", "test_run_ids_rise"],
     ),
     "a delay is forgotten": (
         claims,
@@ -104,7 +104,7 @@ FAULTS: dict[str, tuple[object, str, Callable[..., Any], list[str]]] = {
         tasks,
         "seconds",
         lambda moment: None,
-        ["test_not_before_is_respected", "test_a_task_that_nobody_took_before_its_deadline_is_resolved"],
+        ["test_not_before_is_respected", "test_a_task_that_is_not_claimed_before_its_deadline_is_resolved"],
     ),
     "priority is forgotten": (
         claims,
@@ -112,7 +112,7 @@ FAULTS: dict[str, tuple[object, str, Callable[..., Any], list[str]]] = {
         lambda ledger, n, only: ledger.db.execute(
             "SELECT * FROM task WHERE state = 'ready' ORDER BY seq LIMIT ?", (n,)
         ).fetchall(),
-        ["test_priority_goes_first_and_then_who_came_first"],
+        ["test_a_higher_priority_goes_first_and_then_the_older_task"],
     ),
 }
 

@@ -10,7 +10,7 @@ from taskrunner.model import COMPLETED, Claim, Notice, Submission, exception, fa
 from taskrunner.queues.push import run as pushed
 from taskrunner.queues.push.queue import PushQueue
 from taskrunner.testing import clock
-from taskrunner.testing.fakes.memory import MemoryStore
+from taskrunner.testing.fakes.artifacts import MemoryStore
 from taskrunner.testing.fakes.push_source import ScriptedPeer, ScriptedSource
 
 LONG = 600.0
@@ -154,7 +154,7 @@ async def test_a_release_is_a_refusal_without_delay(source: ScriptedSource, queu
 async def test_a_disconnect_loses_the_claim(source: ScriptedSource, queue: PushQueue) -> None:
     claim, peer = await running(source, queue)
     notices = queue.notices()
-    peer.hang_up("reset by peer")
+    peer.disconnect("reset by peer")
     assert await anext(notices) == Notice("cancel", "one", "reset by peer")
     for call in (
         queue.reclaim(claim, lease=1),
@@ -172,7 +172,7 @@ async def test_a_disconnect_in_the_answer_loses_the_claim(source: ScriptedSource
     peer.reads.clear()
     resolving = asyncio.create_task(queue.resolve(claim, COMPLETED))
     await asyncio.sleep(1)
-    peer.hang_up()
+    peer.disconnect()
     peer.reads.set()
     with pytest.raises(ClaimLost, match="disconnected"):
         await resolving
@@ -197,7 +197,7 @@ async def test_a_cancelled_claim_hands_back_what_it_was_given(source: ScriptedSo
     claiming = asyncio.create_task(queue.claim(3, lease=LONG, wait=LONG))
     peers = [await source.dispatch(Submission(task_id, {})) for task_id in ("one", "two", "three")]
     peers[1].cancel()
-    peers[2].hang_up()
+    peers[2].disconnect()
     claiming.cancel()
     with pytest.raises(asyncio.CancelledError):
         await claiming
@@ -210,7 +210,7 @@ async def test_a_cancelled_claim_hands_back_what_it_was_given(source: ScriptedSo
 async def test_what_was_lost_before_it_was_claimed_is_not_granted(source: ScriptedSource, queue: PushQueue) -> None:
     claiming = asyncio.create_task(queue.claim(3, lease=LONG, wait=LONG))
     peers = [await source.dispatch(Submission(task_id, {})) for task_id in ("one", "two", "three")]
-    peers[0].hang_up()
+    peers[0].disconnect()
     peers[1].cancel()
     assert [claim.task_id for claim in await claiming] == ["three"]
     assert str(await peers[1].answered()) == "exception (canceled)"
@@ -309,7 +309,7 @@ async def test_what_is_over_is_not_kept_for_ever(source: ScriptedSource, queue: 
         if number % 2:
             await queue.resolve(claim, COMPLETED)
         else:
-            peer.hang_up()
+            peer.disconnect()
     assert not queue._held
     assert len(queue._over) == 1000
 

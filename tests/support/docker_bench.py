@@ -50,7 +50,7 @@ class Bench:
             finally:
                 await self.platform.dispose()
 
-    async def engine(self, secrets: Mapping[str, Secret] | None = None) -> Engine:
+    async def engine(self, secrets: Mapping[str, Secret] | None = None) -> Engine[DockerPayload]:
         """Of a new run."""
         self._runs += 1
         key = RunKey(f"task{self._runs}", 0)
@@ -60,7 +60,9 @@ class Bench:
         context = RunContext(task, key, folder, self.log, self.caches, self.reveal, self.moved.append)
         return await self.platform.new_engine(context)
 
-    async def loaded(self, payload: DockerPayload, secrets: Mapping[str, Secret] | None = None) -> Engine:
+    async def loaded(
+        self, payload: DockerPayload, secrets: Mapping[str, Secret] | None = None
+    ) -> Engine[DockerPayload]:
         self.platform.check(payload)
         engine = await self.engine(secrets)
         try:

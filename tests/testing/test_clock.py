@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from taskrunner.blocking import OverLimit, run_blocking
 from taskrunner.testing import clock
 
 
@@ -15,7 +16,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def test_hours_pass_at_once_and_every_clock_agrees() -> None:
+def test_hours_pass_at_once_and_all_clocks_agree() -> None:
     async def main() -> None:
         loop, begin = asyncio.get_running_loop(), now()
         assert begin == clock.START
@@ -29,7 +30,7 @@ def test_hours_pass_at_once_and_every_clock_agrees() -> None:
     assert time.monotonic() - real < 3600
 
 
-def test_it_begins_when_told_to() -> None:
+def test_it_begins_at_the_start_that_is_given() -> None:
     start = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
     async def main() -> datetime:
@@ -67,7 +68,7 @@ async def _stuck(event: asyncio.Event) -> None:
     await event.wait()
 
 
-def test_a_deadlock_says_who_waits_and_where() -> None:
+def test_a_deadlock_names_the_tasks_and_their_lines() -> None:
     async def main() -> None:
         event = asyncio.Event()
         async with asyncio.TaskGroup() as group:
@@ -84,7 +85,7 @@ def test_a_deadlock_says_who_waits_and_where() -> None:
     assert "_stuck" in text
 
 
-def test_polling_forever_is_an_error_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_polling_forever_is_a_deadlock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "MOST_JUMPS", 100)
 
     async def main() -> None:
@@ -123,7 +124,7 @@ def test_a_thread_sees_virtual_time() -> None:
     clock.run(main())
 
 
-def test_a_thread_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_hangs_does_not_stop_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "PATIENCE", 0.05)
     proceed = threading.Event()
 
@@ -137,7 +138,22 @@ def test_a_thread_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> 
     assert clock.run(main()) == clock.START + timedelta(seconds=30)
 
 
-def test_what_the_coroutine_raises_comes_out_and_time_is_real_again() -> None:
+def test_a_blocking_call_that_hangs_ends_at_its_limit_and_is_not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "PATIENCE", 0.05)
+    proceed = threading.Event()
+
+    async def main() -> datetime:
+        with pytest.raises(OverLimit):
+            await run_blocking(proceed.wait, limit=30, doing="waiting")
+        return now()
+
+    try:
+        assert clock.run(main()) == clock.START + timedelta(seconds=30)
+    finally:
+        proceed.set()
+
+
+def test_an_error_of_the_coroutine_is_raised_and_time_is_real_again() -> None:
     async def main() -> None:
         raise LookupError("mine")
 

@@ -15,7 +15,7 @@ from taskrunner.interfaces.host import Host
 from taskrunner.interfaces.log import Log
 from taskrunner.interfaces.platform import Platform
 from taskrunner.interfaces.results import Results
-from taskrunner.testing.conformance.contract import WATCHED, ContractBroken, Watcher, may_raise, unwatched
+from taskrunner.testing.conformance.contract import INTERFACES, ContractBroken, ContractChecker, may_raise, unwrapped
 
 
 @pytest.mark.parametrize(
@@ -36,11 +36,11 @@ from taskrunner.testing.conformance.contract import WATCHED, ContractBroken, Wat
         (CacheFolder, "delete", ()),
     ],
 )
-def test_the_words_say_what_may_be_raised(interface: type, method: str, named: tuple[type, ...]) -> None:
+def test_the_docstring_names_what_may_be_raised(interface: type, method: str, named: tuple[type, ...]) -> None:
     assert may_raise(interface, method) == named
 
 
-@pytest.mark.parametrize("interface", WATCHED)
+@pytest.mark.parametrize("interface", INTERFACES)
 def test_every_error_that_an_interface_names_exists(interface: type) -> None:
     known = {name for name in dir(errors) if isinstance(getattr(errors, name), type)}
     for name, member in vars(interface).items():
@@ -50,7 +50,7 @@ def test_every_error_that_an_interface_names_exists(interface: type) -> None:
             assert first in known or isinstance(may_raise(interface, name)[0], type), f"{name} raises {first}?"
 
 
-class Plug:
+class Reader:
     """An interface."""
 
     async def fetch(self) -> str:
@@ -62,7 +62,7 @@ class Plug:
         raise NotImplementedError
 
 
-class Faulty(Plug):
+class FaultyReader(Reader):
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
@@ -74,33 +74,34 @@ class Faulty(Plug):
         raise self.error
 
 
-async def drained(plug: Plug) -> list[bytes]:
-    return [chunk async for chunk in plug.stream()]
+async def drained(reader: Reader) -> list[bytes]:
+    return [chunk async for chunk in reader.stream()]
 
 
-def test_what_is_named_passes() -> None:
-    plug = Watcher().watch(Faulty(Unavailable("later")), Plug)
+def test_an_error_that_is_named_is_raised() -> None:
+    reader = ContractChecker().wrap(FaultyReader(Unavailable("later")), Reader)
     with pytest.raises(Unavailable):
-        asyncio.run(plug.fetch())
+        asyncio.run(reader.fetch())
     with pytest.raises(Unavailable):
-        asyncio.run(drained(plug))
+        asyncio.run(drained(reader))
 
 
-def test_what_is_not_named_breaks_the_contract() -> None:
-    plug = Watcher().watch(Faulty(KeyError("image")), Plug)
-    with pytest.raises(ContractBroken, match=r"Faulty.fetch raised KeyError: 'image'\n.*Plug.fetch names Unavailable"):
-        asyncio.run(plug.fetch())
-    with pytest.raises(ContractBroken, match=r"Faulty.stream raised KeyError"):
-        asyncio.run(drained(plug))
+def test_an_error_that_is_not_named_breaks_the_contract() -> None:
+    reader = ContractChecker().wrap(FaultyReader(KeyError("image")), Reader)
+    says = r"FaultyReader.fetch raised KeyError: 'image'\n.*Reader.fetch names Unavailable"
+    with pytest.raises(ContractBroken, match=says):
+        asyncio.run(reader.fetch())
+    with pytest.raises(ContractBroken, match=r"FaultyReader.stream raised KeyError"):
+        asyncio.run(drained(reader))
 
 
-def test_a_cancellation_is_nobodys_fault() -> None:
-    plug = Watcher().watch(Faulty(asyncio.CancelledError()), Plug)
+def test_a_cancellation_breaks_no_contract() -> None:
+    reader = ContractChecker().wrap(FaultyReader(asyncio.CancelledError()), Reader)
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(plug.fetch())
+        asyncio.run(reader.fetch())
 
 
-def test_the_same_plug_is_watched_by_the_same_watcher_once() -> None:
-    watcher, plug = Watcher(), Faulty(KeyError())
-    assert watcher.watch(plug, Plug) is watcher.watch(plug, Plug)
-    assert unwatched(watcher.watch(plug, Plug)) is plug
+def test_a_plugin_has_one_proxy() -> None:
+    checker, reader = ContractChecker(), FaultyReader(KeyError())
+    assert checker.wrap(reader, Reader) is checker.wrap(reader, Reader)
+    assert unwrapped(checker.wrap(reader, Reader)) is reader

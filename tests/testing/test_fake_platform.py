@@ -21,6 +21,7 @@ from taskrunner.model import Document, Health, RunKey, Task
 from taskrunner.schema.task import decode_task
 from taskrunner.testing import FakeCaches, FakePayload, FakePlatform, MemoryLog, clock
 from taskrunner.testing.fakes.payload import ErrorKind, Stage
+from taskrunner.testing.fakes.platform import FakeOptions
 
 
 def context(task_id: str = "t1", log: MemoryLog | None = None, folder: Path = Path("/nonexistent")) -> RunContext:
@@ -35,14 +36,14 @@ def context(task_id: str = "t1", log: MemoryLog | None = None, folder: Path = Pa
     )
 
 
-async def loaded(platform: FakePlatform, payload: FakePayload, log: MemoryLog | None = None) -> Engine:
+async def loaded(platform: FakePlatform, payload: FakePayload, log: MemoryLog | None = None) -> Engine[FakePayload]:
     engine = await platform.new_engine(context(log=log))
     await engine.load(payload)
     return engine
 
 
 async def everything(platform: FakePlatform, payload: FakePayload) -> None:
-    """What a worker does with a run, killed and aborted ones included."""
+    """The calls of a worker for one run, with a kill or an abort if the payload fails there."""
     platform.check(payload)
     engine = await loaded(platform, payload)
     if payload.fail_at == "discard":
@@ -89,20 +90,20 @@ ERRORS: dict[ErrorKind, type[Exception]] = {
 
 
 @pytest.mark.parametrize("kind", get_args(ErrorKind))
-def test_it_fails_as_told(kind: ErrorKind) -> None:
+def test_it_fails_as_the_script_says(kind: ErrorKind) -> None:
     with pytest.raises(ERRORS[kind], match="the script says so, at load"):
         clock.run(everything(FakePlatform(), FakePayload(fail_at="load", error=kind)))
 
 
 @pytest.mark.parametrize("stage", [stage for stage in get_args(Stage) if stage])
-def test_it_fails_where_told(stage: Stage) -> None:
+def test_it_fails_where_the_script_says(stage: Stage) -> None:
     payload = FakePayload(files={"a": ""}, fail_at=stage, error="malformed")
     with pytest.raises(MalformedPayload, match=f"at {stage}"):
         clock.run(everything(FakePlatform(), payload))
 
 
 @pytest.mark.parametrize("stage", ["load", "start", "wait", "archive", "deliver", "dispose"])
-def test_it_hangs_where_told_and_can_be_cancelled(stage: Stage) -> None:
+def test_it_hangs_where_the_script_says_and_can_be_cancelled(stage: Stage) -> None:
     async def main() -> None:
         platform = FakePlatform()
         with pytest.raises(TimeoutError):
@@ -113,7 +114,7 @@ def test_it_hangs_where_told_and_can_be_cancelled(stage: Stage) -> None:
     clock.run(main())
 
 
-def test_a_kill_that_hangs_leaves_it_alive_until_the_abort() -> None:
+def test_a_run_whose_kill_hangs_is_alive_until_the_abort() -> None:
     async def main() -> None:
         platform = FakePlatform()
         execution = await (await loaded(platform, FakePayload(run_for=60, hang_at="kill"))).start({})
@@ -127,7 +128,7 @@ def test_a_kill_that_hangs_leaves_it_alive_until_the_abort() -> None:
     clock.run(main())
 
 
-def test_a_killed_run_keeps_what_it_has_made() -> None:
+def test_a_killed_run_keeps_its_files() -> None:
     async def main() -> None:
         platform = FakePlatform()
         execution = await (await loaded(platform, FakePayload(run_for=60, files={"a": "b"}))).start({})
@@ -162,10 +163,10 @@ def test_calls_in_the_wrong_order_are_bugs() -> None:
     clock.run(main())
 
 
-def test_what_one_worker_leaves_the_next_one_takes_over() -> None:
+def test_a_run_of_a_dead_worker_is_recovered_and_cleaned_up() -> None:
     async def main() -> None:
-        world = FakePlatform()
-        first, second = [await world.plug().open(None, platform_context(name)) for name in ("w1", "w2")]
+        platform = FakePlatform()
+        first, second = [await platform.plugin().open(FakeOptions(), platform_context(name)) for name in ("w1", "w2")]
         engine = await first.new_engine(context())
         await engine.load(FakePayload(run_for=60, exit_code=5))
         handle = (await engine.start({})).handle
@@ -175,19 +176,19 @@ def test_what_one_worker_leaves_the_next_one_takes_over() -> None:
             await second.recover(handle)
         assert await second.clean_up_after("w1") == ["t1/0: removed its results"]
         assert await second.clean_up_after("w1") == []
-        assert world.alive == []
+        assert platform.alive == []
 
     clock.run(main())
 
 
-def test_a_test_decides_whether_it_is_well() -> None:
+def test_a_test_sets_the_health_and_the_error_of_new_engine() -> None:
     async def main() -> None:
         platform = FakePlatform()
-        plugged = await platform.plug().open(None, platform_context("w1"))
-        platform.refuses, platform.fitness = Unavailable("no daemon"), Health(fit=False, why="no daemon")
+        plugged = await platform.plugin().open(FakeOptions(), platform_context("w1"))
+        platform.engine_error, platform.current_health = Unavailable("no daemon"), Health(fit=False, why="no daemon")
         with pytest.raises(Unavailable):
             await plugged.new_engine(context())
-        assert await plugged.health() == platform.fitness
+        assert await plugged.health() == platform.current_health
         assert platform.alive == []
 
     clock.run(main())
@@ -197,7 +198,12 @@ def platform_context(worker_id: str) -> PlatformContext:
     return PlatformContext(worker_id, Path("/nonexistent"), lambda secret: secret.literal)
 
 
-def test_its_script_is_read_from_a_document_like_any_payload() -> None:
+def test_a_run_that_was_never_begun_is_a_lookup_error() -> None:
+    with pytest.raises(LookupError, match="t1/0"):
+        FakePlatform().run("t1")
+
+
+def test_a_script_is_decoded_from_a_document() -> None:
     document: Document = {"platform": "fake", "run_for": 3600, "files": {"a": "b"}, "hang_at": "kill"}
     _, payload = decode_task(document, {"fake": FakePayload})
     assert payload == FakePayload(run_for=3600, files={"a": "b"}, hang_at="kill")

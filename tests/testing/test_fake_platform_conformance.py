@@ -3,13 +3,13 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from taskrunner.interfaces.platform import Platform, PlatformContext
+from taskrunner.interfaces.platform import PlatformContext
 from taskrunner.testing import clock
 from taskrunner.testing.conformance.platform import PlatformConformance
-from taskrunner.testing.conformance.platform_bench import Option
+from taskrunner.testing.conformance.platform_harness import Option
 from taskrunner.testing.conformance.script import FOREVER, Script
 from taskrunner.testing.fakes.payload import FakePayload
-from taskrunner.testing.fakes.platform import FakePlatform
+from taskrunner.testing.fakes.platform import FakeOptions, FakePlatform
 
 
 class TestFakePlatform(PlatformConformance):
@@ -21,8 +21,8 @@ class TestFakePlatform(PlatformConformance):
     def run(self, scenario: Coroutine[Any, Any, None]) -> None:
         clock.run(scenario)
 
-    async def open(self, context: PlatformContext) -> Platform:
-        return await self.platform.plug().open(None, context)
+    async def open(self, context: PlatformContext) -> FakePlatform:
+        return await self.platform.plugin().open(FakeOptions(), context)
 
     def payload(self, script: Script) -> FakePayload:
         return FakePayload(
@@ -30,11 +30,11 @@ class TestFakePlatform(PlatformConformance):
             print_env=script.print_env,
             print_file=script.print_file,
             print_stdin=script.print_stdin,
-            files={**script.leaves, **{path: "\0" * size for path, size in script.zeros.items()}},
+            files={**script.files, **{path: "\0" * size for path, size in script.zeros.items()}},
             links=script.links,
             run_for=FOREVER if script.sleeps else script.pauses,
             exit_code=script.exit_code,
         )
 
     async def alive(self) -> list[str]:
-        return [str(run.key) for run in self.platform.world.runs if run.process and not run.process.done()]
+        return [str(run.key) for run in self.platform.backend.runs if run.process and not run.process.done()]

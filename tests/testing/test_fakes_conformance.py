@@ -7,14 +7,14 @@ from pathlib import Path
 from taskrunner.interfaces.artifacts import ArtifactStore
 from taskrunner.interfaces.caches import CacheFolder, Caches
 from taskrunner.interfaces.host import Host
-from taskrunner.interfaces.log import Log
 from taskrunner.testing.conformance.artifacts import ArtifactStoreConformance
 from taskrunner.testing.conformance.caches import CacheFolderConformance, CachesConformance
 from taskrunner.testing.conformance.host import HostConformance
 from taskrunner.testing.conformance.log import LogConformance
+from taskrunner.testing.fakes.artifacts import MemoryStore
 from taskrunner.testing.fakes.caches import FakeCacheFolder, FakeCaches
 from taskrunner.testing.fakes.host import FakeHost
-from taskrunner.testing.fakes.memory import MemoryLog, MemoryStore
+from taskrunner.testing.fakes.log import MemoryLog
 
 
 class TestFakeCacheFolder(CacheFolderConformance):
@@ -36,12 +36,11 @@ class TestFakeHost(HostConformance):
         host.leave()
 
 
-class TestMemoryLog(LogConformance):
-    def log(self, folder: Path) -> Log:
+class TestMemoryLog(LogConformance[MemoryLog]):
+    def log(self, folder: Path) -> MemoryLog:
         return MemoryLog()
 
-    def contents(self, log: Log) -> bytes:
-        assert isinstance(log, MemoryLog)
+    def contents(self, log: MemoryLog) -> bytes:
         log.end()
         return log.data
 

@@ -89,7 +89,7 @@ class World:
 
     def services(self, queue: Queue, worker_id: str) -> Services:
         context = PlatformContext(worker_id=worker_id, home=self.home, reveal=reveal)
-        plugins = {"fake": self.platform.plug()}
+        plugins = {"fake": self.platform.plugin()}
         platforms = Platforms(plugins, context, promised=self.promised, calls=BoundedCalls(self.seen.warn))
         return Services(
             worker_id=worker_id,

@@ -13,7 +13,7 @@ import pytest
 from taskrunner.errors import TaskFailed, TaskFailedInternally, Unavailable
 from taskrunner.interfaces.results import Entry, Results
 from taskrunner.model import Artifact, ArtifactSpec, Progress, RunKey
-from taskrunner.testing.fakes.memory import MemoryStore
+from taskrunner.testing.fakes.artifacts import MemoryStore
 from taskrunner.worker.artifact_upload import collect
 
 RUN = RunKey("t1", 0)

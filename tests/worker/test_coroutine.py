@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 
 from taskrunner import Config, MemoryQueue, Platform, PlatformContext, RunContext, Submission, TaskFailed, run_worker
-from taskrunner.coroutine import coroutine_platform
+from taskrunner.coroutine import NoOptions, coroutine_platform
 from taskrunner.testing import FakeHost, PlatformConformance, Script
 from taskrunner.worker.stop_condition import StopCondition
 
@@ -16,7 +16,7 @@ from taskrunner.worker.stop_condition import StopCondition
 @coroutine_platform("scripted", Script)
 async def scripted(script: Script, context: RunContext) -> int:
     """Does what a script of the conformance kit says."""
-    leaves = {**script.leaves, **{path: "\0" * size for path, size in script.zeros.items()}}
+    leaves = {**script.files, **{path: "\0" * size for path, size in script.zeros.items()}}
     for path, text in leaves.items():
         (context.folder / path).parent.mkdir(parents=True, exist_ok=True)
         (context.folder / path).write_text(text)
@@ -33,10 +33,10 @@ async def scripted(script: Script, context: RunContext) -> int:
 
 
 class TestCoroutinePlatform(PlatformConformance):
-    async def open(self, context: PlatformContext) -> Platform:
+    async def open(self, context: PlatformContext) -> Platform[Script, NoOptions]:
         return await scripted.open(scripted.options(), context)
 
-    def payload(self, script: Script) -> object:
+    def payload(self, script: Script) -> Script:
         return script
 
 

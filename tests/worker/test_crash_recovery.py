@@ -6,12 +6,12 @@ import asyncio
 import os
 
 from taskrunner.errors import Unavailable
-from taskrunner.interfaces.platform import Platform, PlatformContext, RunContext
+from taskrunner.interfaces.platform import PlatformContext, RunContext
 from taskrunner.interfaces.queue import Applied
 from taskrunner.model import Claim, Resolution, RunKey, Task, exception
 from taskrunner.state.journal import RunFolder
 from taskrunner.state.worker_lock import WorkerLock, dead_workers
-from taskrunner.testing import FakeCaches, FakePayload, MemoryLog
+from taskrunner.testing import FakeCaches, FakePayload, FakePlatform, MemoryLog
 from taskrunner.worker.run_record import RunRecord
 from tests.worker.conftest import World, reveal
 from tests.worker.test_worker import Through
@@ -26,13 +26,13 @@ async def die_running(world: World, task_id: str = "t") -> Claim:
     record.folder.work.mkdir()
     (record.folder.work / "made.txt").write_text("half done")
     context = PlatformContext(worker_id="dead", home=world.home, reveal=reveal)
-    platform = await world.platform.plug().open(world.platform.options(), context)
+    platform = await world.platform.plugin().open(world.platform.options(), context)
     await _start(world, platform, claim)
     os.close(lock._file)  # what the kernel does with a process that is killed
     return claim
 
 
-async def _start(world: World, platform: Platform, claim: Claim) -> None:
+async def _start(world: World, platform: FakePlatform, claim: Claim) -> None:
     context = RunContext(
         task=Task(id=claim.task_id, platform="fake"),
         run=claim.run,
@@ -128,7 +128,7 @@ def test_a_queue_out_of_reach_leaves_the_run_to_its_lease(world: World) -> None:
 
 
 def test_a_dead_worker_is_not_forgotten_while_what_it_left_cannot_be_removed(world: World) -> None:
-    down, plug = [True], world.platform.plug()
+    down, plug = [True], world.platform.plugin()
 
     class Down(plug):  # type: ignore[misc,valid-type]
         async def clean_up_after(self, worker_id: str) -> list[str]:
@@ -136,7 +136,7 @@ def test_a_dead_worker_is_not_forgotten_while_what_it_left_cannot_be_removed(wor
                 raise Unavailable("the engine is not running")
             return list(await super().clean_up_after(worker_id))
 
-    world.platform.plug = lambda: Down  # type: ignore[method-assign]
+    world.platform.plugin = lambda: Down  # type: ignore[method-assign]
 
     async def scene() -> None:
         await world.submit("t")
@@ -153,7 +153,7 @@ def test_a_dead_worker_is_not_forgotten_while_what_it_left_cannot_be_removed(wor
 
 
 def test_a_claim_is_kept_while_its_worker_sweeps_up_after_another(world: World) -> None:
-    reclaimed, plug = asyncio.Event(), world.platform.plug()
+    reclaimed, plug = asyncio.Event(), world.platform.plugin()
 
     class Slow(plug):  # type: ignore[misc,valid-type]
         async def clean_up_after(self, worker_id: str) -> list[str]:
@@ -166,7 +166,7 @@ def test_a_claim_is_kept_while_its_worker_sweeps_up_after_another(world: World) 
             reclaimed.set()
             return kept
 
-    world.platform.plug = lambda: Slow  # type: ignore[method-assign]
+    world.platform.plugin = lambda: Slow  # type: ignore[method-assign]
 
     async def scene() -> None:
         await world.submit("other")

@@ -25,8 +25,8 @@ FOREVER = 1e6
 
 def plugged(world: World, **members: Any) -> None:
     """Gives the platform of a world other methods."""
-    plug = world.platform.plug()
-    world.platform.plug = lambda: type("Hanging", (plug,), members)  # type: ignore[method-assign]
+    plug = world.platform.plugin()
+    world.platform.plugin = lambda: type("Hanging", (plug,), members)  # type: ignore[method-assign]
 
 
 def test_a_health_check_that_hangs_pauses_the_worker_until_it_answers(world: World) -> None:
@@ -59,13 +59,13 @@ def test_a_sick_worker_with_nothing_to_do_is_paused(world: World) -> None:
     async def scene() -> None:
         await world.submit("t")
         await asyncio.sleep(1)
-        world.platform.fitness = Health(fit=False, why="the disk is full")
+        world.platform.current_health = Health(fit=False, why="the disk is full")
         await asyncio.sleep(30)
         assert (world.worker.machine.at, world.worker.load.busy) == ("paused", 0)
-        world.platform.fitness = Health(fit=False, why="no inodes")
+        world.platform.current_health = Health(fit=False, why="no inodes")
         await asyncio.sleep(10)
         assert world.worker.load.pause == "no inodes"
-        world.platform.fitness = Health(fit=True)
+        world.platform.current_health = Health(fit=True)
         await asyncio.sleep(10)
         assert world.worker.machine.at == "claiming"
         world.host.leave()
@@ -239,7 +239,7 @@ def test_what_hangs_while_it_is_closed_does_not_keep_the_worker_from_ending(worl
     async def main() -> float:
         queue = MemoryQueue("me")
         await queue.submit(Submission("t", {"platform": "fake"}))
-        platform = type("Hanging", (FakePlatform().plug(),), {"dispose": dispose})
+        platform = type("Hanging", (FakePlatform().plugin(),), {"dispose": dispose})
         joined = queue.join("w1")
         joined.close = Hanging.close.__get__(joined)  # type: ignore[method-assign]
         began = asyncio.get_running_loop().time()

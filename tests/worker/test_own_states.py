@@ -92,7 +92,7 @@ def test_run_worker_takes_listeners_and_another_run_class(tmp_path: Path) -> Non
         await queue.submit(Submission("t", {"platform": "fake"}))
         await run_worker(
             Config(min_free_disk=0), FakeHost(), tmp_path, stop_when=StopCondition(tasks=1), queue=queue.join,
-            plugins={"fake": FakePlatform().plug()}, run_class=AttestingRun, listeners=[Listener()],
+            plugins={"fake": FakePlatform().plugin()}, run_class=AttestingRun, listeners=[Listener()],
         )  # fmt: skip
         return str((await queue.status("t")).resolution)
 

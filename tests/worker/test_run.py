@@ -229,12 +229,12 @@ def test_the_type_of_an_error_decides_and_not_its_text(world: World, reason: str
 
 
 def test_a_configuration_that_is_wrong_is_not_blamed_on_the_author(world: World) -> None:
-    plug = world.platform.plug()
+    plug = world.platform.plugin()
 
     async def opens(cls: type, options: object, context: object) -> object:
         raise ConfigError("[fake] host: no such socket")
 
-    world.platform.plug = lambda: type("Wrong", (plug,), {"open": classmethod(opens)})  # type: ignore[method-assign]
+    world.platform.plugin = lambda: type("Wrong", (plug,), {"open": classmethod(opens)})  # type: ignore[method-assign]
     status = one(world)
     assert ending(status) == "exception (internal-error)"
     assert status.resolution is not None

@@ -21,7 +21,7 @@ def run(home: Path, queue: MemoryQueue, platform: FakePlatform, task_id: str) ->
             home,
             stop_when=StopCondition(tasks=1),
             queue=queue.join,
-            plugins={"fake": platform.plug()},
+            plugins={"fake": platform.plugin()},
         )
 
     return asyncio.run(main())
@@ -34,7 +34,7 @@ def test_a_worker_that_ends_in_order_leaves_nothing_to_sweep(tmp_path: Path) -> 
 
 def test_a_broken_worker_is_swept_up_after_by_the_next(tmp_path: Path) -> None:
     broken = FakePlatform()
-    broken.refuses = WorkerBroken("the machine is on fire")
+    broken.engine_error = WorkerBroken("the machine is on fire")
     assert run(tmp_path, MemoryQueue("submitter"), broken, "t1").broken
     assert len(dead_workers(tmp_path)) == 1
     assert not run(tmp_path, MemoryQueue("submitter"), FakePlatform(), "t2").broken

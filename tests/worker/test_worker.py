@@ -221,11 +221,11 @@ def test_a_report_that_gets_no_answer_is_sent_again(world: World) -> None:
 
 def test_a_run_that_its_platform_cannot_take_now_is_handed_back(world: World) -> None:
     async def scene() -> None:
-        world.platform.refuses = Unavailable("the engine restarts")
+        world.platform.engine_error = Unavailable("the engine restarts")
         await world.submit("t", retries=0)
         await asyncio.sleep(5)
         assert (await world.queue.status("t")).state == "pending"
-        world.platform.refuses = None
+        world.platform.engine_error = None
         status = await world.ended("t")
         assert str(status.resolution) == "completed"
 
@@ -234,7 +234,7 @@ def test_a_run_that_its_platform_cannot_take_now_is_handed_back(world: World) ->
 
 def shut(world: World) -> list[bool]:
     """Makes the platform impossible to open while the list is not empty."""
-    down, plug = [True], world.platform.plug()
+    down, plug = [True], world.platform.plugin()
 
     class Down(plug):  # type: ignore[misc,valid-type]
         @classmethod
@@ -244,7 +244,7 @@ def shut(world: World) -> list[bool]:
             platform: Platform = await super().open(options, context)
             return platform
 
-    world.platform.plug = lambda: Down  # type: ignore[method-assign]
+    world.platform.plugin = lambda: Down  # type: ignore[method-assign]
     return down
 
 
@@ -278,13 +278,13 @@ def test_a_sick_machine_stops_claiming_and_says_why(world: World) -> None:
     async def scene() -> None:
         await world.submit("first")
         await asyncio.sleep(1)
-        world.platform.fitness = Health(fit=False, why="the disk is full")
+        world.platform.current_health = Health(fit=False, why="the disk is full")
         await asyncio.sleep(30)
         await world.submit("second")
         await asyncio.sleep(600)
         assert (await world.queue.status("second")).state == "pending"
         assert world.worker.load.pause == "the disk is full"
-        world.platform.fitness = Health(fit=True)
+        world.platform.current_health = Health(fit=True)
         await world.ended("second")
 
     world.run(scene)

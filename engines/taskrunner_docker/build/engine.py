@@ -7,7 +7,6 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
 
 import attrs
 
@@ -45,7 +44,7 @@ class Checkout:
         await self.mirror.commit()
 
 
-class BuildEngine(Engine):
+class BuildEngine(Engine[DockerPayload]):
     """Fetches in `load`, begins to build in `start`.
 
     The repository's mirror is a cache that this run alone uses until its build has ended. A fetch that failed in an
@@ -58,8 +57,8 @@ class BuildEngine(Engine):
         self._job: BuildJob | None = None
         self._checkout: Checkout | None = None
 
-    async def load(self, payload: object) -> None:
-        spec = cast("DockerPayload", payload).build
+    async def load(self, payload: DockerPayload) -> None:
+        spec = payload.build
         if spec is None:
             raise Bug("this engine builds images")
         self._job = self._new_job(spec)

@@ -21,7 +21,7 @@ from taskrunner_docker.registry.transfer import Transfers
 _BAD_REQUEST, _NOT_FOUND, _CONFLICT = 400, 404, 409
 
 
-class ContainerEngine(Engine):
+class ContainerEngine(Engine[DockerPayload]):
     """One container, made and started in `start`.
 
     Its output comes by an attached stream that is open before it starts, so Docker itself keeps no log of it: that
@@ -35,8 +35,8 @@ class ContainerEngine(Engine):
         self._working_dir = "/"
         self._mounts: dict[str, dict[str, Any]] = {}
 
-    async def load(self, payload: object) -> None:
-        self._payload = cast("DockerPayload", payload)
+    async def load(self, payload: DockerPayload) -> None:
+        self._payload = payload
         image = await self._inspect_image()
         if image is None:
             await self._transfers.pull(self._payload.image)

@@ -1,10 +1,10 @@
-"""ArtifactStoreConformance: what every artifact store does. Whoever writes one runs this::
+"""ArtifactStoreConformance: what every artifact store does. The author of a store runs it::
 
     class TestMyStore(ArtifactStoreConformance):
         def store(self):
             return MyStore("bucket-of-this-test")
 
-Each call of `store` opens the test's own store once more; it is empty at the begin of a test.
+Each call of `store` opens the same store, which is empty at the begin of a test.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class ArtifactStoreConformance(ABC):
             return b"".join([chunk async for chunk in chunks])
 
     @_in_loop
-    async def test_what_was_put_comes_out_and_is_listed(self) -> None:
+    async def test_an_artifact_that_was_put_is_listed_and_read(self) -> None:
         store, whole = self.store(), b"one" + bytes(70_000) + b"two"
         put = await store.put(RUN, "public/report.xml", body(b"one", b"", bytes(70_000), b"two"))
         assert (put.name, put.size, put.sha256) == (
@@ -95,7 +95,7 @@ class ArtifactStoreConformance(ABC):
         assert await self.read(store, RUN, "a") == b"second"
 
     @_in_loop
-    async def test_a_put_that_breaks_off_is_not_listed_and_replaces_nothing(self) -> None:
+    async def test_a_put_that_fails_is_not_listed_and_replaces_nothing(self) -> None:
         async def broken() -> AsyncIterator[bytes]:
             yield b"half of "
             raise ConnectionResetError("the container is gone")
@@ -128,7 +128,7 @@ class ArtifactStoreConformance(ABC):
         assert await store.list(RUN) == []
 
     @_in_loop
-    async def test_a_stale_run_cannot_overwrite_what_a_later_one_has_made(self) -> None:
+    async def test_a_stale_run_cannot_overwrite_an_artifact_of_a_later_run(self) -> None:
         store, later = self.store(), RunKey(RUN.task_id, 1)
         fresh = await store.put(later, "report", body(b"fresh"))
         stale = await store.put(RUN, "report", body(b"stale"))
@@ -137,7 +137,7 @@ class ArtifactStoreConformance(ABC):
         assert await self.read(store, later, "report") == b"fresh"
 
     @_in_loop
-    async def test_names_that_are_alike_stay_apart(self) -> None:
+    async def test_similar_names_are_different_artifacts(self) -> None:
         store = self.store()
         names = ["A", "a", "a.json", "b", "b/c", "b/c/d", "ä", "a b", "x" * 300, "%2e%2e", "data", "index", "a.part"]
         for name in names:
@@ -167,9 +167,9 @@ class ArtifactStoreConformance(ABC):
         assert await store.list(RUN) == []
 
     @_in_loop
-    async def test_what_is_not_there_is_not_found(self) -> None:
+    async def test_a_missing_artifact_is_not_found(self) -> None:
         store = self.store()
-        assert await store.list(RunKey("nobody", 7)) == []
+        assert await store.list(RunKey("unknown", 7)) == []
         await store.put(RUN, "a", body(b"a"))
         for name in ("b", "a/b", LOG_NAME):
             with pytest.raises(FileNotFoundError):

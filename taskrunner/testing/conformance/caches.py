@@ -1,4 +1,4 @@
-"""CacheFolderConformance and CachesConformance: what every cache folder does, and whoever leases them."""
+"""CacheFolderConformance and CachesConformance: what every cache folder does, and every implementation of leases."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import pytest
 
 from taskrunner.errors import MalformedPayload
 from taskrunner.interfaces.caches import CacheFolder, Caches
-from taskrunner.testing.conformance.contract import Watcher
-from taskrunner.testing.conformance.platform_bench import joined
+from taskrunner.testing.conformance.contract import ContractChecker
+from taskrunner.testing.conformance.platform_harness import joined
 
 
 class CacheFolderConformance(ABC):
-    """What a folder does that outlives a run."""
+    """The contract of CacheFolder."""
 
     @abstractmethod
     def cache_folder(self, name: str, path: Path) -> CacheFolder:
-        """A cache folder at `path`, which exists and is empty: what `Platform.new_cache_folder` gives."""
+        """A cache folder at `path`, which exists and is empty: what `Platform.new_cache_folder` returns."""
 
     def test_it_knows_its_name_and_place(self, tmp_path: Path) -> None:
         folder = self.cache_folder("some", tmp_path)
@@ -61,7 +61,7 @@ class CacheFolderConformance(ABC):
         (path / "deep").mkdir()
         (path / "a").write_bytes(bytes(5000))
         (path / "deep" / "b").write_bytes(b"bee")
-        return Watcher().watch(self.cache_folder("some", path), CacheFolder)
+        return ContractChecker().wrap(self.cache_folder("some", path), CacheFolder)
 
 
 BAD_NAMES = ("", "/", "a/b", "../a", "a b", "ä", "a\n", "a\0", "x" * 129)
@@ -69,7 +69,7 @@ BAD_NAMES = ("", "/", "a/b", "../a", "a b", "ä", "a\n", "a\0", "x" * 129)
 
 
 class CachesConformance(ABC):
-    """Who may use which folder when. The tests tell folders apart by a file that they leave in them."""
+    """The contract of Caches. The tests recognize a folder by a file that they create in it."""
 
     @abstractmethod
     def caches(self, home: Path) -> Caches:
@@ -77,16 +77,16 @@ class CachesConformance(ABC):
 
     def test_a_new_cache_is_empty(self, tmp_path: Path) -> None:
         async def main() -> None:
-            caches = self._watched(tmp_path)
+            caches = self._checked(tmp_path)
             for lease in (await caches.exclusive("one"), await caches.shared("two")):
                 assert list(lease.folder.path.iterdir()) == []
                 await lease.commit()
 
         asyncio.run(main())
 
-    def test_what_is_committed_comes_back(self, tmp_path: Path) -> None:
+    def test_a_committed_folder_is_leased_again(self, tmp_path: Path) -> None:
         async def main() -> None:
-            caches = self._watched(tmp_path)
+            caches = self._checked(tmp_path)
             await _leave(caches, "some", "first")
             await _leave(caches, "other", "second")
             lease = await caches.exclusive("some")
@@ -95,9 +95,9 @@ class CachesConformance(ABC):
 
         asyncio.run(main())
 
-    def test_what_is_discarded_is_gone(self, tmp_path: Path) -> None:
+    def test_a_discarded_folder_is_deleted(self, tmp_path: Path) -> None:
         async def main() -> None:
-            caches = self._watched(tmp_path)
+            caches = self._checked(tmp_path)
             await _leave(caches, "some", "first")
             lease = await caches.exclusive("some")
             path = lease.folder.path
@@ -109,9 +109,9 @@ class CachesConformance(ABC):
 
         asyncio.run(main())
 
-    def test_two_exclusive_ones_are_two_folders(self, tmp_path: Path) -> None:
+    def test_two_exclusive_leases_have_two_folders(self, tmp_path: Path) -> None:
         async def main() -> None:
-            caches = self._watched(tmp_path)
+            caches = self._checked(tmp_path)
             leases = await asyncio.gather(*(caches.exclusive("some") for _ in range(3)))
             assert len({lease.folder.path for lease in leases}) == 3
             for lease in leases:
@@ -119,9 +119,9 @@ class CachesConformance(ABC):
 
         asyncio.run(main())
 
-    def test_the_most_recently_used_copy_goes_first(self, tmp_path: Path) -> None:
+    def test_the_most_recently_used_copy_is_leased_first(self, tmp_path: Path) -> None:
         async def main() -> None:
-            caches = self._watched(tmp_path)
+            caches = self._checked(tmp_path)
             leases = {mark: await caches.exclusive("some") for mark in ("a", "b", "c")}
             for mark in ("c", "a", "b"):
                 (leases[mark].folder.path / mark).touch()
@@ -135,7 +135,7 @@ class CachesConformance(ABC):
 
     def test_readers_share_one_folder_and_a_writer_gets_another(self, tmp_path: Path) -> None:
         async def main() -> None:
-            caches = self._watched(tmp_path)
+            caches = self._checked(tmp_path)
             await _leave(caches, "some", "first")
             readers = [await caches.shared("some") for _ in range(2)]
             writer = await caches.exclusive("some")
@@ -148,9 +148,9 @@ class CachesConformance(ABC):
 
         asyncio.run(main())
 
-    def test_a_discarded_folder_stays_for_those_who_read_it(self, tmp_path: Path) -> None:
+    def test_a_discarded_folder_stays_for_its_readers(self, tmp_path: Path) -> None:
         async def main() -> None:
-            caches = self._watched(tmp_path)
+            caches = self._checked(tmp_path)
             await _leave(caches, "some", "first")
             one, two = [await caches.shared("some") for _ in range(2)]
             await one.discard()
@@ -165,7 +165,7 @@ class CachesConformance(ABC):
 
     def test_a_lease_ends_once(self, tmp_path: Path) -> None:
         async def main() -> None:
-            caches = self._watched(tmp_path)
+            caches = self._checked(tmp_path)
             lease = await caches.exclusive("some")
             (lease.folder.path / "first").touch()
             await lease.commit()
@@ -183,7 +183,7 @@ class CachesConformance(ABC):
 
     def test_a_bad_name_is_refused(self, tmp_path: Path) -> None:
         async def main() -> None:
-            caches = self._watched(tmp_path)
+            caches = self._checked(tmp_path)
             for name in BAD_NAMES:
                 for lease in (caches.exclusive, caches.shared):
                     with pytest.raises(MalformedPayload):
@@ -191,11 +191,11 @@ class CachesConformance(ABC):
 
         asyncio.run(main())
 
-    def test_no_name_leads_out(self, tmp_path: Path) -> None:
+    def test_no_name_leads_out_of_the_home(self, tmp_path: Path) -> None:
         async def main() -> None:
             home = tmp_path / "home"
             home.mkdir()
-            caches = self._watched(home)
+            caches = self._checked(home)
             for name in (".", ".."):
                 try:
                     lease = await caches.exclusive(name)
@@ -207,8 +207,8 @@ class CachesConformance(ABC):
 
         asyncio.run(main())
 
-    def _watched(self, home: Path) -> Caches:
-        return Watcher().watch(self.caches(home), Caches)
+    def _checked(self, home: Path) -> Caches:
+        return ContractChecker().wrap(self.caches(home), Caches)
 
 
 async def _leave(caches: Caches, name: str, mark: str) -> None:

@@ -1,7 +1,7 @@
-"""Holds plugs to the words of their interfaces: each method may raise what its docstring names, and nothing else.
+"""Checks plugins against the text of their interfaces: a method raises what its docstring names, and nothing else.
 
-`Watcher().watch(engine, Engine)` looks like the engine. What its methods give back is watched too, when it is one
-of the interfaces' objects. An error outside the contract becomes a `ContractBroken`.
+`ContractChecker().wrap(engine, Engine)` is a proxy of the engine. An object of an interface that a method returns is
+wrapped too. An error that the contract does not name becomes a `ContractBroken`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from taskrunner.interfaces.results import Results
 
 T = TypeVar("T")
 
-WATCHED = (Platform, Engine, Execution, Exec, Input, Results, CacheFolder, Caches, Lease, Host, Log)
+INTERFACES = (Platform, Engine, Execution, Exec, Input, Results, CacheFolder, Caches, Lease, Host, Log)
 
 
 class ContractBroken(AssertionError):
-    """A plug did what its interface does not allow."""
+    """A plugin raised an error that its interface does not name."""
 
 
 def may_raise(interface: type, method: str) -> tuple[type[BaseException], ...]:
@@ -48,67 +48,67 @@ def _exception(name: str) -> type[BaseException] | None:
     return found if isinstance(found, type) and issubclass(found, BaseException) else None
 
 
-class Watcher:
-    """Watches the objects of one test. The same object is always watched by the same one, so that `is` works."""
+class ContractChecker:
+    """Wraps the objects of one test. An object has one proxy, so that proxies can be compared by `is`."""
 
     def __init__(self) -> None:
-        self._known: dict[int, Any] = {}
+        self._proxies: dict[int, Any] = {}
 
-    def watch(self, plug: T, interface: type) -> T:
-        """What looks like `plug`, and cannot break the contract of `interface` unseen."""
-        if id(plug) not in self._known:
-            self._known[id(plug)] = _Watched(self, plug, interface)
-        return cast("T", self._known[id(plug)])
+    def wrap(self, plugin: T, interface: type) -> T:
+        """A proxy of `plugin` that raises ContractBroken for an error that `interface` does not name."""
+        if id(plugin) not in self._proxies:
+            self._proxies[id(plugin)] = _Proxy(self, plugin, interface)
+        return cast("T", self._proxies[id(plugin)])
 
-    def seen(self, value: Any) -> Any:
-        """A value that a plug gave, watched if it is a plug itself."""
-        for interface in WATCHED:
+    def wrapped(self, value: Any) -> Any:
+        """A value that a plugin returned, wrapped if it is an object of an interface."""
+        for interface in INTERFACES:
             if isinstance(value, interface):
-                return self.watch(value, interface)
+                return self.wrap(value, interface)
         return value
 
 
-class _Watched:
-    """Stands for one plug. Takes and gives what the plug does."""
+class _Proxy:
+    """The proxy of one plugin: it takes and returns what the plugin does."""
 
-    def __init__(self, watcher: Watcher, plug: Any, interface: type) -> None:
-        self.__dict__.update(_watcher=watcher, _plug=plug, _interface=interface)
+    def __init__(self, checker: ContractChecker, plugin: Any, interface: type) -> None:
+        self.__dict__.update(_checker=checker, _plugin=plugin, _interface=interface)
 
     def __getattr__(self, name: str) -> Any:
-        with _held_to(self._interface, name, self._plug):
-            value = getattr(self._plug, name)
+        with _checking(self._interface, name, self._plugin):
+            value = getattr(self._plugin, name)
         if not callable(value) or isinstance(value, type):
             return self._result(name, value)
         return functools.partial(self._call, name, value)
 
     def _call(self, name: str, method: Callable[..., Any], *args: Any, **named: Any) -> Any:
-        with _held_to(self._interface, name, self._plug):
-            return self._result(name, method(*map(unwatched, args), **named))
+        with _checking(self._interface, name, self._plugin):
+            return self._result(name, method(*map(unwrapped, args), **named))
 
     def _result(self, name: str, value: Any) -> Any:
         if inspect.isawaitable(value):
             return self._await(name, value)
         if isinstance(value, AsyncIterator):
             return self._iterate(name, value)
-        return self._watcher.seen(value)
+        return self._checker.wrapped(value)
 
     async def _await(self, name: str, value: Any) -> Any:
-        with _held_to(self._interface, name, self._plug):
-            return self._watcher.seen(await value)
+        with _checking(self._interface, name, self._plugin):
+            return self._checker.wrapped(await value)
 
     async def _iterate(self, name: str, values: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        with _held_to(self._interface, name, self._plug):
+        with _checking(self._interface, name, self._plugin):
             async for value in values:
                 yield value
 
 
-def unwatched(value: Any) -> Any:
-    """The plug itself, for whoever is not part of the test."""
-    return value._plug if isinstance(value, _Watched) else value  # noqa: SLF001  this module's own class
+def unwrapped(value: Any) -> Any:
+    """The plugin behind a proxy; any other value as it is."""
+    return value._plugin if isinstance(value, _Proxy) else value  # noqa: SLF001  this module's own class
 
 
 @contextmanager
-def _held_to(interface: type, method: str, plug: object) -> Iterator[None]:
+def _checking(interface: type, method: str, plugin: object) -> Iterator[None]:
     try:
         yield
     except (asyncio.CancelledError, GeneratorExit, ContractBroken):
@@ -118,8 +118,8 @@ def _held_to(interface: type, method: str, plug: object) -> Iterator[None]:
         if isinstance(error, allowed):
             raise
         names = ", ".join(kind.__name__ for kind in allowed) or "nothing"
-        what = f"{type(plug).__name__}.{method} raised {type(error).__name__}: {error}"
+        what = f"{type(plugin).__name__}.{method} raised {type(error).__name__}: {error}"
         raise ContractBroken(f"{what}\nthe contract of {interface.__name__}.{method} names {names}") from error
 
 
-__all__ = ["ContractBroken", "Watcher", "may_raise", "unwatched"]
+__all__ = ["ContractBroken", "ContractChecker", "may_raise", "unwrapped"]

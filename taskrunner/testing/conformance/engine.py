@@ -1,4 +1,4 @@
-"""What every engine does before and at its start."""
+"""What every engine does until its start."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from taskrunner.errors import MalformedPayload, NotSupported
 from taskrunner.interfaces.caches import CacheFolder
-from taskrunner.testing.conformance.platform_bench import Bench, PlatformKit, Trial, scenario
+from taskrunner.testing.conformance.platform_harness import PlatformHarness, PlatformKit, Trial, scenario
 from taskrunner.testing.conformance.script import Script
 
 
@@ -17,46 +17,46 @@ class EngineChecks(PlatformKit):
     """Loading, attaching, starting, discarding."""
 
     @scenario
-    async def test_the_exit_code_comes_out(self, bench: Bench) -> None:
+    async def test_the_exit_code_is_reported(self, harness: PlatformHarness) -> None:
         for code in (0, 1, 77):
-            assert (await bench.finished(Script(exit_code=code))).results.exit_code == code
+            assert (await harness.finished(Script(exit_code=code))).results.exit_code == code
 
     @scenario
-    async def test_the_log_is_whole_and_in_order_at_the_end_of_wait(self, bench: Bench) -> None:
+    async def test_the_log_is_whole_and_in_order_at_the_end_of_wait(self, harness: PlatformHarness) -> None:
         lines = "".join(f"line {number}\n" for number in range(2000))
-        trial = await bench.finished(Script(prints=lines))
+        trial = await harness.finished(Script(prints=lines))
         assert lines in trial.log.text
 
     @scenario
-    async def test_the_environment_reaches_the_run(self, bench: Bench) -> None:
-        trial = await bench.finished(Script(print_env=("GREETING",)), {"GREETING": "hello, 'you' $HOME"})
+    async def test_the_environment_reaches_the_run(self, harness: PlatformHarness) -> None:
+        trial = await harness.finished(Script(print_env=("GREETING",)), {"GREETING": "hello, 'you' $HOME"})
         assert "GREETING=hello, 'you' $HOME\n" in trial.log.text
 
     @scenario
-    async def test_a_run_does_not_see_the_environment_of_another(self, bench: Bench) -> None:
-        trial = await bench.started(Script(print_env=("MINE",), prints="up\n", sleeps=True), {"MINE": "a secret"})
+    async def test_a_run_does_not_see_the_environment_of_another(self, harness: PlatformHarness) -> None:
+        trial = await harness.started(Script(print_env=("MINE",), prints="up\n", sleeps=True), {"MINE": "a secret"})
         await trial.log.until("up")
-        other = await bench.finished(Script(print_env=("MINE",)))
+        other = await harness.finished(Script(print_env=("MINE",)))
         assert "MINE" not in other.log.text
 
     @scenario
-    async def test_an_engine_that_has_nothing_is_discarded(self, bench: Bench) -> None:
-        engine = await bench.trial().make()
+    async def test_an_engine_before_load_is_discarded(self, harness: PlatformHarness) -> None:
+        engine = await harness.trial().make()
         await engine.discard()
         await engine.discard()
 
     @scenario
-    async def test_an_engine_that_has_loaded_is_discarded(self, bench: Bench) -> None:
-        engine = await bench.trial().load(Script())
+    async def test_an_engine_after_load_is_discarded(self, harness: PlatformHarness) -> None:
+        engine = await harness.trial().load(Script())
         await engine.discard()
         await engine.discard()
 
     @scenario
-    async def test_a_load_that_is_cancelled_is_undone(self, bench: Bench) -> None:
+    async def test_a_load_that_is_cancelled_is_undone(self, harness: PlatformHarness) -> None:
         for turns in range(10):
-            trial = bench.trial()
-            loading = asyncio.create_task(trial.load(Script(leaves={"a": "b"})))
-            for _ in range(turns):  # of the loop: each time it gets a little further
+            trial = harness.trial()
+            loading = asyncio.create_task(trial.load(Script(files={"a": "b"})))
+            for _ in range(turns):  # of the loop: each load is cancelled a little later
                 await asyncio.sleep(0)
             loading.cancel()
             with suppress(asyncio.CancelledError):
@@ -64,24 +64,24 @@ class EngineChecks(PlatformKit):
             await trial.release()
 
     @scenario
-    async def test_two_runs_at_once_do_not_disturb_each_other(self, bench: Bench) -> None:
-        scripts = [Script(prints=f"I am {n}\n", leaves={"who": str(n)}, exit_code=n) for n in range(3)]
-        trials = await asyncio.gather(*map(bench.finished, scripts))
+    async def test_two_runs_at_once_do_not_disturb_each_other(self, harness: PlatformHarness) -> None:
+        scripts = [Script(prints=f"I am {n}\n", files={"who": str(n)}, exit_code=n) for n in range(3)]
+        trials = await asyncio.gather(*map(harness.finished, scripts))
         for number, trial in enumerate(trials):
             assert trial.results.exit_code == number
             assert await trial.file("who") == str(number).encode()
             assert [f"I am {n}" in trial.log.text for n in range(3)] == [n == number for n in range(3)]
 
     @scenario
-    async def test_without_an_input_it_is_empty(self, bench: Bench) -> None:
-        trial = await bench.started(Script(print_stdin=True))
+    async def test_without_an_input_the_standard_input_is_empty(self, harness: PlatformHarness) -> None:
+        trial = await harness.started(Script(print_stdin=True))
         with pytest.raises(NotSupported):
             _ = trial.execution.stdin
         assert (await trial.wait()).exit_code == 0
 
     @scenario
-    async def test_an_input_stays_open_until_it_is_closed(self, bench: Bench) -> None:
-        trial = bench.trial()
+    async def test_an_input_stays_open_until_it_is_closed(self, harness: PlatformHarness) -> None:
+        trial = harness.trial()
         await trial.load(Script(print_stdin=True))
         if "stdin" not in self.supports:
             with pytest.raises(NotSupported):
@@ -95,38 +95,40 @@ class EngineChecks(PlatformKit):
         await stdin.close()
         assert (await trial.wait()).exit_code == 0
         with pytest.raises(BrokenPipeError):
-            await stdin.write(b"nobody reads this")
+            await stdin.write(b"no reader")
 
     @scenario
-    async def test_a_cache_outlives_its_run(self, bench: Bench) -> None:
-        path = bench.home / "kept.cache"
+    async def test_a_cache_outlives_its_run(self, harness: PlatformHarness) -> None:
+        path = harness.home / "kept.cache"
         path.mkdir()
         if "caches" not in self.supports:
             with pytest.raises(NotSupported):
-                bench.platform.new_cache_folder("kept", path)
+                harness.platform.new_cache_folder("kept", path)
             return
-        folder = bench.platform.new_cache_folder("kept", path)
-        await self._use(bench, folder, Script(leaves={"cache/kept": "treasure"}))
-        trial = await self._use(bench, folder, Script(print_file="cache/kept"))
+        folder = harness.platform.new_cache_folder("kept", path)
+        await self._use(harness, folder, Script(files={"cache/kept": "treasure"}))
+        trial = await self._use(harness, folder, Script(print_file="cache/kept"))
         assert "treasure" in trial.log.text
 
     @scenario
-    async def test_a_read_only_cache_is_never_written(self, bench: Bench) -> None:
+    async def test_a_read_only_cache_is_not_changed(self, harness: PlatformHarness) -> None:
         if "caches" not in self.supports:
             return
-        lease = await bench.caches.exclusive("kept")
-        folder = bench.platform.new_cache_folder("kept", lease.folder.path)
-        await self._use(bench, folder, Script(leaves={"cache/kept": "treasure"}))
-        spoiler = Script(leaves={"cache/kept": "spoilt"}, print_file="cache/kept")
-        with suppress(NotSupported):  # better than to attach it and let it be written
-            trial = await self._use(bench, folder, spoiler, read_only=True)
+        lease = await harness.caches.exclusive("kept")
+        folder = harness.platform.new_cache_folder("kept", lease.folder.path)
+        await self._use(harness, folder, Script(files={"cache/kept": "treasure"}))
+        spoiler = Script(files={"cache/kept": "spoilt"}, print_file="cache/kept")
+        with suppress(NotSupported):  # which is correct: a cache that cannot be protected is refused
+            trial = await self._use(harness, folder, spoiler, read_only=True)
             assert "treasure" in trial.log.text
-        trial = await self._use(bench, folder, Script(print_file="cache/kept"))
+        trial = await self._use(harness, folder, Script(print_file="cache/kept"))
         assert "spoilt" not in trial.log.text
 
-    async def _use(self, bench: Bench, folder: CacheFolder, script: Script, *, read_only: bool = False) -> Trial:
-        """A run from begin to end, with a cache at `cache`."""
-        trial = bench.trial()
+    async def _use(
+        self, harness: PlatformHarness, folder: CacheFolder, script: Script, *, read_only: bool = False
+    ) -> Trial:
+        """A whole run, with a cache at `cache`."""
+        trial = harness.trial()
         engine = await trial.load(script)
         await engine.attach_cache(folder, "cache", read_only=read_only)
         await trial.start({})
@@ -135,20 +137,20 @@ class EngineChecks(PlatformKit):
         return trial
 
     @scenario
-    async def test_a_target_is_taken_once_and_stays_inside(self, bench: Bench) -> None:
+    async def test_a_target_is_used_once_and_lies_inside(self, harness: PlatformHarness) -> None:
         if "caches" not in self.supports:
             return
-        engine = await bench.trial().load(Script())
-        folders = [await bench.caches.exclusive("some") for _ in range(3)]
-        caches = [bench.platform.new_cache_folder("some", lease.folder.path) for lease in folders]
+        engine = await harness.trial().load(Script())
+        folders = [await harness.caches.exclusive("some") for _ in range(3)]
+        caches = [harness.platform.new_cache_folder("some", lease.folder.path) for lease in folders]
         await engine.attach_cache(caches[0], "cache")
         for cache, target in ((caches[1], "cache"), (caches[2], "../outside")):
             with pytest.raises(MalformedPayload):
                 await engine.attach_cache(cache, target)
 
     @scenario
-    async def test_what_cannot_be_attached_is_not_supported(self, bench: Bench) -> None:
-        engine = await bench.trial().load(Script())
+    async def test_an_attachment_that_is_left_out_is_not_supported(self, harness: PlatformHarness) -> None:
+        engine = await harness.trial().load(Script())
         if "proxies" not in self.supports:
             with pytest.raises(NotSupported):
                 await engine.attach_proxy("proxy", object())

@@ -1,4 +1,4 @@
-"""What everything that runs does: waiting, killing, aborting."""
+"""What every execution does: waiting, killing, aborting."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import asyncio
 import pytest
 
 from taskrunner.errors import Bug, NotSupported, TaskFailed
-from taskrunner.testing.conformance.platform_bench import Bench, PlatformKit, joined, scenario
+from taskrunner.testing.conformance.platform_harness import PlatformHarness, PlatformKit, joined, scenario
 from taskrunner.testing.conformance.script import FOREVER, Script
 
-SLEEPER = Script(leaves={"made": "so far"}, prints="asleep\n", sleeps=True)
+SLEEPER = Script(files={"made": "so far"}, prints="asleep\n", sleeps=True)
 
 
 class ExecutionChecks(PlatformKit):
-    """The end of a run, of which there is one, whoever asks."""
+    """The end of a run, which is the same for every caller."""
 
     @scenario
-    async def test_every_wait_gives_the_same_results(self, bench: Bench) -> None:
-        trial = await bench.started(Script(exit_code=3))
+    async def test_every_wait_gives_the_same_results(self, harness: PlatformHarness) -> None:
+        trial = await harness.started(Script(exit_code=3))
         several = await asyncio.gather(*(trial.execution.wait() for _ in range(3)))
         results = await trial.wait()
         assert all(one is results for one in several)
 
     @scenario
-    async def test_a_wait_that_is_cancelled_does_not_end_the_run(self, bench: Bench) -> None:
-        trial = await bench.started(Script(prints="up\n", pauses=1, exit_code=7))
+    async def test_a_wait_that_is_cancelled_does_not_end_the_run(self, harness: PlatformHarness) -> None:
+        trial = await harness.started(Script(prints="up\n", pauses=1, exit_code=7))
         waiting = asyncio.create_task(trial.execution.wait())
         other = asyncio.create_task(trial.execution.wait())
         await trial.log.until("up")
@@ -35,8 +35,8 @@ class ExecutionChecks(PlatformKit):
         assert await other is trial.results
 
     @scenario
-    async def test_a_kill_keeps_what_was_made(self, bench: Bench) -> None:
-        trial = await bench.started(SLEEPER)
+    async def test_a_kill_keeps_the_files_so_far(self, harness: PlatformHarness) -> None:
+        trial = await harness.started(SLEEPER)
         await trial.log.until("asleep")
         results = await trial.kill()
         assert results.exit_code != 0
@@ -44,8 +44,8 @@ class ExecutionChecks(PlatformKit):
         assert await self.alive() == [], "something of the run is alive after kill"
 
     @scenario
-    async def test_a_kill_ends_every_wait(self, bench: Bench) -> None:
-        trial = await bench.started(SLEEPER)
+    async def test_a_kill_ends_every_wait(self, harness: PlatformHarness) -> None:
+        trial = await harness.started(SLEEPER)
         waiting = asyncio.create_task(trial.execution.wait())
         await trial.log.until("asleep")
         results = await trial.kill()
@@ -53,20 +53,20 @@ class ExecutionChecks(PlatformKit):
         assert await trial.execution.kill() is results
 
     @scenario
-    async def test_a_kill_after_the_end_gives_the_results_of_that_end(self, bench: Bench) -> None:
-        trial = await bench.started(Script(exit_code=5))
+    async def test_a_kill_after_the_end_gives_the_results_of_that_end(self, harness: PlatformHarness) -> None:
+        trial = await harness.started(Script(exit_code=5))
         ended = await trial.wait()
         assert await trial.kill() is ended
         assert ended.exit_code == 5
 
     @scenario
-    async def test_a_kill_right_after_the_start_ends_it(self, bench: Bench) -> None:
-        trial = await bench.started(Script(sleeps=True))
+    async def test_a_kill_right_after_the_start_ends_it(self, harness: PlatformHarness) -> None:
+        trial = await harness.started(Script(sleeps=True))
         assert (await trial.kill()).exit_code != 0
 
     @scenario
-    async def test_after_an_abort_there_are_no_results(self, bench: Bench) -> None:
-        trial = await bench.started(SLEEPER)
+    async def test_after_an_abort_there_are_no_results(self, harness: PlatformHarness) -> None:
+        trial = await harness.started(SLEEPER)
         waiting = asyncio.create_task(trial.execution.wait())
         await trial.log.until("asleep")
         await trial.abort()
@@ -78,8 +78,8 @@ class ExecutionChecks(PlatformKit):
         await trial.execution.abort()
 
     @scenario
-    async def test_a_run_that_has_ended_can_be_aborted(self, bench: Bench) -> None:
-        trial = await bench.started(Script(leaves={"made": "so far"}, prints="done\n"))
+    async def test_a_run_that_has_ended_can_be_aborted(self, harness: PlatformHarness) -> None:
+        trial = await harness.started(Script(files={"made": "so far"}, prints="done\n"))
         await trial.log.until("done")
         await trial.abort()
         await trial.execution.abort()
@@ -89,8 +89,8 @@ class ExecChecks(PlatformKit):
     """Commands beside the main one. They are `echo`, `cat`, `false` and `sleep`, as POSIX has them."""
 
     @scenario
-    async def test_a_command_prints_and_ends(self, bench: Bench) -> None:
-        trial = await bench.started(SLEEPER)
+    async def test_a_command_prints_and_ends(self, harness: PlatformHarness) -> None:
+        trial = await harness.started(SLEEPER)
         if "exec" not in self.supports:
             with pytest.raises(NotSupported):
                 await trial.execution.new_exec(["echo", "hello"])
@@ -103,10 +103,10 @@ class ExecChecks(PlatformKit):
         assert await failing.wait() == 1
 
     @scenario
-    async def test_a_command_reads_its_input(self, bench: Bench) -> None:
+    async def test_a_command_reads_its_input(self, harness: PlatformHarness) -> None:
         if "exec" not in self.supports:
             return
-        trial = await bench.started(SLEEPER)
+        trial = await harness.started(SLEEPER)
         copying = await trial.execution.new_exec(["cat"])
         await copying.stdin.write(b"there ")
         await copying.stdin.write(b"and back")
@@ -115,10 +115,10 @@ class ExecChecks(PlatformKit):
         assert await copying.wait() == 0
 
     @scenario
-    async def test_a_command_is_aborted_and_the_run_goes_on(self, bench: Bench) -> None:
+    async def test_a_command_is_aborted_and_the_run_goes_on(self, harness: PlatformHarness) -> None:
         if "exec" not in self.supports:
             return
-        trial = await bench.started(SLEEPER)
+        trial = await harness.started(SLEEPER)
         waiting = asyncio.create_task(trial.execution.wait())
         sleeping = await trial.execution.new_exec(["sleep", str(FOREVER)])
         await sleeping.abort()
@@ -128,10 +128,10 @@ class ExecChecks(PlatformKit):
         assert await trial.kill() is await waiting
 
     @scenario
-    async def test_a_command_ends_with_its_run(self, bench: Bench) -> None:
+    async def test_a_command_ends_with_its_run(self, harness: PlatformHarness) -> None:
         if "exec" not in self.supports:
             return
-        trial = await bench.started(SLEEPER)
+        trial = await harness.started(SLEEPER)
         sleeping = await trial.execution.new_exec(["sleep", str(FOREVER)])
         await trial.kill()
         assert await sleeping.wait() != 0
@@ -139,10 +139,10 @@ class ExecChecks(PlatformKit):
             await trial.execution.new_exec(["echo", "too late"])
 
     @scenario
-    async def test_only_a_terminal_has_a_size(self, bench: Bench) -> None:
+    async def test_only_a_terminal_has_a_size(self, harness: PlatformHarness) -> None:
         if "exec" not in self.supports:
             return
-        trial = await bench.started(SLEEPER)
+        trial = await harness.started(SLEEPER)
         plain = await trial.execution.new_exec(["cat"])
         with pytest.raises(NotSupported):
             await plain.resize(24, 80)

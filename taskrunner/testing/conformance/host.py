@@ -8,24 +8,24 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from taskrunner.interfaces.host import Host, Leave
-from taskrunner.testing.conformance.contract import Watcher, unwatched
+from taskrunner.testing.conformance.contract import ContractChecker, unwrapped
 
 LIMIT = 30.0
-"""Seconds until a notice must have come: a host that polls does so every few seconds."""
+"""Seconds until a notice must have arrived: a host that polls does so every few seconds."""
 
 
 class HostConformance(ABC):
-    """Configuration, identity, and notices, none of which may be lost."""
+    """The contract of Host. No notice may be lost."""
 
     @abstractmethod
     def host(self) -> Host:
-        """A host with a configuration that is fine. Called on the running loop, once in each test."""
+        """A host with a valid configuration. Called on the running loop, once in each test."""
 
     @abstractmethod
     def notify(self, host: Host) -> None:
-        """Makes the host learn that the worker must go: sends the signal, changes what the metadata service says."""
+        """Causes a notice that the worker must go: sends the signal, changes the answer of the metadata service."""
 
-    def test_it_says_who_it_is(self) -> None:
+    def test_it_has_an_identity(self) -> None:
         async def main(host: Host) -> None:
             assert "host" in host.identity
             assert all(isinstance(word, str) for pair in host.identity.items() for word in pair)
@@ -53,15 +53,15 @@ class HostConformance(ABC):
         async def main(host: Host) -> None:
             notice = asyncio.create_task(host.shutting_down())
             await asyncio.sleep(0)
-            self.notify(unwatched(host))
-            _judge(await notice)
+            self.notify(unwrapped(host))
+            _check(await notice)
 
         self._run(main)
 
-    def test_a_notice_before_anybody_waits_is_kept(self) -> None:
+    def test_a_notice_before_the_first_wait_is_kept(self) -> None:
         async def main(host: Host) -> None:
-            self.notify(unwatched(host))
-            _judge(await host.shutting_down())
+            self.notify(unwrapped(host))
+            _check(await host.shutting_down())
 
         self._run(main)
 
@@ -72,21 +72,21 @@ class HostConformance(ABC):
             await _cancel(before)
             during = asyncio.create_task(host.shutting_down())
             await asyncio.sleep(0)
-            self.notify(unwatched(host))
+            self.notify(unwrapped(host))
             await _cancel(during)
-            _judge(during.result() if not during.cancelled() else await host.shutting_down())
+            _check(during.result() if not during.cancelled() else await host.shutting_down())
 
         self._run(main)
 
     def _run(self, main: Callable[[Host], Coroutine[Any, Any, None]]) -> None:
         async def bounded() -> None:
             async with asyncio.timeout(LIMIT):
-                await main(Watcher().watch(self.host(), Host))
+                await main(ContractChecker().wrap(self.host(), Host))
 
         asyncio.run(bounded())
 
 
-def _judge(leave: Leave) -> None:
+def _check(leave: Leave) -> None:
     assert leave.why, "a notice says why, for the log"
     assert leave.time_left is None or leave.time_left >= 0
 

@@ -1,4 +1,4 @@
-"""LogConformance: what every log does with what it is told, and with secrets."""
+"""LogConformance: what every log does with bytes, lines and secrets."""
 
 from __future__ import annotations
 
@@ -6,33 +6,36 @@ import threading
 from abc import ABC, abstractmethod
 from base64 import b64encode
 from pathlib import Path
+from typing import Generic, TypeVar
 from urllib.parse import quote
 
 from taskrunner.interfaces.log import Log
-from taskrunner.testing.conformance.contract import Watcher, unwatched
+from taskrunner.testing.conformance.contract import ContractChecker, unwrapped
+
+L = TypeVar("L", bound=Log)
 
 SECRET = "s3cr3t/with+signs & spaces"  # noqa: S105  it is one for a test
 
 
-class LogConformance(ABC):
-    """Bytes, lines, masks, threads."""
+class LogConformance(ABC, Generic[L]):
+    """The contract of Log."""
 
     @abstractmethod
-    def log(self, folder: Path) -> Log:
+    def log(self, folder: Path) -> L:
         """A log that is empty. `folder` exists and is empty."""
 
     @abstractmethod
-    def contents(self, log: Log) -> bytes:
-        """Ends the log, and gives all of it. May be called again."""
+    def contents(self, log: L) -> bytes:
+        """Ends the log, and returns all of it. May be called again."""
 
-    def test_what_a_task_writes_stays_as_it_is(self, tmp_path: Path) -> None:
+    def test_the_bytes_of_a_task_are_kept_as_they_are(self, tmp_path: Path) -> None:
         log, data = self._open(tmp_path), bytes(range(256)) * 20 + "grün".encode()
         for begin in range(0, len(data), 7):
             log.write(data[begin : begin + 7])
         log.write(b"")
         assert data in self._end(log)
 
-    def test_a_line_of_the_workers_own_is_marked(self, tmp_path: Path) -> None:
+    def test_a_line_of_the_worker_is_marked(self, tmp_path: Path) -> None:
         log = self._open(tmp_path)
         log.say("pulling busybox")
         log.say("one\ntwo")
@@ -53,7 +56,7 @@ class LogConformance(ABC):
         for hidden in _forms():
             assert hidden not in contents
 
-    def test_a_secret_is_found_across_the_borders_of_calls(self, tmp_path: Path) -> None:
+    def test_a_secret_is_masked_across_the_borders_of_calls(self, tmp_path: Path) -> None:
         log = self._open(tmp_path)
         log.mask(SECRET)
         for cut in range(1, len(SECRET)):
@@ -63,7 +66,7 @@ class LogConformance(ABC):
             log.write(bytes([byte]))
         assert SECRET.encode() not in self._end(log)
 
-    def test_the_beginning_of_a_secret_is_not_swallowed(self, tmp_path: Path) -> None:
+    def test_the_beginning_of_a_secret_is_not_masked(self, tmp_path: Path) -> None:
         log = self._open(tmp_path)
         log.mask(SECRET)
         beginning = SECRET[: len(SECRET) // 2].encode()
@@ -76,7 +79,7 @@ class LogConformance(ABC):
         log.write(b"plain text\n")
         assert b"plain text\n" in self._end(log)
 
-    def test_threads_may_write_at_once(self, tmp_path: Path) -> None:
+    def test_threads_may_write_at_the_same_time(self, tmp_path: Path) -> None:
         log = self._open(tmp_path)
         log.mask(SECRET)
 
@@ -104,17 +107,17 @@ class LogConformance(ABC):
         assert self._end(log) == before
         assert b"in time" in before
 
-    def _open(self, folder: Path) -> Log:
-        return Watcher().watch(self.log(folder), Log)
+    def _open(self, folder: Path) -> L:
+        return ContractChecker().wrap(self.log(folder), Log)
 
-    def _end(self, log: Log) -> bytes:
-        contents = self.contents(unwatched(log))
+    def _end(self, log: L) -> bytes:
+        contents = self.contents(unwrapped(log))
         assert isinstance(contents, bytes)
         return contents
 
 
 def _forms() -> list[bytes]:
-    """What of the secret nobody may find: as it is, for a URL, and what is the same in all its base64 texts."""
+    """What may not be in the log: the secret, its form in URLs, and the common part of all its base64 forms."""
     inner = [b64encode(bytes(before) + SECRET.encode())[4:-4] for before in range(3)]
     return [SECRET.encode(), quote(SECRET, safe="").encode(), *inner]
 

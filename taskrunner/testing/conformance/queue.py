@@ -1,4 +1,4 @@
-"""QueueConformance: what every queue does. Whoever writes one runs this::
+"""QueueConformance: what every queue does. The author of a queue runs it::
 
     class TestMyQueue(QueueConformance):
         @pytest.fixture(autouse=True)
@@ -11,8 +11,8 @@
         def submitter(self):
             return MySubmitter(self.url)
 
-The time that passes is real, unless you override `run` and `pass_time`. What a queue cannot do is left out by what its
-`capabilities` say, and by nothing else.
+The tests run in real time, unless a subclass overrides `run` and `pass_time`. A test is left out when the queue's
+`capabilities` or a NotSupported say that the queue cannot do what it tests.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from taskrunner.testing.conformance.queue_endings import CancelChecks, EndingChe
 
 
 class QueueConformance(ClaimChecks, LeaseChecks, EndingChecks, SubmitChecks, CancelChecks):
-    """All of it. What a subclass has to define, and may, stands in `QueueKit`."""
+    """All tests of queues. `QueueKit` says what a subclass defines, and what it may override."""
 
 
 __all__ = ["QueueConformance"]

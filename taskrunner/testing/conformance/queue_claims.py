@@ -12,11 +12,11 @@ import pytest
 from taskrunner.errors import ClaimLost
 from taskrunner.interfaces.queue import Queue
 from taskrunner.model import COMPLETED, Claim, Submission, failed
-from taskrunner.testing.conformance.queue_bench import LONG, QueueKit, scenario
+from taskrunner.testing.conformance.queue_harness import LONG, QueueKit, scenario
 
 
 class ClaimChecks(QueueKit):
-    """Getting runs."""
+    """Claiming runs."""
 
     @scenario
     async def test_claim_returns_at_most_n(self) -> None:
@@ -46,11 +46,11 @@ class ClaimChecks(QueueKit):
         assert (claim.task_id, claim.run_id, claim.document) == ("one", 0, {"task": "one"})
 
     @scenario
-    async def test_a_claim_says_until_when_it_is_ours_on_the_safe_side(self) -> None:
+    async def test_a_claim_is_valid_for_its_lease_at_most(self) -> None:
         await self.submitted("one")
         loop, queue = asyncio.get_running_loop(), self.open()
         await self.pass_time(self.short)
-        claim = await self.held(queue)
+        claim = await self.claimed(queue)
         assert claim.worker_id == "alice"
         assert claim.valid_until is None or claim.valid_until <= loop.time() + LONG
         renewed = await queue.reclaim(claim, lease=LONG)
@@ -58,7 +58,7 @@ class ClaimChecks(QueueKit):
         assert renewed.run == claim.run
 
     @scenario
-    async def test_a_cancelled_claim_strands_nothing(self) -> None:
+    async def test_a_cancelled_claim_loses_no_run(self) -> None:
         submitter, queue, other = self.open_submitter(), self.open("alice"), self.open("bob")
         for ticks in range(12):
             waiting = asyncio.create_task(queue.claim(1, lease=LONG, wait=LONG))
@@ -70,7 +70,7 @@ class ClaimChecks(QueueKit):
             claims: Sequence[Claim] = []
             with suppress(asyncio.CancelledError):
                 claims = await waiting
-            claim = claims[0] if claims else await self.held(other)
+            claim = claims[0] if claims else await self.claimed(other)
             assert await (queue if claims else other).resolve(claim, COMPLETED) == "applied"
 
     @scenario
@@ -90,14 +90,14 @@ class ClaimChecks(QueueKit):
         assert sorted(got) == sorted(ids)
 
     @scenario
-    async def test_priority_goes_first_and_then_who_came_first(self) -> None:
+    async def test_a_higher_priority_goes_first_and_then_the_older_task(self) -> None:
         queue = self.open()
         if not queue.capabilities.priorities:
             return
         await self.submitted("low-1", "low-2")
         await self.submitted("high", priority=5)
         await self.submitted("lowest", priority=-1)
-        order = [(await self.held(queue)).task_id for _ in range(4)]
+        order = [(await self.claimed(queue)).task_id for _ in range(4)]
         assert order == ["high", "low-1", "low-2", "lowest"]
 
     @scenario
@@ -108,7 +108,7 @@ class ClaimChecks(QueueKit):
         if datetime.now(UTC) < begin:
             early = await queue.claim(1, lease=LONG, wait=0)
             assert not early or datetime.now(UTC) >= begin
-        claim = await self.held(queue)
+        claim = await self.claimed(queue)
         assert claim.task_id == "later"
         assert datetime.now(UTC) >= begin
 
@@ -120,8 +120,8 @@ class LeaseChecks(QueueKit):
     async def test_reclaim_keeps_others_out(self) -> None:
         await self.submitted("one")
         queue, other = self.open("alice"), self.open("bob")
-        claim = await self.held(queue, self.short)
-        for _ in range(6):  # a task may well take longer than any one lease
+        claim = await self.claimed(queue, self.short)
+        for _ in range(6):  # a task may take longer than one lease
             await self.pass_time(self.short * 0.5)
             claim = await queue.reclaim(claim, lease=self.short)
         assert not await other.claim(1, lease=LONG, wait=0)
@@ -131,12 +131,12 @@ class LeaseChecks(QueueKit):
     async def test_a_reclaim_that_succeeds_after_expiry_holds_the_whole_lease(self) -> None:
         await self.submitted("one")
         queue, other = self.open("alice"), self.open("bob")
-        claim = await self.held(queue, self.short)
+        claim = await self.claimed(queue, self.short)
         await self.pass_time(self.short * 1.5)
         try:
             await queue.reclaim(claim, lease=LONG)
         except ClaimLost:
-            assert (await self.held(other)).task_id == "one"
+            assert (await self.claimed(other)).task_id == "one"
         else:
             assert not await other.claim(1, lease=LONG, wait=self.short)
 
@@ -164,7 +164,7 @@ class LeaseChecks(QueueKit):
         assert await fresh.resolve(claim, COMPLETED) == "applied"
 
     @scenario
-    async def test_a_stale_reclaim_does_not_shorten_the_lease_of_who_has_taken_over(self) -> None:
+    async def test_a_stale_reclaim_does_not_shorten_the_lease_of_the_new_owner(self) -> None:
         stale, lost, fresh, claim = await self.taken_over()
         with pytest.raises(ClaimLost):
             await stale.reclaim(lost, lease=self.short / 10)
@@ -176,12 +176,12 @@ class LeaseChecks(QueueKit):
     async def test_a_resolution_after_expiry_counts_or_the_task_runs_again(self) -> None:
         await self.submitted("one")
         queue, other = self.open("alice"), self.open("bob")
-        claim = await self.held(queue, self.short)
+        claim = await self.claimed(queue, self.short)
         await self.pass_time(self.short * 1.5)
         try:
             await queue.resolve(claim, COMPLETED)
         except ClaimLost:
-            assert (await self.held(other)).run_id > claim.run_id
+            assert (await self.claimed(other)).run_id > claim.run_id
         else:
             assert not await other.claim(1, lease=LONG, wait=self.short)
 
@@ -189,14 +189,14 @@ class LeaseChecks(QueueKit):
     async def test_run_ids_rise(self) -> None:
         submitter = await self.submitted("one")
         queue = self.open()
-        claims = [await self.held(queue)]
+        claims = [await self.claimed(queue)]
         await queue.release(claims[-1], delay=0, reason="not here")
-        claims.append(await self.held(queue, self.short))
+        claims.append(await self.claimed(queue, self.short))
         await self.pass_time(self.short * 1.5)
-        claims.append(await self.held(queue))
+        claims.append(await self.claimed(queue))
         await queue.resolve(claims[-1], COMPLETED)
         assert await submitter.retry("one")
-        claims.append(await self.held(queue))
+        claims.append(await self.claimed(queue))
         run_ids = [claim.run_id for claim in claims]
         assert run_ids == sorted(set(run_ids))
         assert len({claim.token for claim in claims}) == 4
@@ -205,8 +205,8 @@ class LeaseChecks(QueueKit):
     async def test_a_claim_is_a_value_that_another_object_can_use(self) -> None:
         await self.submitted("one", "two")
         before = self.open()
-        first, second = await self.held(before), await self.held(before)
-        after = self.open()  # the worker has started again, and has read its journal
+        first, second = await self.claimed(before), await self.claimed(before)
+        after = self.open()  # a worker that was restarted, and has read its journal
         assert await after.release(first, delay=0, reason="worker-shutdown") == 0
         assert await after.resolve(await after.reclaim(second, lease=LONG), COMPLETED) == "applied"
-        assert (await self.held(self.open("bob"))).task_id == first.task_id
+        assert (await self.claimed(self.open("bob"))).task_id == first.task_id

@@ -1,4 +1,4 @@
-"""Script: what a conformance test wants a run to do. The author of a platform makes a payload of it."""
+"""Script: what a run does in a conformance test. The author of a platform makes a payload of it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Iterator, Mapping
 import attrs
 
 FOREVER = 1_000_000
-"""Seconds that a run sleeps which is to be ended: eleven days, so that nobody takes it for an honest end."""
+"""Seconds that a run sleeps until a test ends it: eleven days, far more than any test waits."""
 
 
 @attrs.frozen
 class Script:
     """The steps of one run, in this order. Paths are relative to the run's folder."""
 
-    leaves: Mapping[str, str] = attrs.field(factory=dict)
+    files: Mapping[str, str] = attrs.field(factory=dict)
     """Files to make, path to text, with the folders above them."""
     zeros: Mapping[str, int] = attrs.field(factory=dict)
-    """The same for large files: so many bytes, all of them zero."""
+    """Large files to make, path to size: so many bytes, all of them zero."""
     links: Mapping[str, str] = attrs.field(factory=dict)
     """Symbolic links to make, path to target."""
     prints: str = ""
@@ -30,21 +30,21 @@ class Script:
     print_stdin: bool = False
     """Copies the standard input to the output, up to its end."""
     pauses: float = 0
-    """Seconds to wait then."""
+    """Seconds to wait after that."""
     sleeps: bool = False
-    """Waits then until it is killed, and so does a child of it."""
+    """Waits after that until the run is killed, and so does a child process of it."""
     exit_code: int = 0
 
     @property
     def shell(self) -> str:
-        """The same for a POSIX shell: most platforms need no more than `["sh", "-c", script.shell]`."""
+        """The steps as a POSIX shell script: most platforms need no more than `["sh", "-c", script.shell]`."""
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
         quote = shlex.quote
-        for path in (*self.leaves, *self.zeros, *self.links):
+        for path in (*self.files, *self.zeros, *self.links):
             yield f"mkdir -p {quote(posixpath.dirname(path) or '.')}"
-        yield from (f"printf %s {quote(text)} > {quote(path)}" for path, text in self.leaves.items())
+        yield from (f"printf %s {quote(text)} > {quote(path)}" for path, text in self.files.items())
         yield from (f"head -c {size} /dev/zero > {quote(path)}" for path, size in self.zeros.items())
         yield from (f"ln -s {quote(target)} {quote(path)}" for path, target in self.links.items())
         yield f"printf %s {quote(self.prints)}"

@@ -1,4 +1,4 @@
-"""FakeCaches: cache folders below one folder, and who has leased them."""
+"""FakeCaches: cache folders below one folder, and their leases."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FakeCacheFolder(CacheFolder):
 
 
 class FakeLease(Lease):
-    """A lease that remembers how it ended."""
+    """A lease that records how it ended: `committed` or `discarded`."""
 
     folder: FakeCacheFolder
 
@@ -52,20 +52,20 @@ class FakeLease(Lease):
     async def _end(self, how: str) -> None:
         if not self.ended:
             self.ended = how
-            await self._caches.given_back(self)
+            await self._caches.lease_ended(self)
 
 
 class FakeCaches(Caches):
-    """Caches in a folder of a test's. What was leased, and how each lease ended, stands in `leases`.
+    """Caches in a folder of the test. `leases` has every lease, and how it ended.
 
-    `leased` has the leases that nobody has ended yet: a test asserts that it is empty.
+    `leased` has the leases that have not ended: a test asserts that it is empty.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.leases: list[FakeLease] = []
         self._copies: list[FakeCacheFolder] = []
-        self._doomed: set[FakeCacheFolder] = set()
+        self._discarded: set[FakeCacheFolder] = set()
         self._made = 0
 
     @property
@@ -78,14 +78,14 @@ class FakeCaches(Caches):
     async def shared(self, name: str) -> FakeLease:
         return self._lease(name, shared=True)
 
-    async def given_back(self, lease: FakeLease) -> None:
-        """Called by a lease that ended: the most recently used copy goes first, a discarded one goes away."""
+    async def lease_ended(self, lease: FakeLease) -> None:
+        """Called by a lease that ends: its folder is leased first next time, or deleted if it was discarded."""
         folder = lease.folder
         if lease.ended == "discarded":
-            self._doomed.add(folder)
+            self._discarded.add(folder)
         if folder in self._copies:
             self._copies.remove(folder)
-        if folder not in self._doomed:
+        if folder not in self._discarded:
             self._copies.insert(0, folder)
         elif not any(other.folder is folder for other in self.leased):
             await folder.delete()
@@ -99,7 +99,7 @@ class FakeCaches(Caches):
         return lease
 
     def _is_free(self, folder: FakeCacheFolder, *, shared: bool) -> bool:
-        if folder in self._doomed:
+        if folder in self._discarded:
             return False
         return all(shared and other.shared for other in self.leased if other.folder is folder)
 

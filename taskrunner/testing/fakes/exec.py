@@ -1,6 +1,6 @@
-"""FakeExec: a tiny shell beside a scripted run.
+"""FakeExec: a small shell beside a scripted run.
 
-It knows `echo WORDS`, `env NAME`, `cat` (its input, until that ends), `sleep SECONDS`, `false` and `exit CODE`.
+It has `echo WORDS`, `env NAME`, `cat` (its input, until that ends), `sleep SECONDS`, `false` and `exit CODE`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class FakeExec(Exec):
 
     def __init__(self, run: FakeRun, command: Sequence[str], *, tty: bool) -> None:
         if not command or command[0] not in KNOWN:
-            raise TaskFailed("exec", f"cannot start {list(command)!r}: the fake knows {', '.join(KNOWN)}")
+            raise TaskFailed("exec", f"cannot start {list(command)!r}: the fake has {', '.join(KNOWN)}")
         self.run, self.command, self.tty = run, command, tty
         self.size: tuple[int, int] | None = None
         self._input, self._output = FakeInput(), FakeInput()

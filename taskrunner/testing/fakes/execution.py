@@ -17,7 +17,7 @@ KILLED = 137
 
 
 class FakeExecution(Execution):
-    """Looks at a run; one that was recovered is another look at the same run."""
+    """A view of a run. An execution that was recovered is another view of the same run."""
 
     def __init__(self, run: FakeRun) -> None:
         if run.process is None:
@@ -39,32 +39,32 @@ class FakeExecution(Execution):
     async def wait(self) -> Results:
         self.run.called("wait")
         await asyncio.wait([self.process])
-        await self.run.script.misbehave("wait")
+        await self.run.script.inject_fault("wait")
         return self._results()
 
     async def kill(self) -> Results:
         self.run.called("kill")
-        await self.run.script.misbehave("kill")
+        await self.run.script.inject_fault("kill")
         await self.run.end()
         return self._results()
 
     async def abort(self) -> None:
         self.run.called("abort")
-        await self.run.script.misbehave("abort")
-        self.run.world.held.pop(self.run, None)
+        await self.run.script.inject_fault("abort")
+        self.run.backend.held.pop(self.run, None)
         await self.run.end()
 
     def _results(self) -> Results:
-        """Consumes the execution; whoever asks again gets the same.
+        """Consumes the execution. Every call returns the same results.
 
-        Raises: Bug after `abort`; whatever ended the process too early, such as a log that nobody could write.
+        Raises: Bug after `abort`; the error that ended the process, such as one of the log.
         """
         if self.run.results is None:
-            if self.run not in self.run.world.held:
+            if self.run not in self.run.backend.held:
                 raise Bug(f"{self.run.key} was aborted: there are no results")
             code = KILLED if self.process.cancelled() else self.process.result()
             self.run.results = FakeResults(self.run, code)
-            self.run.world.held[self.run] = "results"
+            self.run.backend.held[self.run] = "results"
         return self.run.results
 
 

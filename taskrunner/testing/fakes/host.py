@@ -1,4 +1,4 @@
-"""FakeHost: a host that a test tells when the worker must go."""
+"""FakeHost: a host whose notices a test gives."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from taskrunner.interfaces.host import Host, Leave
 
 
 class FakeHost(Host):
-    """A machine in memory. A test calls `leave`, and looks at `is_off`."""
+    """A machine in memory. A test calls `leave`, and asserts `is_off`."""
 
     def __init__(self, config: Mapping[str, Any] | None = None, identity: Mapping[str, str] | None = None) -> None:
         self.config = dict(config or {})
         self.is_off = False
-        """Whether the worker has stopped and said so."""
+        """Whether the worker has stopped, and has shut the machine down."""
         self._identity = {"host": "fake", **(identity or {})}
         self._notices: asyncio.Queue[Leave] = asyncio.Queue()
-        self._given: Leave | None = None
+        self._last_notice: Leave | None = None
 
     def leave(self, *, immediate: bool = False, why: str = "the test says so", time_left: float | None = None) -> None:
-        """Gives a notice. One that is less urgent than an earlier one is none."""
-        if self._given is not None and self._given.immediate and not immediate:
+        """Gives a notice. After an immediate notice, one that is not immediate is ignored."""
+        if self._last_notice is not None and self._last_notice.immediate and not immediate:
             return
-        self._given = Leave(immediate, why, time_left)
-        self._notices.put_nowait(self._given)
+        self._last_notice = Leave(immediate, why, time_left)
+        self._notices.put_nowait(self._last_notice)
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -38,7 +38,7 @@ class FakeHost(Host):
         return await self._notices.get()
 
     def should_shutdown_now(self) -> bool:
-        return self._given is not None
+        return self._last_notice is not None
 
     async def shut_down(self) -> None:
         self.is_off = True

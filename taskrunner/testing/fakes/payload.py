@@ -24,16 +24,16 @@ from taskrunner.errors import (
 )
 
 Stage = Literal["", "check", "load", "start", "wait", "kill", "abort", "archive", "deliver", "dispose", "discard"]
-"""Where a script goes wrong: in that operation of the engine, its execution or its results. Empty: nowhere.
-`new_engine` is missing, since it comes before the payload: set `FakePlatform.refuses`."""
+"""The operation that a script makes fail or hang: of the engine, its execution or its results. Empty: none.
+`new_engine` is missing, because it comes before the payload: set `FakePlatform.engine_error`."""
 
 ErrorKind = Literal["task-failed", "malformed", "unavailable", "internal", "broken", "bug", "crash"]
-"""How it goes wrong: one for each of our errors that an engine may raise, and `crash` for what is not one of ours."""
+"""How an operation fails: each error of `taskrunner.errors` that an engine may raise, and `crash` for another one."""
 
 
 @attrs.frozen
 class FakePayload:
-    """The script of one run. By default it ends at once, successfully, and leaves nothing."""
+    """The script of one run. By default the run ends at once, successfully, and makes no files."""
 
     load_for: float = 0
     """Seconds that loading takes."""
@@ -45,38 +45,38 @@ class FakePayload:
     reason: str = ""
     """The `reason` of the results."""
     log: str = ""
-    """What the command prints, as it is: a line brings its own line feed."""
+    """What the command prints. Nothing is added to it, also no line feed."""
     log_every: float = 0
-    """Prints the log again each time so many seconds have passed; 0: once, at the start."""
+    """Seconds after which the log is printed again, and again; 0: it is printed once, at the start."""
     print_env: tuple[str, ...] = ()
     """Prints these environment variables after the log, a line `NAME=value` for each that is set."""
     print_stdin: bool = False
-    """Copies its standard input into the log, and ends when that ends."""
+    """Copies the standard input into the log, and ends when the input ends."""
     print_file: str = ""
-    """Prints a file of an attached cache."""
+    """A file of an attached cache, which the command prints."""
     files: Mapping[str, str] = attrs.field(factory=dict)
-    """What the command leaves, path to text, made before it prints. A path below the target of an attached cache
-    goes to that cache."""
+    """Files that the command makes before it prints, path to text. A path below the target of an attached cache
+    is written to that cache."""
     links: Mapping[str, str] = attrs.field(factory=dict)
-    """The same for symbolic links, path to target."""
+    """Symbolic links that the command makes, path to target."""
     result: Mapping[str, str] = attrs.field(factory=dict)
     """What `deliver` returns."""
     fail_at: Stage = ""
     """The operation that raises `error`, each time it is called."""
     error: ErrorKind = "internal"
     hang_at: Stage = ""
-    """The operation that does not return, each time it is called. It can be cancelled."""
+    """The operation that does not return, each time it is called. The call can be cancelled."""
 
-    async def misbehave(self, stage: Stage) -> None:
-        """Does at this stage what the script says goes wrong there."""
+    async def inject_fault(self, stage: Stage) -> None:
+        """Fails or hangs, if the script says so for this stage."""
         if stage == self.hang_at:
             await asyncio.get_running_loop().create_future()
         if stage == self.fail_at:
-            raise scripted(stage, self.error)
+            raise scripted_error(stage, self.error)
 
 
-def scripted(stage: str, kind: ErrorKind) -> Exception:
-    """The error of a kind, as a real engine would raise it."""
+def scripted_error(stage: str, kind: ErrorKind) -> Exception:
+    """The error of this kind, as an engine raises it."""
     why = f"the script says so, at {stage}"
     errors: dict[str, Exception] = {
         "task-failed": TaskFailed("scripted", why),
@@ -90,4 +90,4 @@ def scripted(stage: str, kind: ErrorKind) -> Exception:
     return errors[kind]
 
 
-__all__ = ["ErrorKind", "FakePayload", "Stage", "scripted"]
+__all__ = ["ErrorKind", "FakePayload", "Stage", "scripted_error"]

@@ -1,14 +1,14 @@
 """FakePlatform: a platform in memory that does what the payload says.
 
-It keeps every contract that a real one keeps, and is stricter: a call in the wrong order is a Bug. It says afterwards
-what happened, and what is still there::
+It keeps every contract of a platform, and is stricter: a call in the wrong order is a Bug. Afterwards it reports which
+operations were called, and what was not released::
 
     platform = FakePlatform()
-    ...                                        # run a worker whose `fake` platform is `platform.plug()`
+    ...                                        # run a worker whose `fake` platform is `platform.plugin()`
     assert platform.trace("build") == ["new-engine", "load", "start", "wait", "archive", "deliver", "dispose"]
     assert platform.alive == []
 
-It waits with `asyncio.sleep` only, so on `taskrunner.testing.clock` all its hours take milliseconds.
+It waits by `asyncio.sleep` only, so its hours take milliseconds on `taskrunner.testing.clock`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Self
+from typing import Self
 
 import attrs
 
@@ -28,128 +28,130 @@ from taskrunner.model import Health, Progress, RunKey
 from taskrunner.testing.fakes.caches import FakeCacheFolder
 from taskrunner.testing.fakes.execution import FakeExecution
 from taskrunner.testing.fakes.payload import FakePayload
-from taskrunner.testing.fakes.run import FakeInput, FakeRun, World
+from taskrunner.testing.fakes.run import FakeBackend, FakeInput, FakeRun
 
 
 @attrs.frozen
 class FakeOptions:
-    """Its section in a worker's configuration: there is nothing to say."""
+    """The platform's table in a worker's configuration, which has no keys."""
 
 
-class FakePlatform(Platform):
+class FakePlatform(Platform[FakePayload, FakeOptions]):
     """A platform whose runs follow the script in their payload."""
 
     name = "fake"
     payload = FakePayload
     options = FakeOptions
 
-    refuses: Exception | None = None
+    engine_error: Exception | None = None
     """Set by a test: what `new_engine` raises from now on."""
-    fitness: Health = HEALTHY
+    current_health: Health = HEALTHY
     """Set by a test: what `health` says from now on."""
 
-    def __init__(self, world: World | None = None, worker_id: str = "worker") -> None:
-        self.world = world or World()
+    def __init__(self, backend: FakeBackend | None = None, worker_id: str = "worker") -> None:
+        self.backend = backend or FakeBackend()
         self.worker_id = worker_id
 
     @classmethod
-    async def open(cls, options: object, context: PlatformContext) -> Self:  # noqa: ARG003  there are no options
+    async def open(cls, options: FakeOptions, context: PlatformContext) -> Self:  # noqa: ARG003  there are no options
         return cls(worker_id=context.worker_id)
 
-    def plug(self) -> type[Platform]:
-        """The class to give to a worker. All platforms that workers open through it share this one's world, and do what
-        is set here: what one worker leaves when it dies, the next one finds.
+    def plugin(self) -> type[FakePlatform]:
+        """The class to give to a worker. The platforms that workers open by it share this one's backend and its
+        settings, so that a worker finds what a worker before it has left.
         """
         return type("FakePlatform", (_Plugged,), {"original": self})
 
-    # ---- what a test asks -------------------------------------------------------------------------------
+    # ---- what a test reads ------------------------------------------------------------------------------
 
     @property
     def alive(self) -> list[str]:
         """What has not been released: `t1/0 engine`, `t1/0 execution`, `t1/0 results`."""
-        return [f"{run.key} {stage}" for run, stage in self.world.held.items()]
+        return [f"{run.key} {stage}" for run, stage in self.backend.held.items()]
 
     def trace(self, task_id: str, run_id: int = 0) -> list[str]:
-        """The operations that were begun for one run, in their order."""
+        """The operations that were called for one run, in their order."""
         key = RunKey(task_id, run_id)
-        return [call.operation for call in self.world.calls if call.run == key]
+        return [call.operation for call in self.backend.calls if call.run == key]
 
     def run(self, task_id: str, run_id: int = 0) -> FakeRun:
-        """One run, to look at: its environment, caches, services. Raises LookupError."""
+        """One run, with its environment, caches and services. Raises LookupError."""
         key = RunKey(task_id, run_id)
-        return next(run for run in reversed(self.world.runs) if run.key == key)
+        for run in reversed(self.backend.runs):
+            if run.key == key:
+                return run
+        raise LookupError(f"no engine was made for {key}")
 
     # ---- the platform -----------------------------------------------------------------------------------
 
-    def check(self, payload: object) -> None:
-        script = _script(payload)
-        negative = [name for name in ("load_for", "run_for", "deliver_for", "log_every") if getattr(script, name) < 0]
+    def check(self, payload: FakePayload) -> None:
+        negative = [name for name in ("load_for", "run_for", "deliver_for", "log_every") if getattr(payload, name) < 0]
         if negative:
             raise MalformedPayload(*(Complaint(name, "is negative", "give seconds") for name in negative))
-        if script.fail_at == "check":
+        if payload.fail_at == "check":
             raise MalformedPayload(Complaint("fail_at", "the script says so, at check", "leave it empty"))
 
-    async def new_engine(self, context: RunContext) -> Engine:
-        run = FakeRun(self.world, context, self.worker_id)
+    async def new_engine(self, context: RunContext) -> Engine[FakePayload]:
+        run = FakeRun(self.backend, context, self.worker_id)
         run.called("new-engine")
-        if self.refuses is not None:
-            raise self.refuses
-        self.world.runs.append(run)
-        self.world.held[run] = "engine"
+        if self.engine_error is not None:
+            raise self.engine_error
+        self.backend.runs.append(run)
+        self.backend.held[run] = "engine"
         return FakeEngine(run)
 
     def new_cache_folder(self, name: str, path: Path) -> CacheFolder:
         return FakeCacheFolder(name, path)
 
     async def recover(self, handle: str) -> FakeExecution:
-        for run, held in self.world.held.items():
+        for run, held in self.backend.held.items():
             if run.handle == handle and held == "execution":
                 return FakeExecution(run)
         raise TaskFailed("lost", f"no run has the handle {handle!r}: it has ended, or its worker cleaned up")
 
     async def health(self) -> Health:
-        return self.fitness
+        return self.current_health
 
     async def clean_up_after(self, worker_id: str) -> list[str]:
-        left = [run for run in self.world.held if run.worker_id == worker_id]
-        lines = [f"{run.key}: removed its {self.world.held[run]}" for run in left]
+        left = [run for run in self.backend.held if run.worker_id == worker_id]
+        lines = [f"{run.key}: removed its {self.backend.held[run]}" for run in left]
         for run in left:
             await run.end()
-            self.world.held.pop(run)
+            self.backend.held.pop(run)
         return lines
 
 
 class _Plugged(FakePlatform):
-    """A platform as a worker opens it, in the world of one that a test holds."""
+    """A platform that a worker has opened, with the backend and the settings of the original, which a test holds."""
 
     original: FakePlatform
 
     @classmethod
-    async def open(cls, options: object, context: PlatformContext) -> Self:  # noqa: ARG003  there are no options
-        return cls(cls.original.world, context.worker_id)
+    async def open(cls, options: FakeOptions, context: PlatformContext) -> Self:  # noqa: ARG003  there are no options
+        return cls(cls.original.backend, context.worker_id)
 
-    async def new_engine(self, context: RunContext) -> Engine:
-        self.refuses = self.original.refuses
+    async def new_engine(self, context: RunContext) -> Engine[FakePayload]:
+        self.engine_error = self.original.engine_error
         return await super().new_engine(context)
 
     async def health(self) -> Health:
-        return self.original.fitness
+        return self.original.current_health
 
 
-class FakeEngine(Engine):
+class FakeEngine(Engine[FakePayload]):
     """One run before its start."""
 
     def __init__(self, run: FakeRun) -> None:
         self.run = run
 
-    async def load(self, payload: object) -> None:
+    async def load(self, payload: FakePayload) -> None:
         self.run.called("load", held="engine")
         if self.run.loaded:
             raise Bug("load is called once")
-        self.run.loaded, self.run.script = True, _script(payload)
+        self.run.loaded, self.run.script = True, payload
         self.run.context.progress(Progress("load", 0, 1, unit=""))
         await asyncio.sleep(self.run.script.load_for)
-        await self.run.script.misbehave("load")
+        await self.run.script.inject_fault("load")
         self.run.context.progress(Progress("load", 1, 1, unit=""))
 
     async def attach_cache(self, folder: CacheFolder, target: str, *, read_only: bool = False) -> None:
@@ -169,29 +171,23 @@ class FakeEngine(Engine):
 
     async def start(self, env: Mapping[str, str], *, stdin: bool = False) -> FakeExecution:
         self._attach("start")
-        await self.run.script.misbehave("start")
+        await self.run.script.inject_fault("start")
         self.run.env, self.run.stdin = dict(env), FakeInput() if stdin else None
         self.run.start()
-        self.run.world.held[self.run] = "execution"
+        self.run.backend.held[self.run] = "execution"
         return FakeExecution(self.run)
 
     async def discard(self) -> None:
-        if self.run.world.held.get(self.run, "engine") != "engine":
+        if self.run.backend.held.get(self.run, "engine") != "engine":
             raise Bug("the engine was consumed by start")
         self.run.called("discard")
-        await self.run.script.misbehave("discard")
-        self.run.world.held.pop(self.run, None)
+        await self.run.script.inject_fault("discard")
+        self.run.backend.held.pop(self.run, None)
 
     def _attach(self, operation: str) -> None:
         self.run.called(operation, held="engine")
         if not self.run.loaded:
             raise Bug(f"{operation} comes after load")
-
-
-def _script(payload: Any) -> FakePayload:
-    if not isinstance(payload, FakePayload):
-        raise Bug(f"the fake platform takes a FakePayload, not a {type(payload).__name__}")
-    return payload
 
 
 __all__ = ["FakeEngine", "FakeOptions", "FakePlatform"]

@@ -20,69 +20,69 @@ from taskrunner.model import Resolution, Submission
 
 
 class ScriptedPeer(Peer):
-    """Whoever dispatched one run: keeps what it is told, and hangs up or cancels when the test says so."""
+    """The peer that dispatched one run. It keeps what the queue sends, and disconnects or cancels on demand."""
 
     def __init__(self, task_id: str, store: ArtifactStore | None = None) -> None:
         self.task_id = task_id
         self.log: list[tuple[int, bytes]] = []
-        """Offsets and pieces, as they came."""
+        """Offsets and pieces, in the order of their arrival."""
         self.refusals: list[str] = []
         self.answers: list[Resolution] = []
         self.reads = asyncio.Event()
-        """Cleared, the peer takes neither log nor answer."""
+        """While it is cleared, the peer reads neither log nor answer."""
         self.reads.set()
         self._store = store
-        self._told = asyncio.Event()
-        self._gone = False
+        self._answered = asyncio.Event()
+        self._disconnected = False
         self._credits: Credits | None = None
 
     async def answer(self, resolution: Resolution) -> None:
-        await self._listening()
+        await self._reading()
         self.answers.append(resolution)
-        self._told.set()
+        self._answered.set()
 
     async def refuse(self, reason: str) -> None:
-        await self._listening()
+        await self._reading()
         self.refusals.append(reason)
-        self._told.set()
+        self._answered.set()
 
     async def send_log(self, offset: int, chunk: bytes) -> None:
-        await self._listening()
+        await self._reading()
         self.log.append((offset, chunk))
 
     def artifacts(self) -> ArtifactStore | None:
         return self._store
 
     async def answered(self) -> Resolution | str:
-        """Waits for what the peer is told: an answer, or the reason of a refusal."""
-        await self._told.wait()
+        """Waits for the end of the dialogue: the answer, or the reason of a refusal."""
+        await self._answered.wait()
         return self.answers[0] if self.answers else self.refusals[0]
 
-    def hang_up(self, why: str = "the connection broke") -> None:
-        """Nobody listens any more."""
-        self._gone = True
-        self._say(canceled=False, why=why)
+    def disconnect(self, why: str = "the connection broke") -> None:
+        """Ends the connection: every later call of the queue fails."""
+        self._disconnected = True
+        self._lose(canceled=False, why=why)
 
     def cancel(self, why: str = "not wanted any more") -> None:
-        """The peer still waits for the answer."""
-        self._say(canceled=True, why=why)
+        """Cancels the run. The peer still waits for the answer."""
+        self._lose(canceled=True, why=why)
 
-    def _say(self, *, canceled: bool, why: str) -> None:
+    def _lose(self, *, canceled: bool, why: str) -> None:
         if self._credits:
             self._credits.gone(self.task_id, canceled=canceled, why=why)
 
     def accepted(self, credits_: Credits) -> None:
-        """Called by the source."""
+        """Called by the source when the queue has accepted the run."""
         self._credits = credits_
 
-    async def _listening(self) -> None:
+    async def _reading(self) -> None:
         await self.reads.wait()
-        if self._gone:
+        if self._disconnected:
             raise ClaimLost("disconnected")
 
 
 class ScriptedSource(PushSource):
-    """Offers what a test tells it to."""
+    """A source whose offers a test makes."""
 
     def __init__(self, store: ArtifactStore | None = None) -> None:
         self._store = store
@@ -98,18 +98,18 @@ class ScriptedSource(PushSource):
             self._credits = asyncio.Queue()
 
     def fail(self, error: BaseException) -> None:
-        """Ends the serving."""
+        """Ends `serve` with this error."""
         if self._failure:
             self._failure.set_exception(error)
 
     async def credits(self) -> Credits:
-        """Waits until a queue is served by this source."""
+        """Waits until a queue is served by this source, and returns its credits."""
         served = await self._credits.get()
         self._credits.put_nowait(served)
         return served
 
     async def offer(self, submission: Submission) -> ScriptedPeer | None:
-        """Offers a run now. None: it was refused."""
+        """Offers a run now. Returns None when it was refused."""
         credits_, peer = await self.credits(), ScriptedPeer(submission.task_id, self._store)
         if not credits_.offer(Offer(submission, peer)):
             return None
@@ -117,9 +117,9 @@ class ScriptedSource(PushSource):
         return peer
 
     async def dispatch(self, submission: Submission) -> ScriptedPeer:
-        """Offers a run until it is accepted."""
+        """Offers a run again and again until it is accepted."""
         while not (peer := await self.offer(submission)):  # noqa: ASYNC110  see below
-            await asyncio.sleep(0.01)  # nobody tells a source when a slot is free
+            await asyncio.sleep(0.01)  # a source has no notice of a free slot
         return peer
 
 

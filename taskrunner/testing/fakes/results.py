@@ -1,4 +1,4 @@
-"""FakeResults: what a scripted run has left."""
+"""FakeResults: the results of a scripted run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from taskrunner.testing.fakes.run import FakeRun
 
 
 class FakeResults(Results):
-    """The files of a run are those that its script names; they were never on disk."""
+    """The files are those that the script names. They are in memory, never on disk."""
 
     def __init__(self, run: FakeRun, exit_code: int) -> None:
         self.run, self.exit_code, self.reason = run, exit_code, run.script.reason
@@ -65,17 +65,17 @@ class FakeResults(Results):
             raise Bug("deliver is called once, and after a success only")
         self._delivered = True
         await asyncio.sleep(self.run.script.deliver_for)
-        await self.run.script.misbehave("deliver")
+        await self.run.script.inject_fault("deliver")
         return dict(self.run.script.result)
 
     async def dispose(self) -> None:
         self.run.called("dispose")
-        await self.run.script.misbehave("dispose")
-        self.run.world.held.pop(self.run, None)
+        await self.run.script.inject_fault("dispose")
+        self.run.backend.held.pop(self.run, None)
 
     async def _archiving(self) -> None:
         self.run.called("archive", held="results")
-        await self.run.script.misbehave("archive")
+        await self.run.script.inject_fault("archive")
 
     def _below(self, folder: str) -> list[str]:
         """Names of files and links in a folder, links unresolved."""
@@ -83,7 +83,7 @@ class FakeResults(Results):
         return [name for name in names if folder == "." or name.startswith(folder + "/")]
 
     def _resolve(self, path: str) -> str:
-        """The name after all links. Raises PermissionError when one leaves the run's folder."""
+        """The name with all links resolved. Raises PermissionError when one leads out of the run's folder."""
         name = posixpath.normpath(path)
         if name.startswith(("/", "../")) or name == "..":
             raise PermissionError(f"{path} leaves the run's folder")
@@ -96,7 +96,7 @@ class FakeResults(Results):
         return Entry(name, len(self.run.files[file]), partial(self._read, self.run.files[file]))
 
     async def _read(self, data: bytes) -> AsyncIterator[bytes]:
-        if self.run not in self.run.world.held:
+        if self.run not in self.run.backend.held:
             raise Bug("the results were disposed of")
         for begin in range(0, len(data), READ_SIZE):
             yield data[begin : begin + READ_SIZE]

@@ -1,4 +1,4 @@
-"""What the fake platform knows: every call, every run, and who holds what."""
+"""FakeBackend and FakeRun: what fake platforms share. Every call, every run, and what is not released."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from taskrunner.model import RunKey
 from taskrunner.testing.fakes.payload import FakePayload
 
 Held = Literal["engine", "execution", "results"]
-"""The object that stands for a run; each step consumes the one before."""
+"""The object that holds the resources of a run; each step consumes the object before it."""
 
 
 @attrs.frozen
-class Call:
-    """One operation that was begun."""
+class FakeCall:
+    """One operation that was called."""
 
     run: RunKey
     operation: str
@@ -32,10 +32,10 @@ class Call:
 
 
 @attrs.define(eq=False)
-class World:
-    """Everything there is, whichever worker made it. Outlives workers that die."""
+class FakeBackend:
+    """All runs of all workers. It outlives workers that die, as the daemon of a container engine does."""
 
-    calls: list[Call] = attrs.field(factory=list)
+    calls: list[FakeCall] = attrs.field(factory=list)
     runs: list[FakeRun] = attrs.field(factory=list)
     held: dict[FakeRun, Held] = attrs.field(factory=dict)
 
@@ -49,7 +49,7 @@ class FakeInput(Input):
 
     async def write(self, data: bytes) -> None:
         if self.closed or self.broken:
-            raise BrokenPipeError("nobody reads this input any more")
+            raise BrokenPipeError("this input has no reader any more")
         if data:
             self.chunks.put_nowait(data)
 
@@ -61,12 +61,12 @@ class FakeInput(Input):
 
 @attrs.define(eq=False)
 class FakeRun:
-    """One run: what it was given, and its process once it has started."""
+    """One run: what the worker has passed to it, and its process after the start."""
 
-    world: World = attrs.field(repr=False)
+    backend: FakeBackend = attrs.field(repr=False)
     context: RunContext = attrs.field(repr=False)
     worker_id: str
-    """Of the worker that began it."""
+    """The worker that made the engine."""
     script: FakePayload = attrs.field(factory=FakePayload)
     loaded: bool = False
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
@@ -89,18 +89,18 @@ class FakeRun:
         return f"{self.worker_id}:{self.key}"
 
     def called(self, operation: str, *, held: Held | None = None) -> None:
-        """Notes a call, which needs the run to be held in a certain way.
+        """Records a call. `held` is the object that the run must be held by.
 
-        Raises: Bug, if it is held otherwise.
+        Raises: Bug when it is another one.
         """
-        self.world.calls.append(Call(self.key, operation, asyncio.get_running_loop().time()))
-        now = self.world.held.get(self)
+        self.backend.calls.append(FakeCall(self.key, operation, asyncio.get_running_loop().time()))
+        now = self.backend.held.get(self)
         if held is not None and now != held:
             raise Bug(f"{operation} of {self.key} needs its {held}, but what is held is {now or 'nothing'}")
 
     def start(self) -> None:
         self.process = asyncio.create_task(self._process(), name=f"fake process of {self.key}")
-        self.process.add_done_callback(self._last_breath)
+        self.process.add_done_callback(self._process_ended)
 
     async def end(self) -> None:
         """Kills the process and what runs beside it."""
@@ -108,27 +108,27 @@ class FakeRun:
             self.process.cancel()
             await asyncio.wait([self.process, *self.execs])
 
-    def _last_breath(self, process: asyncio.Task[int]) -> None:
+    def _process_ended(self, process: asyncio.Task[int]) -> None:
         if self.stdin is not None:
             self.stdin.broken = True
         if not process.cancelled():
-            process.exception()  # seen: `wait` raises it, if anybody waits
+            process.exception()  # retrieved here, since `wait` may never be called
         for task in self.execs:
             task.cancel()
 
     async def _process(self) -> int:
-        """The command itself."""
+        """The command: returns its exit code."""
         script, log = self.script, self.context.log
         for path, text in script.files.items():
-            self._leave(path, text.encode())
+            self._make(path, text.encode())
         log.write(script.log.encode())
         log.write("".join(f"{name}={self.env[name]}\n" for name in script.print_env if name in self.env).encode())
         if script.print_file:
             log.write(self._read(script.print_file))
-        await self._spend(script)
+        await self._take_time(script)
         return script.exit_code
 
-    async def _spend(self, script: FakePayload) -> None:
+    async def _take_time(self, script: FakePayload) -> None:
         if script.hang_at == "wait":
             await asyncio.get_running_loop().create_future()
         left = script.run_for
@@ -141,9 +141,9 @@ class FakeRun:
             while data := await self.stdin.chunks.get():
                 self.context.log.write(data)
 
-    # ---- its files: in memory, but for those in caches --------------------------------------------------
+    # ---- files: in memory, but for those in caches ------------------------------------------------------
 
-    def _leave(self, path: str, data: bytes) -> None:
+    def _make(self, path: str, data: bytes) -> None:
         cached, read_only = self._cached(path)
         if read_only:
             self.context.log.write(f"{path}: read-only\n".encode())
@@ -166,4 +166,4 @@ class FakeRun:
         return None, False
 
 
-__all__ = ["Call", "FakeInput", "FakeRun", "Held", "World"]
+__all__ = ["FakeBackend", "FakeCall", "FakeInput", "FakeRun", "Held"]

@@ -10,7 +10,7 @@ import pytest
 
 from taskrunner.model import Artifact, RunKey
 from taskrunner.testing import FakeHost, MemoryLog, MemoryStore
-from taskrunner.testing.conformance.platform_bench import joined
+from taskrunner.testing.conformance.platform_harness import joined
 
 RUN = RunKey("t1", 0)
 
@@ -20,7 +20,7 @@ async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
         yield part
 
 
-def test_an_artifact_goes_in_and_comes_out() -> None:
+def test_an_artifact_is_stored_listed_and_read() -> None:
     async def main() -> None:
         store = MemoryStore()
         artifact = await store.put(RUN, "public/report.xml", chunks(b"<a>", b"</a>"))
@@ -33,7 +33,7 @@ def test_an_artifact_goes_in_and_comes_out() -> None:
     asyncio.run(main())
 
 
-def test_the_log_is_kept_apart(tmp_path: Path) -> None:
+def test_the_log_is_stored_and_not_listed(tmp_path: Path) -> None:
     async def main() -> None:
         store, spool = MemoryStore(), tmp_path / "log"
         spool.write_bytes(b"all that was said\n")
@@ -51,12 +51,12 @@ def test_a_bad_name_is_refused(name: str) -> None:
         asyncio.run(MemoryStore().put(RUN, name, chunks(b"")))
 
 
-def test_what_is_not_there_is_said() -> None:
+def test_a_missing_artifact_is_not_found() -> None:
     with pytest.raises(FileNotFoundError):
         asyncio.run(joined(MemoryStore().get(RUN, "missing")))
 
 
-def test_a_log_is_waited_for_while_threads_write() -> None:
+def test_a_test_waits_for_a_log_that_threads_write() -> None:
     async def main() -> None:
         log = MemoryLog()
         waiting = asyncio.create_task(log.until("two"))
@@ -71,7 +71,7 @@ def test_a_log_is_waited_for_while_threads_write() -> None:
     asyncio.run(main())
 
 
-def test_a_host_gives_a_later_notice_only_if_it_is_more_urgent() -> None:
+def test_a_later_notice_counts_only_if_it_is_more_urgent() -> None:
     async def main() -> None:
         host = FakeHost({"capacity": 2}, {"zone": "b"})
         host.leave(why="drain")

@@ -1,4 +1,4 @@
-"""How the tests of a queue reach it, and what they do again and again."""
+"""The harness of the tests of queues: opens queues, claims runs, lets time pass."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from taskrunner.model import Claim, Submission
 K = TypeVar("K", bound="QueueKit")
 
 LONG = 600.0
-"""Seconds of a lease that does not end in a test."""
+"""Seconds of a lease that does not expire in a test."""
 
 
 def scenario(test: Callable[[K], Coroutine[Any, Any, None]]) -> Callable[[K], None]:
-    """Makes a test of a coroutine: runs it in the kit's time, and closes what it has opened."""
+    """Makes a test of a coroutine function: runs it in the time of the kit, and closes what the test has opened."""
 
     @wraps(test)
     def run(kit: K) -> None:
@@ -28,31 +28,31 @@ def scenario(test: Callable[[K], Coroutine[Any, Any, None]]) -> Callable[[K], No
 
 
 class QueueKit(ABC):
-    """How the tests reach a queue. pytest makes a new instance for each test, and each needs an empty queue."""
+    """What the author of a queue defines. pytest makes an instance for each test, which needs an empty queue."""
 
     short = 1.0
-    """Seconds of a lease, or of a delay, that a test lets pass."""
+    """Seconds of a lease or a delay that expires in a test."""
 
     prompt = 20.0
-    """Seconds in which something must have happened that happens at once."""
+    """Seconds within which an immediate effect must be seen."""
 
     max_document = 1 << 20
-    """Bytes of a document, as JSON, that the queue takes at most."""
+    """Bytes of the largest document, as JSON, that the queue takes."""
 
     @abstractmethod
     def worker(self, worker_id: str) -> Queue:
-        """Opens the test's queue for one more worker."""
+        """Opens the queue of the test for one more worker."""
 
     @abstractmethod
     def submitter(self) -> Submitter:
-        """Opens the test's queue for a submitter. One that has a `close` is closed in the end."""
+        """Opens the queue of the test for a submitter, which is closed after the test if it has a `close`."""
 
     def run(self, main: Coroutine[Any, Any, None]) -> None:
         """Runs a test to its end."""
         asyncio.run(main)
 
     async def pass_time(self, seconds: float) -> None:
-        """Returns when so much time has passed for the queue."""
+        """Returns when so many seconds have passed for the queue."""
         await asyncio.sleep(seconds)
 
     # ---- for the tests ----------------------------------------------------------------------------------
@@ -77,21 +77,21 @@ class QueueKit(ABC):
         return submitter
 
     async def submitted(self, *task_ids: str, **details: Any) -> Submitter:
-        """A submitter that has submitted tasks; each has its own id as document."""
+        """A submitter that has submitted these tasks, each with its id as document."""
         submitter = self.open_submitter()
         for task_id in task_ids:
             assert await submitter.submit(Submission(task_id, {"task": task_id}, **details))
         return submitter
 
-    async def held(self, queue: Queue, lease: float = LONG) -> Claim:
-        """The one claim that there must be."""
+    async def claimed(self, queue: Queue, lease: float = LONG) -> Claim:
+        """Claims one run, which must be there."""
         [claim] = await queue.claim(1, lease=lease, wait=self.prompt)
         return claim
 
     async def taken_over(self) -> tuple[Queue, Claim, Queue, Claim]:
-        """A stale claim and its queue, and the claim that has superseded it with its own."""
+        """A stale claim with its queue, and the claim that has replaced it with the queue of its new owner."""
         await self.submitted("one")
         stale, fresh = self.open("alice"), self.open("bob")
-        lost = await self.held(stale, self.short)
+        lost = await self.claimed(stale, self.short)
         await self.pass_time(self.short * 1.5)
-        return stale, lost, fresh, await self.held(fresh)
+        return stale, lost, fresh, await self.claimed(fresh)

@@ -1,4 +1,4 @@
-"""A whole worker under test: queue in memory, scripted platform, host and clock of the test's own."""
+"""A whole worker under test: a queue in memory, a scripted platform, and a host and a clock that the test controls."""
 # ruff: noqa: S101, PLR2004
 
 import asyncio
@@ -9,8 +9,8 @@ from taskrunner import Config, Health, MemoryQueue, StopCondition, Submission, r
 from taskrunner.testing import FakeHost, FakePlatform, clock
 
 
-class Fleet:
-    """One worker, and what it runs."""
+class Setup:
+    """One worker, with its host, its platform and its queue."""
 
     def __init__(self, home: Path) -> None:
         self.home, self.host, self.platform, self.queue = home, FakeHost(), FakePlatform(), MemoryQueue("me")
@@ -19,7 +19,7 @@ class Fleet:
         await self.queue.submit(Submission(task_id, {"platform": "fake", **script}))
 
     async def work(self, stop_when: StopCondition, **config: Any) -> None:
-        plugins = {"fake": self.platform.plug()}
+        plugins = {"fake": self.platform.plugin()}
         await run_worker(
             Config(min_free_disk=0, **config),
             self.host, self.home, stop_when=stop_when, queue=self.queue.join, plugins=plugins,
@@ -31,36 +31,36 @@ class Fleet:
 
 def test_nine_hours(tmp_path: Path) -> None:
     async def main() -> None:
-        fleet = Fleet(tmp_path)
-        await fleet.submit("build", run_for=9 * 3600, max_run_time=10 * 3600, exit_code=1)
-        await fleet.work(StopCondition(tasks=1))
-        assert await fleet.ending("build") == "failed (exit-code)"
-        assert fleet.platform.alive == [], "nothing is left behind"
+        setup = Setup(tmp_path)
+        await setup.submit("build", run_for=9 * 3600, max_run_time=10 * 3600, exit_code=1)
+        await setup.work(StopCondition(tasks=1))
+        assert await setup.ending("build") == "failed (exit-code)"
+        assert setup.platform.alive == [], "nothing is left behind"
 
     clock.run(main())
 
 
 def test_a_run_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
     async def main() -> None:
-        fleet = Fleet(tmp_path)
-        await fleet.submit("endless", run_for=9 * 3600, max_run_time=60)
+        setup = Setup(tmp_path)
+        await setup.submit("endless", run_for=9 * 3600, max_run_time=60)
         began = asyncio.get_running_loop().time()
-        await fleet.work(StopCondition(tasks=1))
-        assert await fleet.ending("endless") == "failed (max-run-time)"
+        await setup.work(StopCondition(tasks=1))
+        assert await setup.ending("endless") == "failed (max-run-time)"
         assert asyncio.get_running_loop().time() - began < 70, "seconds, of the virtual clock"
 
     clock.run(main())
 
 
-def test_a_machine_that_must_go_hands_its_run_back(tmp_path: Path) -> None:
+def test_a_machine_that_must_go_hands_back_its_run(tmp_path: Path) -> None:
     async def main() -> None:
-        fleet = Fleet(tmp_path)
-        await fleet.submit("long", run_for=3600)
+        setup = Setup(tmp_path)
+        await setup.submit("long", run_for=3600)
         asyncio.get_running_loop().call_later(
-            600, lambda: fleet.host.leave(immediate=True, why="spot interruption at 12:03")
+            600, lambda: setup.host.leave(immediate=True, why="spot interruption at 12:03")
         )
-        await fleet.work(StopCondition())
-        status = await fleet.queue.status("long")
+        await setup.work(StopCondition())
+        status = await setup.queue.status("long")
         assert status.state == "pending", "another worker may have it"
         assert str(status.runs[0].resolution) == "exception (worker-shutdown)"
 
@@ -69,14 +69,14 @@ def test_a_machine_that_must_go_hands_its_run_back(tmp_path: Path) -> None:
 
 def test_a_sick_machine_takes_nothing_until_it_is_well(tmp_path: Path) -> None:
     async def main() -> None:
-        fleet, loop = Fleet(tmp_path), asyncio.get_running_loop()
-        fleet.platform.fitness = Health(fit=False, why="the engine restarts")
-        loop.call_later(3600, lambda: setattr(fleet.platform, "fitness", Health(fit=True)))
-        await fleet.submit("one", run_for=1)  # the platform is opened for it, and its health is asked for from then on
-        await fleet.submit("two", run_for=1)
+        setup, loop = Setup(tmp_path), asyncio.get_running_loop()
+        setup.platform.current_health = Health(fit=False, why="the engine restarts")
+        loop.call_later(3600, lambda: setattr(setup.platform, "current_health", Health(fit=True)))
+        await setup.submit("one", run_for=1)  # this run opens the platform, whose health is asked for from then on
+        await setup.submit("two", run_for=1)
         began = loop.time()
-        await fleet.work(StopCondition(tasks=2))
-        assert await fleet.ending("two") == "completed"
+        await setup.work(StopCondition(tasks=2))
+        assert await setup.ending("two") == "completed"
         assert loop.time() - began > 3600
 
     clock.run(main())

@@ -1,67 +1,19 @@
-"""MemoryLog and MemoryStore: a log and an artifact store in memory."""
+"""MemoryStore: an artifact store in memory."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import mimetypes
-import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from taskrunner.blocking import run_blocking
 from taskrunner.interfaces.artifacts import LOG_NAME, ArtifactStore
-from taskrunner.interfaces.log import Log
 from taskrunner.interfaces.results import READ_SIZE
-from taskrunner.log.masking import Masker
 from taskrunner.model import Artifact, RunKey
 
-
-class MemoryLog(Log):
-    """A log that can be read at any time. It masks when it is read, so that borders of calls do not matter."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._raw = bytearray()
-        self._masker = Masker()
-        self._ended = False
-        self._readers: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
-
-    def write(self, data: bytes) -> None:
-        with self._lock:
-            if not self._ended:
-                self._raw += data
-            readers, self._readers = self._readers, []
-        for loop, more in readers:
-            loop.call_soon_threadsafe(more.set)
-
-    def mask(self, secret: str) -> None:
-        with self._lock:
-            self._masker.add(secret)
-
-    def end(self) -> None:
-        """The run is over: writes go nowhere from now on."""
-        self._ended = True
-
-    @property
-    def data(self) -> bytes:
-        """Everything so far, without the secrets."""
-        with self._lock:
-            return self._masker.whole(bytes(self._raw))
-
-    @property
-    def text(self) -> str:
-        """The same for people; what is no UTF-8 shows as `�`."""
-        return self.data.decode(errors="replace")
-
-    async def until(self, text: str) -> None:
-        """Waits until the log has this text."""
-        while True:
-            more = asyncio.Event()
-            with self._lock:
-                self._readers.append((asyncio.get_running_loop(), more))
-            if text in self.text:
-                return
-            await more.wait()
+READ_LIMIT = 60.0
+"""Seconds to read a log from disk, which a test keeps small."""
 
 
 class MemoryStore(ArtifactStore):
@@ -79,7 +31,7 @@ class MemoryStore(ArtifactStore):
         return self._artifact(key)
 
     async def put_log(self, run: RunKey, spool: Path) -> None:
-        self.bodies[run, LOG_NAME] = await asyncio.to_thread(spool.read_bytes)
+        self.bodies[run, LOG_NAME] = await run_blocking(spool.read_bytes, limit=READ_LIMIT, doing="reading the log")
         self._types[run, LOG_NAME] = "text/plain"
 
     async def get(self, run: RunKey, name: str, *, offset: int = 0) -> AsyncIterator[bytes]:
@@ -108,4 +60,4 @@ def _checked(name: str) -> str:
     return name
 
 
-__all__ = ["MemoryLog", "MemoryStore"]
+__all__ = ["MemoryStore"]

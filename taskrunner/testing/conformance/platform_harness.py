@@ -1,4 +1,4 @@
-"""The bench that platforms are tested on: opens them, takes runs from step to step, and looks for what is left."""
+"""The harness of the tests of platforms: opens a platform, takes runs from step to step, and checks what is left."""
 
 from __future__ import annotations
 
@@ -17,89 +17,89 @@ from taskrunner.interfaces.execution import Execution
 from taskrunner.interfaces.platform import Platform, PlatformContext, RunContext
 from taskrunner.interfaces.results import Results
 from taskrunner.model import RunKey, Task
-from taskrunner.testing.conformance.contract import Watcher
+from taskrunner.testing.conformance.contract import ContractChecker
 from taskrunner.testing.conformance.script import Script
 from taskrunner.testing.fakes.caches import FakeCaches
-from taskrunner.testing.fakes.memory import MemoryLog
+from taskrunner.testing.fakes.log import MemoryLog
 
 Option = Literal["archive", "caches", "exec", "proxies", "recover", "services", "stdin"]
-"""An operation that a platform may leave out. What it leaves out raises NotSupported, and the kit checks that too."""
+"""An operation that a platform may leave out. It then raises NotSupported, which is tested too."""
 
 K = TypeVar("K", bound="PlatformKit")
 
 
 class PlatformKit(ABC):
-    """What the author of a platform fills in."""
+    """What the author of a platform defines."""
 
     supports: ClassVar[frozenset[Option]] = frozenset()
     """The optional operations that the platform has."""
     limit: ClassVar[float] = 120.0
-    """Seconds that one test may take. Reached only by what is broken."""
+    """Seconds that one test may take. Only a defect takes so long."""
 
     @abstractmethod
-    async def open(self, context: PlatformContext) -> Platform:
+    async def open(self, context: PlatformContext) -> Platform[Any, Any]:
         """Opens the platform for a worker; once or twice in a test, with the same home and different worker ids."""
 
     @abstractmethod
-    def payload(self, script: Script) -> object:
-        """The payload of a run that does this: often `MyPayload(command=["sh", "-c", script.shell])`."""
+    def payload(self, script: Script) -> Any:
+        """The payload of a run that follows the script: often `MyPayload(command=["sh", "-c", script.shell])`."""
 
     async def alive(self) -> list[str]:
-        """What is running now, of whichever run: processes, containers. Asked when nothing may be. By default nobody
-        looks, but for `clean_up_after`, which has to find nothing in the end either.
+        """What is running now, of all runs: processes, containers. Called at moments when nothing may run. By default
+        the tests rely on `clean_up_after`, which has to find nothing at the end of each test.
         """
         return []
 
     def run(self, scenario: Coroutine[Any, Any, None]) -> None:
-        """Runs one test. A platform that sleeps with asyncio alone may use `clock.run` instead."""
+        """Runs one test. A platform without processes and sockets may use `clock.run` instead."""
         asyncio.run(scenario)
 
-    async def perform(self, test: Callable[[Any, Bench], Coroutine[Any, Any, None]], home: Path) -> None:
-        """One test on a fresh platform, of which nothing is left in the end, however the test ends."""
+    async def perform(self, test: Callable[[Any, PlatformHarness], Coroutine[Any, Any, None]], home: Path) -> None:
+        """Runs one test on a new platform, releases what the test holds at its end, and checks that nothing is left."""
         async with asyncio.timeout(self.limit):
-            bench = Bench(self, home)
-            bench.platform = await bench.opened("w1")
+            harness = PlatformHarness(self, home)
+            harness.platform = await harness.opened("w1")
             try:
-                await test(self, bench)
+                await test(self, harness)
             finally:
-                await bench.release()
-                await bench.platform.dispose()
-            await bench.find_nothing()
+                await harness.release()
+                await harness.platform.dispose()
+            await harness.find_nothing()
 
 
-def scenario(test: Callable[[K, Bench], Coroutine[Any, Any, None]]) -> Callable[[K, Path], None]:
-    """Makes a test that pytest knows how to call of a coroutine that gets a bench."""
+def scenario(test: Callable[[K, PlatformHarness], Coroutine[Any, Any, None]]) -> Callable[[K, Path], None]:
+    """Makes a test for pytest of a coroutine function that takes a harness."""
 
     def run_test(self: K, tmp_path: Path) -> None:
         self.run(self.perform(test, tmp_path))
 
     functools.update_wrapper(run_test, test)
-    del run_test.__wrapped__  # type: ignore[attr-defined]  # pytest would look at its arguments
+    del run_test.__wrapped__  # type: ignore[attr-defined]  # pytest would read its arguments
     return run_test
 
 
-class Bench:
+class PlatformHarness:
     """One platform, open, and every run that a test makes on it."""
 
-    platform: Platform
+    platform: Platform[Any, Any]
 
     def __init__(self, kit: PlatformKit, home: Path) -> None:
         self.kit, self.home = kit, home
         self.caches = FakeCaches(home / "caches")
-        self._watcher = Watcher()
+        self._checker = ContractChecker()
         self._trials: list[Trial] = []
         self._token = secrets.token_hex(4)
 
     def unique(self, name: str) -> str:
-        """The id of a worker or a task: no other test has it, nor one that runs on the same machine now."""
+        """The id of a worker or a task: no other test has it, also none that runs on this machine at the same time."""
         return f"{name}-{self._token}"
 
-    async def opened(self, worker: str) -> Platform:
+    async def opened(self, worker: str) -> Platform[Any, Any]:
         context = PlatformContext(self.unique(worker), self.home, lambda secret: secret.literal)
-        return self._watcher.watch(await self.kit.open(context), Platform)
+        return self._checker.wrap(await self.kit.open(context), Platform)
 
     def trial(self) -> Trial:
-        """A run of which there is nothing yet."""
+        """A run before its engine is made."""
         number = len(self._trials)
         trial = Trial(self, RunKey(self.unique(f"task{number}"), 0), self.home / "runs" / str(number))
         trial.folder.mkdir(parents=True)
@@ -122,39 +122,39 @@ class Bench:
             await trial.release()
 
     async def find_nothing(self) -> None:
-        """Asserts that neither the next worker nor the author of the platform finds anything of ours."""
-        heir = await self.opened("heir")
-        found = [line for worker in ("w1", "w2") for line in await heir.clean_up_after(self.unique(worker))]
-        await heir.dispose()
+        """Asserts that neither `clean_up_after` nor the platform's own `alive` finds anything."""
+        successor = await self.opened("successor")
+        found = [line for worker in ("w1", "w2") for line in await successor.clean_up_after(self.unique(worker))]
+        await successor.dispose()
         assert found == [], "something was left, though every engine, execution and result was released"
         assert await self.kit.alive() == []
 
 
 @attrs.define
 class Trial:
-    """One run, and the object that stands for it now: it is released in the end."""
+    """One run, and the object that holds its resources now, which is released at the end of the test."""
 
-    bench: Bench
+    harness: PlatformHarness
     key: RunKey
     folder: Path
     log: MemoryLog = attrs.field(factory=MemoryLog)
-    engine: Engine = attrs.field(init=False)
+    engine: Engine[Any] = attrs.field(init=False)
     execution: Execution = attrs.field(init=False)
     results: Results = attrs.field(init=False)
-    held: Engine | Execution | Results | None = None
+    held: Engine[Any] | Execution | Results | None = None
 
-    async def make(self) -> Engine:
-        task = Task(self.key.task_id, self.bench.platform.name)
+    async def make(self) -> Engine[Any]:
+        task = Task(self.key.task_id, self.harness.platform.name)
         context = RunContext(
-            task, self.key, self.folder, self.log, self.bench.caches, lambda secret: secret.literal, lambda _: None
+            task, self.key, self.folder, self.log, self.harness.caches, lambda secret: secret.literal, lambda _: None
         )
-        self.engine = await self.bench.platform.new_engine(context)
+        self.engine = await self.harness.platform.new_engine(context)
         self.held = self.engine
         return self.engine
 
-    async def load(self, script: Script) -> Engine:
-        payload = self.bench.kit.payload(script)
-        self.bench.platform.check(payload)
+    async def load(self, script: Script) -> Engine[Any]:
+        payload = self.harness.kit.payload(script)
+        self.harness.platform.check(payload)
         await self.make()
         await self.engine.load(payload)
         return self.engine
@@ -176,7 +176,7 @@ class Trial:
         self.held = None
 
     async def release(self) -> None:
-        """Lets go of whatever is held, as a worker does."""
+        """Releases the object that is held, as a worker does."""
         held, self.held = self.held, None
         if held is None:
             return
@@ -196,4 +196,4 @@ async def joined(body: AsyncIterator[bytes]) -> bytes:
     return b"".join([chunk async for chunk in body])
 
 
-__all__ = ["Bench", "Option", "PlatformKit", "Trial", "joined", "scenario"]
+__all__ = ["Option", "PlatformHarness", "PlatformKit", "Trial", "joined", "scenario"]
