@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from taskrunner.blocking import OverLimit
 from taskrunner.errors import (
     ClaimLost,
     ConfigError,
@@ -15,7 +16,7 @@ from taskrunner.machines.chart import Signal
 from taskrunner.machines.task import TaskEvent
 from taskrunner.model import Resolution, exception, failed
 
-KNOWN = (MalformedPayload, NotSupported, TaskFailed, Unavailable, TaskFailedInternally, ConfigError, TimeoutError)
+KNOWN = (MalformedPayload, NotSupported, TaskFailed, Unavailable, TaskFailedInternally, ConfigError, OverLimit)
 """Errors whose text says everything. For any other one a developer needs the traceback."""
 
 

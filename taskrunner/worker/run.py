@@ -149,12 +149,7 @@ class TaskRun:
         )
         if self.task.deadline:
             self._timers.start("deadline", at(self.task.deadline, self._pass_deadline))
-        try:
-            self._platform = await self.services.platforms.get(self.task.platform)
-        except Unavailable as unavailable:
-            if self.task.platform in self.services.platforms.promised:
-                return _hand_back(unavailable)
-            raise
+        self._platform = await self.services.platforms.get(self.task.platform)
         self._platform.check(self.payload)
         on_exit = self.task.on_exit_status
         return Signal(
@@ -168,7 +163,7 @@ class TaskRun:
         try:
             self._resources.engine = engine = await self._platform.new_engine(context)
         except Unavailable as unavailable:
-            return _hand_back(unavailable)
+            return Signal(TaskEvent.REJECT, {"after": REJECT_DELAY, "message": unavailable.message})
         await engine.load(self.payload)
         for cache in self.task.caches:
             lease = await (context.caches.shared if cache.read_only else context.caches.exclusive)(cache.name)
@@ -364,7 +359,3 @@ class TaskRun:
     def _report_stray(self, error: BaseException) -> None:
         self.record.describe(error)
         self.services.observer.warn(f"{self.claim.run}: {self.record.leak(str(error))}")
-
-
-def _hand_back(unavailable: Unavailable) -> Signal:
-    return Signal(TaskEvent.REJECT, {"after": REJECT_DELAY, "message": unavailable.message})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 
 from taskrunner.errors import Unavailable
 from taskrunner.interfaces.platform import PlatformContext, RunContext
@@ -17,10 +18,10 @@ from tests.worker.conftest import World, reveal
 from tests.worker.test_worker import Through
 
 
-async def die_running(world: World, task_id: str = "t") -> Claim:
+async def die_running(world: World, task_id: str = "t", lease: float = 3600) -> Claim:
     """A worker of the same home claims a task, begins it, and is killed."""
     lock = WorkerLock(world.home, "dead")
-    [claim] = await world.queue.join("dead").claim(1, lease=3600, wait=0)
+    [claim] = await world.queue.join("dead").claim(1, lease=lease, wait=0)
     record = RunRecord(RunFolder(world.home, claim.run), claim)
     record.log.write(b"half a line")
     record.folder.work.mkdir()
@@ -180,3 +181,25 @@ def test_a_claim_is_kept_while_its_worker_sweeps_up_after_another(world: World) 
         assert str((await world.ended("t")).resolution) == "completed"
 
     world.run(scene, through=Noting)
+
+
+def test_a_run_that_is_tried_again_waits_until_the_last_one_is_gone(world: World) -> None:
+    """Between two looks for dead workers: the lease of one ends, and its run may still be alive on this machine."""
+
+    async def scene() -> None:
+        await asyncio.sleep(1)
+        await world.submit("t", run_for=60)
+        await die_running(world, lease=5)
+        await asyncio.sleep(7)
+        assert world.platform.alive == ["t/1 execution"]
+        await world.ended("t")
+
+    world.run(scene, through=Patient)
+
+
+class Patient(Through):
+    """Leaves the first claim to the worker that dies."""
+
+    async def claim(self, n: int, *, lease: float, wait: float) -> Sequence[Claim]:
+        await asyncio.sleep(2)
+        return await self.inner.claim(n, lease=lease, wait=wait)

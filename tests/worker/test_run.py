@@ -12,12 +12,13 @@ import freezegun
 import pytest
 
 from examples.test_attesting import AttestingRun
-from taskrunner.errors import ConfigError, TaskFailed
+from taskrunner.errors import ClaimLost, ConfigError, TaskFailed
 from taskrunner.interfaces.queue import Applied, Queue
 from taskrunner.machines.chart import Signal
 from taskrunner.machines.task import TaskEvent
 from taskrunner.model import Claim, Resolution, TaskStatus
 from taskrunner.worker.run import TaskRun
+from taskrunner.worker.stop_condition import StopCondition
 from tests.worker.conftest import World
 from tests.worker.test_worker import Through
 
@@ -258,9 +259,9 @@ def test_a_success_is_reported_after_its_log_is_stored(world: World) -> None:
 
 
 def _noting(order: list[str], word: str, call: Callable[..., Any]) -> Callable[..., Any]:
-    async def noted(*arguments: Any) -> Any:
+    async def noted(*arguments: Any, **named: Any) -> Any:
         order.append(word)
-        return await call(*arguments)
+        return await call(*arguments, **named)
 
     return noted
 
@@ -328,3 +329,63 @@ def test_a_cancel_is_answered_where_the_caller_waits_for_it(world: World) -> Non
 
     world.run(scene, through=Answering)
     assert told == ["exception (canceled)"]
+
+
+def test_what_the_platform_has_to_say_of_a_payload_decides(world: World) -> None:
+    status = one(world, fail_at="check")
+    assert ending(status) == "exception (malformed-payload)"
+    assert "fail_at: the script says so, at check" in world.log()
+
+
+def test_artifacts_of_a_run_that_is_tried_again_are_not_kept(world: World) -> None:
+    artifact = {"name": "a", "path": "a"}
+    one(world, exit_code=75, on_exit_status={"retry": [75]}, retries=0, files={"a": "1"}, artifacts=[artifact])
+    assert asyncio.run(world.store.list(world.platform.run("t").key)) == []
+
+
+def test_a_claim_that_is_lost_at_the_report_is_a_loss(world: World) -> None:
+    class Lossy(Through):
+        async def resolve(self, claim: Claim, resolution: Resolution) -> Applied:
+            raise ClaimLost("superseded")
+
+    async def scene() -> None:
+        await world.submit("t", caches=[{"name": "npm", "path": "c"}], files={"c/a": "1"})
+        await asyncio.sleep(10)
+        world.host.leave()
+
+    world.run(scene, through=Lossy)
+    assert world.story()[-2:] == [("cleanup", "reclaim_failed"), ("resolved", "cleaned")]
+    assert str(world.seen.endings["t/0"]) == "exception (claim-expired)"
+    assert not list(world.home.glob("caches/fake/npm/*/a"))
+
+
+def test_a_cache_that_is_read_only_is_shared(world: World) -> None:
+    cache = {"name": "npm", "path": "c"}
+
+    async def scene() -> None:
+        await world.submit("fill", caches=[cache], files={"c/a": "packages"})
+        await asyncio.sleep(5)
+        for name in ("one", "two"):
+            await world.submit(name, caches=[cache | {"read_only": True}], print_file="c/a", run_for=60)
+
+    world.run(scene, capacity=2, stop_when=StopCondition(tasks=3))
+    assert all("packages" in world.log(name) for name in ("one", "two"))
+
+
+def test_an_exception_is_reported_before_its_artifacts_are_stored(world: World) -> None:
+    order: list[str] = []
+    world.store.put = _noting(order, "artifact", world.store.put)  # type: ignore[method-assign]
+    world.run_class = _reporting(order)
+    artifact = {"name": "a", "path": "a"}
+    one(world, run_for=7200, deadline="2030-01-01T00:30:00Z", files={"a": "1"}, artifacts=[artifact])
+    assert order == ["report", "artifact"]
+
+
+def test_an_error_that_a_plugin_lets_through_has_its_traceback_in_the_log(world: World) -> None:
+    class Slow(AttestingRun):
+        async def attest(self) -> Signal:
+            raise TimeoutError("a plugin's own")
+
+    world.run_class = Slow
+    assert ending(one(world)) == "exception (internal-error)"
+    assert "Traceback" in world.log()

@@ -318,7 +318,13 @@ def test_an_idle_worker_stops_when_it_was_asked_to(world: World, capacity: int) 
     async def scene() -> None:
         await world.submit("t", run_for=100)
 
-    world.run(scene, capacity=capacity, stop_when=StopCondition(idle=30))
+    async def stopwatch() -> None:
+        await asyncio.sleep(129)
+        assert not world.worker.machine.over, "the time counts from the end of its last run"
+        await asyncio.sleep(2)
+        assert world.worker.machine.over
+
+    world.run(scene, stopwatch, capacity=capacity, stop_when=StopCondition(idle=30))
     assert resolutions(world, "t") == ["completed"]
     assert "nothing to do for 30 s" in world.worker.load.why
 
@@ -627,3 +633,51 @@ def test_a_cancel_ends_the_run_that_it_names_and_no_other(world: World) -> None:
 
     world.run(scene, capacity=2, stop_when=StopCondition(tasks=2))
     assert resolutions(world, "a", "b") == ["exception (canceled)", "completed"]
+
+
+def test_a_run_that_cannot_be_begun_is_handed_back_and_tried_again(world: World) -> None:
+    async def scene() -> None:
+        (world.home / "runs").write_text("no folder")
+        await world.submit("t", retries=0)
+        await asyncio.sleep(2)
+        assert (await world.queue.status("t")).state == "pending"
+        assert world.worker.machine.at == "paused"
+        (world.home / "runs").unlink()
+        await asyncio.sleep(20)
+        assert str((await world.queue.status("t")).resolution) == "completed"
+        world.host.leave()
+
+    world.run(scene)
+
+
+def test_a_worker_that_is_to_stop_by_itself_does_not_spin(world: World) -> None:
+    asked = 0
+
+    async def over() -> str:
+        nonlocal asked
+        asked += 1
+        assert asked < 1000, "it asks without waiting"
+        return "a minute has passed" if asked > 120 else ""
+
+    world.run(stop_when=StopCondition(over=over))
+    assert world.worker.load.why == "a minute has passed"
+
+
+def test_no_more_is_claimed_at_once_than_the_queue_gives(world: World) -> None:
+    asked: list[int] = []
+
+    class Narrow(Through):
+        def __init__(self, inner: Queue) -> None:
+            super().__init__(inner)
+            self.capabilities = attrs.evolve(inner.capabilities, max_claim=2)
+
+        async def claim(self, n: int, *, lease: float, wait: float) -> Sequence[Claim]:
+            asked.append(n)
+            return await self.inner.claim(n, lease=lease, wait=wait)
+
+    async def scene() -> None:
+        for n in range(3):
+            await world.submit(f"t{n}", run_for=60)
+
+    world.run(scene, capacity=3, stop_when=StopCondition(tasks=3), through=Narrow)
+    assert asked == [2, 1]
