@@ -16,11 +16,11 @@ import attrs
 
 from taskrunner.errors import TaskFailed, TaskFailedInternally
 from taskrunner_process.account import Account
-from taskrunner_process.trees.tree import ProcessTree
+from taskrunner_process.groups.group import ProcessGroup
 
-GATE = "kill -STOP $$;"
-"""Stops before anything else happens, so that the tree can take the process in before it could have children."""
-TERMINAL = 'exec <>"$1" >&0 2>&0; shift;'
+STOP_FIRST = "kill -STOP $$;"
+"""Stops before anything else happens, so that the group can take the process in before it could have children."""
+OPEN_TERMINAL = 'exec <>"$1" >&0 2>&0; shift;'
 """Opens a terminal, which becomes the controlling one of a session that has none."""
 RUN = 'exec "$@"'
 
@@ -44,7 +44,7 @@ class Start:
 
 
 class Child:
-    """A running process, the first of its tree. Made by `spawn`; used from the event loop."""
+    """A running process, the first of its group. Made by `spawn`; used from the event loop."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
@@ -89,26 +89,26 @@ class Child:
             self._exited.set_result(status)
 
 
-def spawn(start: Start, tree: ProcessTree) -> subprocess.Popen[bytes]:
-    """Starts a process as the first of a tree, in a session of its own. Blocks until it runs.
+def spawn(start: Start, group: ProcessGroup) -> subprocess.Popen[bytes]:
+    """Starts a process as the first of a group, in a session of its own. Blocks until it runs.
 
     Raises: TaskFailed (`command-too-long`), TaskFailedInternally (no processes or memory left, the folder is gone).
     """
     try:
-        with tree.entered() as inside:
-            process = _start(start, held=tree.held)
+        with group.entered() as inside:
+            process = _start(start, starts_stopped=group.starts_stopped)
             if not inside:
-                _admit(process, tree)
+                _admit(process, group)
     except OSError as error:
         raise TaskFailedInternally(f"the new process could not be taken in: {error}") from None
     return process
 
 
-def _start(start: Start, *, held: bool) -> subprocess.Popen[bytes]:
-    if not (held or start.terminal):
+def _start(start: Start, *, starts_stopped: bool) -> subprocess.Popen[bytes]:
+    if not (starts_stopped or start.terminal):
         with contextlib.suppress(OSError):  # a script without `#!` is for the shell, which also says what is wrong
             return _popen(start, start.command)
-    script = (GATE if held else "") + (TERMINAL if start.terminal else "") + RUN
+    script = (STOP_FIRST if starts_stopped else "") + (OPEN_TERMINAL if start.terminal else "") + RUN
     arguments = [start.terminal, *start.command] if start.terminal else start.command
     try:
         return _popen(start, ["/bin/sh", "-c", script, "sh", *arguments])
@@ -136,12 +136,12 @@ def _popen(start: Start, command: Sequence[str]) -> subprocess.Popen[bytes]:
         raise
 
 
-def _admit(process: subprocess.Popen[bytes], tree: ProcessTree) -> None:
+def _admit(process: subprocess.Popen[bytes], group: ProcessGroup) -> None:
     try:
-        if tree.held:
+        if group.starts_stopped:
             os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-        tree.admit(process.pid)
-        if tree.held:
+        group.admit(process.pid)
+        if group.starts_stopped:
             os.kill(process.pid, signal.SIGCONT)
     except OSError:
         process.kill()

@@ -11,8 +11,8 @@ from pathlib import Path
 from taskrunner.errors import Complaint, MalformedPayload, TaskFailed
 from taskrunner.model import RunKey
 from taskrunner_process.account import Account
+from taskrunner_process.groups.group import MARKER
 from taskrunner_process.payload import unfit
-from taskrunner_process.trees.tree import MARKER
 
 INHERITED = ("PATH", "LANG", "LC_ALL", "TZ")
 """All that a run sees of the worker's own environment. Everything else stays with the worker, whose environment may

@@ -125,7 +125,7 @@ class ProcessEngine(Engine):
         reading, writing = os.pipe()
         start = Start(command, launcher.env, launcher.context.folder, self._account, stdin, writing, writing)
         try:
-            child, tree = await launcher.launch(start, "")
+            child, group = await launcher.launch(start, "")
         except BaseException:
             for number in (reading, *([] if feed is None else [feed])):
                 os.close(number)
@@ -133,7 +133,7 @@ class ProcessEngine(Engine):
         finally:
             os.close(stdin)
             os.close(writing)
-        return ProcessExecution(launcher, tree, child, reading, feed)
+        return ProcessExecution(launcher, group, child, reading, feed)
 
     async def discard(self) -> None:
         folder = self._context.folder

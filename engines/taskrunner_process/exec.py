@@ -15,9 +15,9 @@ import attrs
 from taskrunner.errors import NotSupported
 from taskrunner.interfaces.execution import Exec, Input
 from taskrunner_process.child import Child, Start
+from taskrunner_process.groups.group import ProcessGroup
 from taskrunner_process.launcher import Launcher
 from taskrunner_process.pipes import PipeInput, PipeOutput, TerminalInput
-from taskrunner_process.trees.tree import ProcessTree
 
 TERM = "xterm-256color"
 """What people have; for a command with a terminal, when the run's environment names none."""
@@ -40,10 +40,10 @@ class Ends:
 
 
 class ProcessExec(Exec):
-    """It has a tree of its own: `abort` ends all of it and nothing else. The execution ends it with the rest."""
+    """It has a group of its own: `abort` ends all of it and nothing else. The execution ends it with the rest."""
 
-    def __init__(self, launcher: Launcher, child: Child, tree: ProcessTree, ends: Ends) -> None:
-        self._launcher, self._child, self.tree = launcher, child, tree
+    def __init__(self, launcher: Launcher, child: Child, group: ProcessGroup, ends: Ends) -> None:
+        self._launcher, self._child, self.group = launcher, child, group
         self._terminal = bool(ends.terminal)
         self._stdin = TerminalInput(ends.stdin) if self._terminal else PipeInput(ends.stdin)
         self._stdout = PipeOutput(ends.stdout)
@@ -57,14 +57,14 @@ class ProcessExec(Exec):
         env = {"TERM": TERM} | dict(launcher.env) if tty else launcher.env
         start = Start(program, env, launcher.context.folder, launcher.account, *ends.theirs, ends.terminal)
         try:
-            child, tree = await launcher.launch(start, f"+{number}")
+            child, group = await launcher.launch(start, f"+{number}")
         except BaseException:
             ends.close()
             raise
         finally:
             for theirs in set(ends.theirs):
                 os.close(theirs)
-        return cls(launcher, child, tree, ends)
+        return cls(launcher, child, group, ends)
 
     @property
     def stdin(self) -> Input:
@@ -88,7 +88,7 @@ class ProcessExec(Exec):
         return await self._child.wait()
 
     async def abort(self) -> None:
-        await self._launcher.end(self.tree)
+        await self._launcher.end(self.group)
         await self._child.wait()
         self.close()
 

@@ -10,10 +10,10 @@ from taskrunner.interfaces.execution import Exec, Execution, Input
 from taskrunner.interfaces.results import Results
 from taskrunner_process.child import Child
 from taskrunner_process.exec import ProcessExec
+from taskrunner_process.groups.group import ProcessGroup
 from taskrunner_process.launcher import Launcher
 from taskrunner_process.pipes import LoggedOutput, PipeInput
 from taskrunner_process.results import ProcessResults
-from taskrunner_process.trees.tree import ProcessTree
 
 
 class ProcessExecution(Execution):
@@ -21,8 +21,8 @@ class ProcessExecution(Execution):
     logged. So neither a forgotten daemon nor one that holds the output open keeps a run from ending.
     """
 
-    def __init__(self, launcher: Launcher, tree: ProcessTree, child: Child, output: int, stdin: int | None) -> None:
-        self._launcher, self._tree, self._child = launcher, tree, child
+    def __init__(self, launcher: Launcher, group: ProcessGroup, child: Child, output: int, stdin: int | None) -> None:
+        self._launcher, self._group, self._child = launcher, group, child
         self._stdin = None if stdin is None else PipeInput(stdin)
         self._output = LoggedOutput(output, launcher.context.log, self._log_failed)
         self._log_error: Exception | None = None
@@ -74,16 +74,16 @@ class ProcessExecution(Execution):
         if self._end.done():
             return
         if self._kill is None:
-            self._kill = asyncio.create_task(self._kill_trees())
+            self._kill = asyncio.create_task(self._kill_groups())
             self._kill.add_done_callback(_seen)
         await asyncio.shield(self._kill)
 
-    async def _kill_trees(self) -> None:
+    async def _kill_groups(self) -> None:
         self._over = True
         if self._starting:
             await asyncio.wait(self._starting)
         try:
-            await self._launcher.end(self._tree, *(each.tree for each in self._execs))
+            await self._launcher.end(self._group, *(each.group for each in self._execs))
         except TaskFailedInternally as error:
             self._child.lose(error)
             raise
@@ -91,7 +91,7 @@ class ProcessExecution(Execution):
     async def _run_to_end(self) -> ProcessResults:
         try:
             status = await self._child.wait()
-            await self._kill_trees()
+            await self._kill_groups()
         finally:
             self._output.drain()
             self._let_go()
@@ -102,14 +102,14 @@ class ProcessExecution(Execution):
     def _let_go(self) -> None:
         if self._stdin:
             self._stdin.descriptor.close()
-        for tree in (self._tree, *(each.tree for each in self._execs)):
-            tree.close()
+        for group in (self._group, *(each.group for each in self._execs)):
+            group.close()
 
     def _log_failed(self, error: Exception) -> None:
         """A run whose log is lost is not worth going on: it ends now, and `wait` raises this."""
         self._log_error = error
         if self._kill is None:
-            self._kill = asyncio.create_task(self._kill_trees())
+            self._kill = asyncio.create_task(self._kill_groups())
             self._kill.add_done_callback(_seen)
 
 

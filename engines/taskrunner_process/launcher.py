@@ -14,7 +14,7 @@ from taskrunner.interfaces.platform import RunContext
 from taskrunner_process.account import Account
 from taskrunner_process.child import Child, Start, spawn
 from taskrunner_process.command import find_command
-from taskrunner_process.trees.tree import KILL_TIME, Forest, ProcessTree
+from taskrunner_process.groups.group import KILL_TIME, ProcessGroup, ProcessGroups
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ class Launcher:
     """Starts and ends processes for one run."""
 
     context: RunContext
-    forest: Forest
+    groups: ProcessGroups
     account: Account | None
     threads: Executor
     env: Mapping[str, str] = attrs.field(factory=dict, repr=False)
@@ -45,49 +45,49 @@ class Launcher:
         """As `find_command`, in the run's folder, with the run's PATH."""
         return find_command(command, self.context.folder, self.env["PATH"])
 
-    async def launch(self, start: Start, name: str) -> tuple[Child, ProcessTree]:
+    async def launch(self, start: Start, name: str) -> tuple[Child, ProcessGroup]:
         """Starts one more command; `name` tells it from the others of this run. What it started is undone on an error.
 
         Raises: TaskFailed, TaskFailedInternally.
         """
-        tree = self._plant(name)
-        starting = asyncio.create_task(self._spawn(start, tree))
+        group = self._open_group(name)
+        starting = asyncio.create_task(self._spawn(start, group))
         try:
-            return await asyncio.shield(starting), tree
+            return await asyncio.shield(starting), group
         except asyncio.CancelledError:
-            await asyncio.shield(self._undo(starting, tree))
+            await asyncio.shield(self._undo(starting, group))
             raise
         except (TaskFailed, TaskFailedInternally):
-            await self.end(tree)
-            tree.close()
+            await self.end(group)
+            group.close()
             raise
 
-    async def _undo(self, starting: asyncio.Task[Child], tree: ProcessTree) -> None:
+    async def _undo(self, starting: asyncio.Task[Child], group: ProcessGroup) -> None:
         """Nobody wants it any more: lets it start, which takes a moment, and ends it."""
         (outcome,) = await asyncio.gather(starting, return_exceptions=True)
-        await self.end(tree)
-        tree.close()
+        await self.end(group)
+        group.close()
         if isinstance(outcome, Child):
             await outcome.wait()
 
-    def _plant(self, name: str) -> ProcessTree:
+    def _open_group(self, name: str) -> ProcessGroup:
         try:
-            return self.forest.plant(f"{self.context.run}{name}")
+            return self.groups.open_group(f"{self.context.run}{name}")
         except OSError as error:
             raise TaskFailedInternally(f"no process group could be made: {error}") from None
 
-    async def _spawn(self, start: Start, tree: ProcessTree) -> Child:
-        return Child(await self.block(spawn, start, tree, limit=SPAWN_TIME, doing="starting a process"))
+    async def _spawn(self, start: Start, group: ProcessGroup) -> Child:
+        return Child(await self.block(spawn, start, group, limit=SPAWN_TIME, doing="starting a process"))
 
-    async def end(self, *trees: ProcessTree) -> None:
-        """Kills everything that is alive in these trees. Raises TaskFailedInternally with a line for each tree left."""
-        alive = [tree for tree in trees if not tree.settled()]
+    async def end(self, *groups: ProcessGroup) -> None:
+        """Kills everything alive in these groups. Raises TaskFailedInternally with a line for each group that stays."""
+        alive = [group for group in groups if not group.known_empty()]
         if not alive:
             return
-        outcomes = await asyncio.gather(*(self._end_one(tree) for tree in alive), return_exceptions=True)
+        outcomes = await asyncio.gather(*(self._end_one(group) for group in alive), return_exceptions=True)
         errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         if errors:
             raise TaskFailedInternally("\n".join(map(str, errors)))
 
-    async def _end_one(self, tree: ProcessTree) -> None:
-        await self.block(tree.end, limit=2 * KILL_TIME, doing="killing what the run has started")
+    async def _end_one(self, group: ProcessGroup) -> None:
+        await self.block(group.end, limit=2 * KILL_TIME, doing="killing what the run has started")

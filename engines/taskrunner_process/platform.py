@@ -17,10 +17,10 @@ from taskrunner.interfaces.platform import Platform, PlatformContext, RunContext
 from taskrunner_process.account import Account, account_of
 from taskrunner_process.cache import PlainFolder
 from taskrunner_process.engine import ProcessEngine
+from taskrunner_process.groups.available import available_groups
+from taskrunner_process.groups.group import ProcessGroups
 from taskrunner_process.launcher import Launcher
 from taskrunner_process.payload import ProcessOptions, ProcessPayload, check_payload
-from taskrunner_process.trees.select import forests
-from taskrunner_process.trees.tree import Forest
 
 THREADS = 64
 """Most calls that may block at the same time. Each lasts a millisecond as a rule; one that hangs takes one of them away
@@ -34,8 +34,8 @@ class ProcessPlatform(Platform):
     payload: ClassVar[type] = ProcessPayload
     options: ClassVar[type] = ProcessOptions
 
-    def __init__(self, context: PlatformContext, forest: Forest, account: Account | None) -> None:
-        self._context, self._forest, self._account = context, forest, account
+    def __init__(self, context: PlatformContext, groups: ProcessGroups, account: Account | None) -> None:
+        self._context, self._groups, self._account = context, groups, account
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="process")
 
     @classmethod
@@ -44,21 +44,21 @@ class ProcessPlatform(Platform):
         if not isinstance(options, ProcessOptions):
             raise Bug(f"the process platform has no options {type(options).__name__}")
         account = account_of(options.user, context.home) if options.user else None
-        return cls(context, next(forests(context.worker_id)), account)
+        return cls(context, next(available_groups(context.worker_id)), account)
 
     def check(self, payload: object) -> None:
         if isinstance(payload, ProcessPayload):
             check_payload(payload)
 
     async def new_engine(self, context: RunContext) -> ProcessEngine:
-        return ProcessEngine(Launcher(context, self._forest, self._account, self._threads), self._context.worker_id)
+        return ProcessEngine(Launcher(context, self._groups, self._account, self._threads), self._context.worker_id)
 
     def new_cache_folder(self, name: str, path: Path) -> CacheFolder:
         return PlainFolder(name, path)
 
     async def clean_up_after(self, worker_id: str) -> list[str]:
-        return await asyncio.to_thread(self._forest.clean_up_after, worker_id)
+        return await asyncio.to_thread(self._groups.clean_up_after, worker_id)
 
     async def dispose(self) -> None:
         self._threads.shutdown(wait=False)
-        self._forest.close()
+        self._groups.close()

@@ -1,4 +1,4 @@
-"""ProcessTree: everything that one command has started, however it hides, and how to end all of it.
+"""ProcessGroup: everything that one command has started, however it hides, and how to end all of it.
 
 This is the seam to the operating system. Three ways, the best that works here is taken::
 
@@ -6,8 +6,8 @@ This is the seam to the operating system. Three ways, the best that works here i
     subreaper   Linux: orphans come back to the worker, /proc tells who is whose
     portable    anywhere psutil runs: parents, sessions, process groups, and a marker in the environment
 
-A forest makes trees, one for each command. Its methods block for well under a millisecond, `ProcessTree.end` and
-`Forest.clean_up_after` excepted, which belong in a thread.
+`ProcessGroups` makes them, one for each command. Its methods block for well under a millisecond, `ProcessGroup.end` and
+`ProcessGroups.clean_up_after` excepted, which belong in a thread.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ KILL_TIME = 15.0
 file system and obeys no signal; ordinary exits take milliseconds, and dumping a large core a few seconds."""
 
 
-class ProcessTree(ABC):
+class ProcessGroup(ABC):
     """The processes of one command. Two may end it at the same time; the rest is used by one thread at a time."""
 
-    held: bool = False
+    starts_stopped: bool = False
     """Whether the first process must be stopped before it does anything, until `admit` has taken it in."""
 
     def entered(self) -> AbstractContextManager[bool]:
-        """For a thread that is about to start the first process. True: what it starts meanwhile is born in the tree,
+        """For a thread that is about to start the first process. True: what it starts meanwhile is born in the group,
         and need not be admitted. Raises OSError.
         """
         return nullcontext(False)
@@ -42,7 +42,7 @@ class ProcessTree(ABC):
     def admit(self, pid: int) -> None:
         """Takes in the first process, which leads a session of its own. Raises OSError."""
 
-    def settled(self) -> bool:
+    def known_empty(self) -> bool:
         """Whether it is plain, without a search, that nothing of it is alive any more."""
         return False
 
@@ -54,27 +54,27 @@ class ProcessTree(ABC):
         """
 
     def close(self) -> None:  # noqa: B027  most have nothing to let go of
-        """Lets go of what the tree itself took from the system, when it has ended. May be called again."""
+        """Lets go of what the group itself took from the system, when it has ended. May be called again."""
 
 
-class Forest(ABC):
-    """Makes the trees of one worker."""
+class ProcessGroups(ABC):
+    """Makes the groups of one worker."""
 
     name: str
 
     @abstractmethod
-    def plant(self, run: str) -> ProcessTree:
-        """An empty tree. `run` is unique within this worker. Raises OSError."""
+    def open_group(self, run: str) -> ProcessGroup:
+        """An empty group. `run` is unique within this worker. Raises OSError."""
 
     @abstractmethod
     def clean_up_after(self, worker_id: str) -> list[str]:
         """Ends what another worker, which is dead, has left: a line for each process. Blocks."""
 
     def close(self) -> None:  # noqa: B027  most have nothing to let go of
-        """Lets go of everything; no tree is alive."""
+        """Lets go of everything; no group is alive."""
 
 
-def undying(pids: Iterable[int], limit: float) -> TaskFailedInternally:
+def unkillable(pids: Iterable[int], limit: float) -> TaskFailedInternally:
     """The error for processes that outlive SIGKILL."""
     names = ", ".join(map(str, sorted(pids)))
     return TaskFailedInternally(

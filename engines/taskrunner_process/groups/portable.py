@@ -11,11 +11,11 @@ import os
 import psutil
 
 from taskrunner.errors import TaskFailedInternally
-from taskrunner_process.trees.search import SweptTree
-from taskrunner_process.trees.tree import MARKER, Forest, ProcessTree
+from taskrunner_process.groups.group import MARKER, ProcessGroup, ProcessGroups
+from taskrunner_process.groups.search import SearchedGroup
 
 
-class PortableForest(Forest):
+class PortableGroups(ProcessGroups):
     """Needs nothing but psutil."""
 
     name = "portable"
@@ -23,14 +23,14 @@ class PortableForest(Forest):
     def __init__(self, worker_id: str) -> None:
         self._worker_id = worker_id
 
-    def plant(self, run: str) -> ProcessTree:
-        return PortableTree(f"{run}@{self._worker_id}")
+    def open_group(self, run: str) -> ProcessGroup:
+        return PortableGroup(f"{run}@{self._worker_id}")
 
     def clean_up_after(self, worker_id: str) -> list[str]:
-        return sweep_after(worker_id)
+        return end_abandoned(worker_id)
 
 
-class PortableTree(SweptTree):
+class PortableGroup(SearchedGroup):
     """One run's processes, by their marker and their relations."""
 
     def search(self) -> set[int]:
@@ -58,19 +58,19 @@ class PortableTree(SweptTree):
         return process.environ().get(MARKER) == self.marker
 
 
-class AbandonedTree(PortableTree):
+class AbandonedGroup(PortableGroup):
     """All runs of a dead worker."""
 
     def _is_marked(self, process: psutil.Process) -> bool:
         return process.environ().get(MARKER, "").endswith(self.marker)
 
 
-def sweep_after(worker_id: str) -> list[str]:
+def end_abandoned(worker_id: str) -> list[str]:
     """Kills whatever carries the marker of a dead worker, with all relations: a line for each process."""
-    tree = AbandonedTree(f"@{worker_id}")
-    found = sorted(tree.search())
+    group = AbandonedGroup(f"@{worker_id}")
+    found = sorted(group.search())
     try:
-        tree.end()
+        group.end()
     except TaskFailedInternally as error:
         return [f"process {pid}" for pid in found] + [str(error)]
     return [f"process {pid}" for pid in found]

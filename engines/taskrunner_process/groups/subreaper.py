@@ -16,9 +16,9 @@ from pathlib import Path
 
 import attrs
 
-from taskrunner_process.trees.portable import sweep_after
-from taskrunner_process.trees.search import SweptTree
-from taskrunner_process.trees.tree import MARKER, Forest, ProcessTree
+from taskrunner_process.groups.group import MARKER, ProcessGroup, ProcessGroups
+from taskrunner_process.groups.portable import end_abandoned
+from taskrunner_process.groups.search import SearchedGroup
 
 PR_SET_CHILD_SUBREAPER = 36
 """From <linux/prctl.h>; since Linux 3.4."""
@@ -39,7 +39,7 @@ class Stat:
         return self.state not in "ZX"
 
 
-class SubreaperForest(Forest):
+class SubreaperGroups(ProcessGroups):
     """Makes the worker a subreaper for as long as it is open."""
 
     name = "subreaper"
@@ -48,17 +48,17 @@ class SubreaperForest(Forest):
         self._worker_id = worker_id
         set_subreaper(on=True)
 
-    def plant(self, run: str) -> ProcessTree:
-        return SubreaperTree(f"{run}@{self._worker_id}")
+    def open_group(self, run: str) -> ProcessGroup:
+        return SubreaperGroup(f"{run}@{self._worker_id}")
 
     def clean_up_after(self, worker_id: str) -> list[str]:
-        return sweep_after(worker_id)
+        return end_abandoned(worker_id)
 
     def close(self) -> None:
         set_subreaper(on=False)
 
 
-class SubreaperTree(SweptTree):
+class SubreaperGroup(SearchedGroup):
     """The part of the worker's descendants that belongs to one run."""
 
     def __init__(self, marker: str) -> None:

@@ -19,16 +19,16 @@ from pathlib import Path
 from urllib.parse import quote
 
 from taskrunner.errors import TaskFailedInternally
-from taskrunner_process.trees.linux import read_stat
-from taskrunner_process.trees.portable import sweep_after
-from taskrunner_process.trees.search import FIRST_PAUSE, LONGEST_PAUSE, send
-from taskrunner_process.trees.tree import KILL_TIME, Forest, ProcessTree, undying
+from taskrunner_process.groups.group import KILL_TIME, ProcessGroup, ProcessGroups, unkillable
+from taskrunner_process.groups.portable import end_abandoned
+from taskrunner_process.groups.search import FIRST_PAUSE, LONGEST_PAUSE, send
+from taskrunner_process.groups.subreaper import read_stat
 
 LONGEST_NAME = 200
 """Characters of a group's name, of which the kernel allows 255."""
 
 
-class CgroupForest(Forest):
+class ControlGroups(ProcessGroups):
     """One hierarchy of control groups that this worker may write to."""
 
     def __init__(self, root: Path, own: Path, worker_id: str, *, version: int) -> None:
@@ -37,11 +37,11 @@ class CgroupForest(Forest):
         self._folder = own / group_of(worker_id)
         self._folder.mkdir(exist_ok=True)
 
-    def plant(self, run: str) -> ProcessTree:
-        return self._tree(self._folder / label(run))
+    def open_group(self, run: str) -> ProcessGroup:
+        return self._open(self._folder / label(run))
 
-    def _tree(self, folder: Path) -> CgroupTree:
-        return CgroupTree(folder) if self._version == 2 else ThreadedTree(folder, self._own)  # noqa: PLR2004  the version's name
+    def _open(self, folder: Path) -> ControlGroup:
+        return ControlGroup(folder) if self._version == 2 else ThreadedControlGroup(folder, self._own)  # noqa: PLR2004  the version's name
 
     def clean_up_after(self, worker_id: str) -> list[str]:
         """That worker may have lived in another group than ours, so the whole hierarchy is searched for its own."""
@@ -49,26 +49,26 @@ class CgroupForest(Forest):
         for folder in list(self._root.rglob(group_of(worker_id))):
             lines += [line for child in subgroups(folder) for line in self._end_abandoned(child)]
             remove_group(folder)
-        return lines + sweep_after(worker_id)
+        return lines + end_abandoned(worker_id)
 
     def _end_abandoned(self, folder: Path) -> list[str]:
-        tree = self._tree(folder)
-        lines = [f"process {pid}" for pid in tree.pids()]
+        group = self._open(folder)
+        lines = [f"process {pid}" for pid in group.pids()]
         try:
-            tree.end()
+            group.end()
         except (OSError, TaskFailedInternally) as error:
             return [*lines, f"control group {folder} could not be removed: {error}"]
-        tree.close()
+        group.close()
         return lines
 
     def close(self) -> None:
         remove_group(self._folder)
 
 
-class CgroupTree(ProcessTree):
+class ControlGroup(ProcessGroup):
     """A group of version 2."""
 
-    held = True
+    starts_stopped = True
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -84,7 +84,7 @@ class CgroupTree(ProcessTree):
             return {int(line) for line in (self._folder / "cgroup.procs").read_text().split()}
         return set()
 
-    def settled(self) -> bool:
+    def known_empty(self) -> bool:
         with gone_is_empty():
             return read_start(self._folder / "cgroup.procs") == b""
         return True
@@ -98,7 +98,7 @@ class CgroupTree(ProcessTree):
             with gone_is_empty():
                 self._strike(alive)
             if time.monotonic() > give_up:
-                raise undying(alive, limit)
+                raise unkillable(alive, limit)
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -109,7 +109,7 @@ class CgroupTree(ProcessTree):
         remove_group(self._folder)
 
 
-class ThreadedTree(CgroupTree):
+class ThreadedControlGroup(ControlGroup):
     """A group of the version 1 `pids` hierarchy, where each thread of a process may be in another group.
 
     So the one that starts a run's first process enters the group for as long as that takes, and the process is born
@@ -117,7 +117,7 @@ class ThreadedTree(CgroupTree):
     moving another process does: half a millisecond less for each.
     """
 
-    held = False
+    starts_stopped = False
 
     def __init__(self, folder: Path, outside: Path) -> None:
         super().__init__(folder)
@@ -141,10 +141,10 @@ class ThreadedTree(CgroupTree):
         send(alive, signal.SIGKILL)
 
 
-def open_cgroups(worker_id: str) -> Iterator[Forest]:
+def open_cgroups(worker_id: str) -> Iterator[ProcessGroups]:
     """Each hierarchy that lets us make a group, and has what it takes to end one.
 
-    Where there are both, version 1 starts a process faster (see `ThreadedTree`), and ends it as surely.
+    Where there are both, version 1 starts a process faster (see `ThreadedControlGroup`), and ends it as surely.
     """
     for version, back, wanted in ((1, "tasks", "pids.max"), (2, "", "cgroup.kill")):
         with contextlib.suppress(OSError, LookupError):
@@ -152,7 +152,7 @@ def open_cgroups(worker_id: str) -> Iterator[Forest]:
             if os.access(own / back, os.W_OK) and works(
                 own / group_of(f"probe of {worker_id} by {os.getpid()}"), wanted
             ):
-                yield CgroupForest(root, own, worker_id, version=version)
+                yield ControlGroups(root, own, worker_id, version=version)
 
 
 def works(probe: Path, wanted: str) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from taskrunner.errors import TaskFailedInternally
 from taskrunner.testing.fakes.memory import MemoryLog
 from taskrunner_process.child import Start, spawn
-from tests.process.process_bench import GROUPS, KINDS, alive, bench_on, executable, forest_of, token
+from tests.process.process_bench import GROUPS, KINDS, alive, bench_on, executable, groups_of, token
 
 DAEMON = """
 import os, sys, time
@@ -138,18 +138,18 @@ def test_runs_beside_it_stay_alive(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_does_not_die_is_named(kind: str, tmp_path: Path) -> None:
-    forest = forest_of(kind)
-    tree = forest.plant("stubborn")
+    groups = groups_of(kind)
+    group = groups.open_group("stubborn")
     null = os.open(os.devnull, os.O_RDWR)
     start = Start(["sleep", token()], {"PATH": os.environ["PATH"]}, tmp_path, None, null, null, null)
-    process = spawn(start, tree)
+    process = spawn(start, group)
     os.close(null)
     with pytest.raises(TaskFailedInternally, match=rf"process {process.pid}\. It waits in the kernel"):
-        tree.end(limit=-1)
-    tree.end()
+        group.end(limit=-1)
+    group.end()
     assert process.wait() == -signal.SIGKILL
-    tree.close()
-    forest.close()
+    group.close()
+    groups.close()
 
 
 @pytest.mark.parametrize("kind", KINDS)

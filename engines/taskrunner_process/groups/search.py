@@ -1,4 +1,4 @@
-"""Ending a tree by searching for its processes: for systems where nobody keeps the list."""
+"""Ending a group by searching for its processes: for systems where nobody keeps the list."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import signal
 import time
 from abc import abstractmethod
 
-from taskrunner_process.trees.tree import KILL_TIME, ProcessTree, undying
+from taskrunner_process.groups.group import KILL_TIME, ProcessGroup, unkillable
 
 FIRST_PAUSE = 0.001
 """Seconds until the next look; doubles up to LONGEST_PAUSE. An exit takes about a millisecond."""
 LONGEST_PAUSE = 0.05
 
 
-class SweptTree(ProcessTree):
+class SearchedGroup(ProcessGroup):
     """Finds its processes by what they cannot easily shed, and remembers each that it has seen.
 
     A fork bomb races whoever kills one process at a time. So everything is stopped first, and searched again until a
@@ -48,7 +48,7 @@ class SweptTree(ProcessTree):
                 continue
             send(alive, signal.SIGKILL)
             if time.monotonic() > give_up:
-                raise undying(alive, limit)
+                raise unkillable(alive, limit)
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
