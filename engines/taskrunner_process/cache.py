@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from taskrunner.files.untrusted import empty, walk
+from taskrunner.files.untrusted import empty_folder, walk
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.results import READ_SIZE
 
@@ -71,7 +71,7 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
 
 def remove(folder: Path) -> list[str]:
     """Removes a folder with everything in it: a line for each thing that is still there."""
-    problems = empty(folder)
+    problems = empty_folder(folder)
     if not problems and folder.exists():
         try:
             folder.rmdir()

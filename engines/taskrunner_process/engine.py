@@ -11,7 +11,7 @@ import attrs
 
 from taskrunner.errors import Bug, Complaint, MalformedPayload, NotSupported, TaskFailedInternally
 from taskrunner.files.results import REMOVE_TIME
-from taskrunner.files.untrusted import empty
+from taskrunner.files.untrusted import empty_folder
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.engine import Engine
 from taskrunner_process.child import Start
@@ -137,6 +137,8 @@ class ProcessEngine(Engine):
 
     async def discard(self) -> None:
         folder = self._context.folder
-        problems = await self._launcher.block(empty, folder, limit=REMOVE_TIME, doing="removing the run's folder")
+        problems = await self._launcher.block(
+            empty_folder, folder, limit=REMOVE_TIME, doing="removing the run's folder"
+        )
         if problems:
             raise TaskFailedInternally("\n".join(problems))

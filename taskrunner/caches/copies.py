@@ -24,7 +24,7 @@ _LOCK = re.compile(r"(\d+)\.lock")
 _NUMBER = re.compile(r"\d+")
 
 
-class Copy:
+class CacheCopy:
     """A copy that this object may hold. All errors are those of the disk: OSError."""
 
     def __init__(self, path: Path) -> None:
@@ -41,7 +41,7 @@ class Copy:
             return 0
 
     @property
-    def fit(self) -> bool:
+    def usable(self) -> bool:
         """Whether it may be used as it is."""
         return self.path.is_dir() and not self.path.is_symlink() and not self._dirty.exists()
 
@@ -51,7 +51,7 @@ class Copy:
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.path.mkdir()
 
-    def hold(self, *, shared: bool) -> bool:
+    def acquire(self, *, shared: bool) -> bool:
         """Takes it if it is free. False: others have it, or it has just gone."""
         try:
             self._file = os.open(self._lock_path, os.O_RDWR | os.O_CLOEXEC)
@@ -62,15 +62,15 @@ class Copy:
         self.release()
         return False
 
-    def share(self) -> None:
+    def downgrade(self) -> None:
         """From now on others may read it, too."""
         self._flock(shared=True)
 
-    def soil(self) -> None:
+    def mark_dirty(self) -> None:
         """Whoever finds it free from now on must not use it."""
         self._dirty.touch()
 
-    def keep(self) -> None:
+    def mark_clean(self) -> None:
         """It is good as it is now, and was used just now."""
         self._dirty.unlink(missing_ok=True)
         self.touch()
@@ -79,7 +79,7 @@ class Copy:
         """It was used just now."""
         os.utime(self._lock_path)
 
-    def set_aside(self) -> Path | None:
+    def evict(self) -> Path | None:
         """If nobody else holds it: takes it out of use and lets go of it. Returns what is left to be deleted."""
         try:
             if not self._flock(shared=False):
@@ -132,20 +132,20 @@ def choosing(place: Path) -> Iterator[None]:
         os.close(file)
 
 
-def copies(place: Path) -> list[Copy]:
+def copies(place: Path) -> list[CacheCopy]:
     """All copies of a cache, the most recently used first. Files that are nothing of ours are ignored."""
-    found = [Copy(place / match[1]) for path in place.iterdir() if (match := _LOCK.fullmatch(path.name))]
+    found = [CacheCopy(place / match[1]) for path in place.iterdir() if (match := _LOCK.fullmatch(path.name))]
     return sorted(found, key=lambda copy: copy.used_at, reverse=True)
 
 
-def new_copy(place: Path) -> Copy:
+def new_copy(place: Path) -> CacheCopy:
     """A new empty copy, held alone. Called inside `choosing`."""
     numbers = (int(match[0]) for path in place.iterdir() if (match := _NUMBER.match(path.name)))
-    copy = Copy(place / str(max(numbers, default=0) + 1))
+    copy = CacheCopy(place / str(max(numbers, default=0) + 1))
     copy.make()
     return copy
 
 
-def leftovers(place: Path) -> list[Path]:
+def evicted(place: Path) -> list[Path]:
     """Folders that were set aside and not deleted, since somebody died, or is still at it."""
     return sorted(path for path in place.glob("*.gone-*") if _NUMBER.match(path.name))

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from taskrunner.caches.copies import Copy, choosing, copies, leftovers, new_copy
+from taskrunner.caches.copies import CacheCopy, choosing, copies, evicted, new_copy
 from taskrunner.errors import Complaint, MalformedPayload, TaskFailedInternally
 from taskrunner.interfaces.caches import CacheFolder, Caches, Lease
 
@@ -52,7 +52,7 @@ class FolderCaches(Caches):
         for copy, size in zip(known, sizes, strict=True):
             if (max_bytes is None or total <= max_bytes) and shutil.disk_usage(self._root).free >= min_free:
                 break
-            if gone := await asyncio.to_thread(_set_aside, copy, only_broken=False):
+            if gone := await asyncio.to_thread(_evict, copy, only_broken=False):
                 await self._folder(gone).delete()
                 total, deleted = total - size, deleted + 1
         return deleted
@@ -76,19 +76,19 @@ class FolderCaches(Caches):
     async def _sweep(self) -> None:
         """Deletes copies that were left in the middle of a run, and what is set aside."""
         for copy in self._copies():
-            if not copy.fit:
-                await asyncio.to_thread(_set_aside, copy, only_broken=True)
+            if not copy.usable:
+                await asyncio.to_thread(_evict, copy, only_broken=True)
         for place in self._places():
-            for path in leftovers(place):
+            for path in evicted(place):
                 await self._folder(path).delete()
 
-    async def _size(self, copy: Copy) -> int:
+    async def _size(self, copy: CacheCopy) -> int:
         try:
             return await self._folder(copy.path).size()
         except OSError:  # another worker is deleting it, or a run is at work in it
             return 0
 
-    def _copies(self) -> list[Copy]:
+    def _copies(self) -> list[CacheCopy]:
         return [copy for place in self._places() for copy in copies(place)]
 
     def _places(self) -> Iterator[Path]:
@@ -102,7 +102,7 @@ class FolderCaches(Caches):
 class FolderLease(Lease):
     """Neither end raises: a copy whose commit fails stays dirty, and is thrown away by whoever finds it next."""
 
-    def __init__(self, make: Callable[[Path], CacheFolder], copy: Copy, *, shared: bool) -> None:
+    def __init__(self, make: Callable[[Path], CacheFolder], copy: CacheCopy, *, shared: bool) -> None:
         self.folder = make(copy.path)
         self._make, self._copy, self._shared = make, copy, shared
         self._ended = False
@@ -129,19 +129,19 @@ class FolderLease(Lease):
 
     def _settle(self) -> Path | None:
         if not self._shared:
-            self._copy.keep()
-        elif self._copy.fit:
+            self._copy.mark_clean()
+        elif self._copy.usable:
             self._copy.touch()
         else:  # another reader has thrown it away meanwhile; the last one deletes it
-            return self._copy.set_aside()
+            return self._copy.evict()
         return None
 
     def _throw_away(self) -> Path | None:
-        self._copy.soil()
-        return self._copy.set_aside()
+        self._copy.mark_dirty()
+        return self._copy.evict()
 
 
-async def _taken(place: Path, *, shared: bool) -> tuple[Copy, list[Path]]:
+async def _taken(place: Path, *, shared: bool) -> tuple[CacheCopy, list[Path]]:
     """As `_take`, in a thread. When it is cancelled, it gives the copy back first: the thread cannot be stopped."""
     taking = asyncio.ensure_future(asyncio.to_thread(_take, place, shared=shared))
     try:
@@ -154,50 +154,50 @@ async def _taken(place: Path, *, shared: bool) -> tuple[Copy, list[Path]]:
         raise
 
 
-def _give_back_taken(taking: asyncio.Future[tuple[Copy, list[Path]]], *, shared: bool) -> None:
+def _give_back_taken(taking: asyncio.Future[tuple[CacheCopy, list[Path]]], *, shared: bool) -> None:
     if not taking.cancelled() and taking.exception() is None:
         _give_back(taking.result()[0], shared=shared)
 
 
-def _take(place: Path, *, shared: bool) -> tuple[Copy, list[Path]]:
+def _take(place: Path, *, shared: bool) -> tuple[CacheCopy, list[Path]]:
     """The copy to use, held, and what of the others is to be deleted. Blocking, for milliseconds."""
     broken: list[Path] = []
     with choosing(place):
         for copy in copies(place):
-            if copy.hold(shared=shared):
-                if copy.fit:
+            if copy.acquire(shared=shared):
+                if copy.usable:
                     return _prepared(copy, shared=shared), broken
-                broken += [gone] if (gone := copy.set_aside()) else []
+                broken += [gone] if (gone := copy.evict()) else []
         return _prepared(new_copy(place), shared=shared), broken
 
 
-def _prepared(copy: Copy, *, shared: bool) -> Copy:
+def _prepared(copy: CacheCopy, *, shared: bool) -> CacheCopy:
     try:
         if shared:
-            copy.share()
+            copy.downgrade()
         else:
-            copy.soil()
+            copy.mark_dirty()
     except OSError:
         copy.release()
         raise
     return copy
 
 
-def _give_back(copy: Copy, *, shared: bool) -> None:
+def _give_back(copy: CacheCopy, *, shared: bool) -> None:
     """Nobody has used it after all."""
     try:
         if not shared:
-            copy.keep()
+            copy.mark_clean()
     finally:
         copy.release()
 
 
-def _set_aside(copy: Copy, *, only_broken: bool) -> Path | None:
+def _evict(copy: CacheCopy, *, only_broken: bool) -> Path | None:
     """Takes a copy that nobody holds out of use. Blocking, for milliseconds."""
     with choosing(copy.path.parent):
-        if not copy.hold(shared=False):
+        if not copy.acquire(shared=False):
             return None
-        if only_broken and copy.fit:
+        if only_broken and copy.usable:
             copy.release()
             return None
-        return copy.set_aside()
+        return copy.evict()

@@ -15,7 +15,7 @@ from taskrunner.interfaces.log import Log
 
 
 @attrs.frozen
-class Finding:
+class ArtifactFile:
     """A regular file, by the way to it that has no links."""
 
     name: str
@@ -23,7 +23,7 @@ class Finding:
     size: int
 
 
-class Findings:
+class ArtifactFiles:
     """Looks below one folder. Blocks; used after the end of the run, so nothing changes underneath."""
 
     def __init__(self, folder: Path, log: Log) -> None:
@@ -34,7 +34,7 @@ class Findings:
     def root(self) -> Path:
         return Path(os.path.realpath(self._folder))
 
-    def file(self, path: str) -> Finding:
+    def file(self, path: str) -> ArtifactFile:
         """Raises FileNotFoundError, IsADirectoryError, PermissionError (it leads out of the folder)."""
         real = self._resolve(path)
         status = real.stat(follow_symlinks=False)
@@ -42,9 +42,9 @@ class Findings:
             raise IsADirectoryError(errno.EISDIR, "is a folder", path)
         if not stat.S_ISREG(status.st_mode):
             raise FileNotFoundError(errno.ENOENT, f"is a {kind_of(status.st_mode)}, not a file", path)
-        return Finding(Path(path).name, real.relative_to(self.root).parts, status.st_size)
+        return ArtifactFile(Path(path).name, real.relative_to(self.root).parts, status.st_size)
 
-    def folder(self, path: str) -> list[Finding]:
+    def folder(self, path: str) -> list[ArtifactFile]:
         """Raises FileNotFoundError, NotADirectoryError, PermissionError (it leads out of the folder)."""
         top = self._resolve(path)
         if not stat.S_ISDIR(top.stat(follow_symlinks=False).st_mode):
@@ -52,7 +52,7 @@ class Findings:
         found = [self._judge(entry, top) for entry in walk(top) if not entry.is_dir(follow_symlinks=False)]
         return sorted((each for each in found if each), key=lambda each: each.name)
 
-    def _judge(self, entry: os.DirEntry[str], top: Path) -> Finding | None:
+    def _judge(self, entry: os.DirEntry[str], top: Path) -> ArtifactFile | None:
         name = os.path.relpath(entry.path, top)
         try:
             name.encode()
@@ -64,7 +64,7 @@ class Findings:
             self._leave_out(name, str(error.strerror))
         else:
             if stat.S_ISREG(status.st_mode):
-                return Finding(name, real.relative_to(self.root).parts, status.st_size)
+                return ArtifactFile(name, real.relative_to(self.root).parts, status.st_size)
             self._leave_out(name, f"it is a {kind_of(status.st_mode)}")
         return None
 

@@ -18,7 +18,7 @@ ANY_PARTS = "**"
 
 
 @attrs.frozen
-class Pattern:
+class GlobPattern:
     """A pattern, cut where it stops being plain."""
 
     folder: str
@@ -31,7 +31,7 @@ class Pattern:
         object.__setattr__(self, "_tests", tuple(re.compile(translate(part)).match for part in self.parts))
 
     @classmethod
-    def of(cls, path: str) -> Pattern | None:
+    def of(cls, path: str) -> GlobPattern | None:
         """The pattern that a path is; None when it is plain."""
         if not is_wild(path):
             return None

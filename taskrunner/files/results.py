@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from taskrunner.errors import TaskFailedInternally
-from taskrunner.files.artifact_files import Finding, Findings
-from taskrunner.files.untrusted import empty, open_beneath
+from taskrunner.files.artifact_files import ArtifactFile, ArtifactFiles
+from taskrunner.files.untrusted import empty_folder, open_beneath
 from taskrunner.interfaces.log import Log
 from taskrunner.interfaces.results import READ_SIZE, Entry, Results
 
@@ -51,31 +51,31 @@ class FolderResults(Results):
         self, folder: Path, log: Log, exit_code: int, *, reason: str = "", message: str = "", block: Block = in_thread
     ) -> None:
         self.exit_code, self.reason, self.message = exit_code, reason, message
-        self._folder, self._findings, self._block = folder, Findings(folder, log), block
+        self._folder, self._files, self._block = folder, ArtifactFiles(folder, log), block
 
     async def archive_file(self, path: str) -> Entry:
-        return self._entry(await self._block(self._findings.file, path, limit=READ_TIME, doing="opening a file"))
+        return self._entry(await self._block(self._files.file, path, limit=READ_TIME, doing="opening a file"))
 
     async def archive_folder(self, path: str) -> AsyncIterator[Entry]:
-        for each in await self._block(self._findings.folder, path, limit=LIST_TIME, doing="listing a folder"):
+        for each in await self._block(self._files.folder, path, limit=LIST_TIME, doing="listing a folder"):
             yield self._entry(each)
 
     async def dispose(self) -> None:
-        problems = await self._block(empty, self._folder, limit=REMOVE_TIME, doing="emptying the run's folder")
+        problems = await self._block(empty_folder, self._folder, limit=REMOVE_TIME, doing="emptying the run's folder")
         if problems:
             raise TaskFailedInternally("\n".join(problems))
 
-    def _entry(self, finding: Finding) -> Entry:
-        return Entry(finding.name, finding.size, lambda: self._stream(finding))
+    def _entry(self, file: ArtifactFile) -> Entry:
+        return Entry(file.name, file.size, lambda: self._stream(file))
 
-    async def _stream(self, finding: Finding) -> AsyncIterator[bytes]:
-        block, root = self._block, self._findings.root
+    async def _stream(self, file: ArtifactFile) -> AsyncIterator[bytes]:
+        block, root = self._block, self._files.root
         try:
-            file = await block(open_beneath, root, finding.parts, limit=READ_TIME, doing="opening a file")
+            opened = await block(open_beneath, root, file.parts, limit=READ_TIME, doing="opening a file")
             try:
-                while piece := await block(os.read, file, READ_SIZE, limit=READ_TIME, doing="reading a file"):
+                while piece := await block(os.read, opened, READ_SIZE, limit=READ_TIME, doing="reading a file"):
                     yield piece
             finally:
-                os.close(file)
+                os.close(opened)
         except OSError as error:
-            raise TaskFailedInternally(f"{finding.name} could not be read: {error.strerror}") from None
+            raise TaskFailedInternally(f"{file.name} could not be read: {error.strerror}") from None

@@ -62,7 +62,7 @@ def open_beneath(root: Path, parts: tuple[str, ...]) -> int:
         os.close(place)
 
 
-def empty(folder: Path) -> list[str]:
+def empty_folder(folder: Path) -> list[str]:
     """Removes everything in a folder, and not the folder: a line for each thing that is still there.
 
     Every folder further down is first moved to the top, so that neither depth nor length of paths matters.
@@ -93,7 +93,7 @@ def remove_folder(folder: Path) -> list[str]:
     """Removes a folder and everything in it; one that is not there is fine. Blocks. Returns a line for each thing that
     stayed.
     """
-    problems = empty(folder)
+    problems = empty_folder(folder)
     try:
         if not problems:
             folder.rmdir()

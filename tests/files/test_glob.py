@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from taskrunner.files.glob import Pattern
+from taskrunner.files.glob import GlobPattern
 
 
 def matched(path: str, *names: str) -> list[str]:
-    pattern = Pattern.of(path)
+    pattern = GlobPattern.of(path)
     assert pattern is not None
     return [name for name in names if pattern.matches(name)]
 
@@ -25,11 +25,11 @@ def matched(path: str, *names: str) -> list[str]:
     ],
 )
 def test_a_pattern_is_cut_where_it_stops_being_plain(path: str, folder: str, parts: tuple[str, ...]) -> None:
-    assert Pattern.of(path) == Pattern(folder, parts)
+    assert GlobPattern.of(path) == GlobPattern(folder, parts)
 
 
 def test_a_plain_path_is_no_pattern() -> None:
-    assert Pattern.of("build/report.xml") is None
+    assert GlobPattern.of("build/report.xml") is None
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from taskrunner.errors import MalformedPayload, TaskFailedInternally
-from taskrunner.files.untrusted import empty
+from taskrunner.files.untrusted import empty_folder
 from taskrunner.model import CacheSpec
 from taskrunner.testing.conformance.platform_bench import joined
 from taskrunner_process.cache import PlainFolder
@@ -116,7 +116,7 @@ def test_a_folder_goes_away_whatever_is_in_it(tmp_path: Path) -> None:
 UNPRIVILEGED = """
 import os, sys
 from pathlib import Path
-from taskrunner.files.untrusted import empty, open_beneath, walk
+from taskrunner.files.untrusted import empty_folder, open_beneath, walk
 os.setgid(65534); os.setuid(65534)
 folder = Path(sys.argv[1])
 (folder / "a/b").mkdir(parents=True)
@@ -129,7 +129,7 @@ for path in ("a/b/file", "a/b", "a"):
 print(os.read(open_beneath(folder, ("a", "b", "file")), 99))
 for path in ("a/b/file", "a/b", "a"):
     os.chmod(folder / path, 0)
-print(empty(folder), os.listdir(folder))
+print(empty_folder(folder), os.listdir(folder))
 """
 
 
@@ -165,8 +165,8 @@ def test_what_cannot_be_removed_is_named(tmp_path: Path) -> None:
 
 def test_emptying_what_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert empty(tmp_path / "missing") == []
-    assert empty(tmp_path / "file") == [f"{tmp_path / 'file'}: Not a directory"]
+    assert empty_folder(tmp_path / "missing") == []
+    assert empty_folder(tmp_path / "file") == [f"{tmp_path / 'file'}: Not a directory"]
 
 
 def test_a_cache_is_seen_at_its_place_and_stays(tmp_path: Path) -> None:
