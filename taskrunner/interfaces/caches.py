@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 
@@ -12,10 +11,6 @@ class CacheFolder(ABC):
 
     name: str
     path: Path
-
-    @abstractmethod
-    def archive(self) -> AsyncIterator[bytes]:
-        """The contents as a tar stream."""
 
     @abstractmethod
     async def size(self) -> int:
@@ -54,9 +49,9 @@ class Caches(ABC):
     async def shared(self, name: str) -> Lease:
         """A folder that others may read at the same time; nobody writes. Same errors as `exclusive`."""
 
-    async def trim(self, *, max_bytes: int | None = None, min_free: int = 0) -> int:
-        """Deletes copies that nobody uses, the least recently used first, until all together have at most `max_bytes`
-        and the disk has `min_free` bytes free. Returns how many it deleted; by default none can be.
+    async def trim(self, *, min_free: int = 0) -> int:
+        """Deletes copies that are not leased, the least recently used first, until the disk has `min_free` bytes free.
+        Returns how many it deleted; by default none can be.
 
         Raises: OSError.
         """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import fnmatch
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -437,14 +436,6 @@ async def delete_what_links_point_to(self: FakeCacheFolder) -> None:
 delete = FakeCacheFolder.delete
 
 
-async def encoded(self: FakeCacheFolder) -> AsyncIterator[bytes]:
-    async for chunk in archive(self):
-        yield base64.b64encode(chunk)
-
-
-archive = FakeCacheFolder.archive
-
-
 async def no_size(self: FakeCacheFolder) -> int:
     return 0
 
@@ -452,7 +443,6 @@ async def no_size(self: FakeCacheFolder) -> int:
 FOLDERS: list[Mutant] = [
     (FakeCacheFolder, "delete", delete_what_links_point_to, "test_a_link_to_somewhere_else_is_deleted_as_a_link"),
     (FakeCacheFolder, "delete", nothing, "test_it_is_gone_once_deleted"),
-    (FakeCacheFolder, "archive", encoded, "test_its_contents_come_out_as_tar"),
     (FakeCacheFolder, "size", no_size, "test_its_size_is_that_of_its_files_or_a_little_more"),
 ]
 
