@@ -30,7 +30,10 @@ UMASK = 0o022
 
 @attrs.frozen
 class Start:
-    """How a process is started. Where a shell is needed in front, it replaces itself by the command."""
+    """How a process is started. Where a shell is needed in front, it replaces itself by the command.
+
+    It owns the three descriptors: whoever starts the process closes them, which may be later than its limit.
+    """
 
     command: Sequence[str]
     env: Mapping[str, str] = attrs.field(repr=False)
@@ -41,6 +44,11 @@ class Start:
     stderr: int
     terminal: str = ""
     """The terminal's path; it then takes the place of the three descriptors."""
+
+    def close(self) -> None:
+        """Closes the descriptors. Called once."""
+        for number in {self.stdin, self.stdout, self.stderr}:
+            os.close(number)
 
 
 class Child:
@@ -90,7 +98,8 @@ class Child:
 
 
 def spawn(start: Start, group: ProcessGroup) -> subprocess.Popen[bytes]:
-    """Starts a process as the first of a group, in a session of its own. Blocks until it runs.
+    """Starts a process as the first of a group, in a session of its own, and closes the descriptors of `start`. Blocks
+    until it runs.
 
     Raises: TaskFailed (`command-too-long`), TaskFailedInternally (no processes or memory left, the folder is gone).
     """
@@ -101,6 +110,8 @@ def spawn(start: Start, group: ProcessGroup) -> subprocess.Popen[bytes]:
                 _admit(process, group)
     except OSError as error:
         raise TaskFailedInternally(f"the new process could not be taken in: {error}") from None
+    finally:
+        start.close()
     return process
 
 

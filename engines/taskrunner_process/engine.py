@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import attrs
 
+from taskrunner.blocking import run_blocking
 from taskrunner.errors import Bug, Complaint, MalformedPayload, NotSupported, TaskFailedInternally
-from taskrunner.files.results import REMOVE_TIME
-from taskrunner.files.untrusted import empty_folder
+from taskrunner.files.results import empty_run_folder
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.engine import Engine
 from taskrunner_process.child import Start
@@ -109,7 +110,13 @@ class ProcessEngine(Engine):
         if not text:
             return os.open(os.devnull, os.O_RDONLY)
         try:
-            return await self._launcher.block(self._keep, text.encode(), limit=INPUT_TIME, doing="keeping the input")
+            return await run_blocking(
+                partial(self._keep, text.encode()),
+                limit=INPUT_TIME,
+                doing="keeping the input",
+                discard=os.close,
+                error=TaskFailedInternally,
+            )
         except OSError as error:
             raise TaskFailedInternally(f"the standard input could not be kept: {error.strerror}") from None
 
@@ -130,15 +137,7 @@ class ProcessEngine(Engine):
             for number in (reading, *([] if feed is None else [feed])):
                 os.close(number)
             raise
-        finally:
-            os.close(stdin)
-            os.close(writing)
         return ProcessExecution(launcher, group, child, reading, feed)
 
     async def discard(self) -> None:
-        folder = self._context.folder
-        problems = await self._launcher.block(
-            empty_folder, folder, limit=REMOVE_TIME, doing="removing the run's folder"
-        )
-        if problems:
-            raise TaskFailedInternally("\n".join(problems))
+        await empty_run_folder(self._context.folder)

@@ -25,7 +25,7 @@ TERM = "xterm-256color"
 
 @attrs.frozen
 class Ends:
-    """The descriptors of a command: ours, to keep, and its, to close once it runs."""
+    """The descriptors of a command: the worker's ends, and those that the command gets."""
 
     stdin: int
     stdout: int
@@ -61,9 +61,6 @@ class ProcessExec(Exec):
         except BaseException:
             ends.close()
             raise
-        finally:
-            for theirs in set(ends.theirs):
-                os.close(theirs)
         return cls(launcher, child, group, ends)
 
     @property

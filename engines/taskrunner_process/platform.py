@@ -6,12 +6,12 @@ a process sees the machine. What is promised is that nothing of a run is left wh
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self
 
-from taskrunner.errors import Bug
+from taskrunner.blocking import run_blocking
+from taskrunner.errors import Bug, Unavailable
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.platform import Platform, PlatformContext, RunContext
 from taskrunner_process.account import Account, account_of
@@ -22,9 +22,8 @@ from taskrunner_process.groups.group import ProcessGroups
 from taskrunner_process.launcher import Launcher
 from taskrunner_process.payload import ProcessOptions, ProcessPayload, check_payload
 
-THREADS = 64
-"""Most calls that may block at the same time. Each lasts a millisecond as a rule; one that hangs takes one of them away
-until it gives up. They are made when they are needed."""
+CLEAN_UP_TIME = 60.0
+"""Seconds to end what a dead worker has left: a few searches of /proc, and KILL_TIME for processes that hang."""
 
 
 class ProcessPlatform(Platform):
@@ -36,7 +35,6 @@ class ProcessPlatform(Platform):
 
     def __init__(self, context: PlatformContext, groups: ProcessGroups, account: Account | None) -> None:
         self._context, self._groups, self._account = context, groups, account
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="process")
 
     @classmethod
     async def open(cls, options: object, context: PlatformContext) -> Self:
@@ -51,14 +49,18 @@ class ProcessPlatform(Platform):
             check_payload(payload)
 
     async def new_engine(self, context: RunContext) -> ProcessEngine:
-        return ProcessEngine(Launcher(context, self._groups, self._account, self._threads), self._context.worker_id)
+        return ProcessEngine(Launcher(context, self._groups, self._account), self._context.worker_id)
 
     def new_cache_folder(self, name: str, path: Path) -> CacheFolder:
         return PlainFolder(name, path)
 
     async def clean_up_after(self, worker_id: str) -> list[str]:
-        return await asyncio.to_thread(self._groups.clean_up_after, worker_id)
+        return await run_blocking(
+            partial(self._groups.clean_up_after, worker_id),
+            limit=CLEAN_UP_TIME,
+            doing=f"ending the processes of worker {worker_id}",
+            error=Unavailable,
+        )
 
     async def dispose(self) -> None:
-        self._threads.shutdown(wait=False)
         self._groups.close()

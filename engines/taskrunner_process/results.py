@@ -24,7 +24,6 @@ class ProcessResults(FolderResults):
             launcher.context.log,
             status if status >= 0 else SIGNALLED - status,
             message=f"killed by signal {-status} ({signal_name(-status)})" if status < 0 else "",
-            block=launcher.block,
         )
         self._execs = execs
 

@@ -1,31 +1,26 @@
-"""One copy of a cache on disk, and who holds it: no memory of it anywhere else, so any number of workers may share it.
+"""One copy of a cache on disk and its lock. Nothing else knows of a lease, so any number of workers may share a copy.
 
 Copy 3 of a cache is made of three neighbours::
 
     3         the folder itself
-    3.lock    held with flock while the copy is used: exclusive, or shared by readers. Its time is when it was last used
-    3.dirty   there while somebody may write, and when somebody has thrown the copy away
+    3.lock    locked with flock while the copy is leased: exclusive, or shared by readers. Its time is that of last use
+    3.dirty   there while the copy may be written to, and after it was discarded
 
-The kernel lets go of the lock when its holder dies; the mark stays. So a copy that is free and dirty was left in the
-middle of a run, and is never used again. A folder on its way out is renamed to `3.gone-...` first, and then deleted.
+The kernel releases the lock when its holder dies; the mark stays. So a copy that is free and dirty was left in the
+middle of a run. A dirty copy is never leased again. An evicted folder is renamed to `3.gone-...` first, and then
+deleted.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import re
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-_LOCK = re.compile(r"(\d+)\.lock")
-_NUMBER = re.compile(r"\d+")
 
 
 class CacheCopy:
-    """A copy that this object may hold. All errors are those of the disk: OSError."""
+    """A copy that this object may have locked. All errors are those of the disk: OSError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -42,17 +37,17 @@ class CacheCopy:
 
     @property
     def usable(self) -> bool:
-        """Whether it may be used as it is."""
+        """Whether it may be leased as it is."""
         return self.path.is_dir() and not self.path.is_symlink() and not self._dirty.exists()
 
     def make(self) -> None:
-        """Makes it, empty, and holds it alone. Called inside `choosing`, like `hold`."""
+        """Makes it, empty, and locks it exclusively. Called inside `choosing`, like `acquire`."""
         self._file = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.path.mkdir()
 
     def acquire(self, *, shared: bool) -> bool:
-        """Takes it if it is free. False: others have it, or it has just gone."""
+        """Locks it if it is free. False: it is leased, or was evicted this moment."""
         try:
             self._file = os.open(self._lock_path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -63,11 +58,11 @@ class CacheCopy:
         return False
 
     def downgrade(self) -> None:
-        """From now on others may read it, too."""
+        """Makes an exclusive lock a shared one."""
         self._flock(shared=True)
 
     def mark_dirty(self) -> None:
-        """Whoever finds it free from now on must not use it."""
+        """A dirty copy is never leased again."""
         self._dirty.touch()
 
     def mark_clean(self) -> None:
@@ -80,7 +75,7 @@ class CacheCopy:
         os.utime(self._lock_path)
 
     def evict(self) -> Path | None:
-        """If nobody else holds it: takes it out of use and lets go of it. Returns what is left to be deleted."""
+        """Takes it out of use, unless others have it locked too, and releases it. Returns the folder to be deleted."""
         try:
             if not self._flock(shared=False):
                 return None
@@ -92,7 +87,7 @@ class CacheCopy:
         return gone
 
     def release(self) -> None:
-        """Lets go of it. A second call does nothing."""
+        """Unlocks it. A second call does nothing."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -112,40 +107,8 @@ class CacheCopy:
         return True
 
     def _is_there(self) -> bool:
-        """False when somebody set it aside between our opening the lock and having it."""
+        """False when another worker evicted it after its lock file was opened here and before it was locked."""
         try:
             return os.path.samestat(os.fstat(self._file), self._lock_path.stat())
         except FileNotFoundError:
             return False
-
-
-@contextmanager
-def choosing(place: Path) -> Iterator[None]:
-    """Choosing a copy of one cache, or making one, happens inside of this: one chooser at a time, for milliseconds.
-    Makes the folder of the copies."""
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = os.open(place / "choosing", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(file)
-
-
-def copies(place: Path) -> list[CacheCopy]:
-    """All copies of a cache, the most recently used first. Files that are nothing of ours are ignored."""
-    found = [CacheCopy(place / match[1]) for path in place.iterdir() if (match := _LOCK.fullmatch(path.name))]
-    return sorted(found, key=lambda copy: copy.used_at, reverse=True)
-
-
-def new_copy(place: Path) -> CacheCopy:
-    """A new empty copy, held alone. Called inside `choosing`."""
-    numbers = (int(match[0]) for path in place.iterdir() if (match := _NUMBER.match(path.name)))
-    copy = CacheCopy(place / str(max(numbers, default=0) + 1))
-    copy.make()
-    return copy
-
-
-def evicted(place: Path) -> list[Path]:
-    """Folders that were set aside and not deleted, since somebody died, or is still at it."""
-    return sorted(path for path in place.glob("*.gone-*") if _NUMBER.match(path.name))

@@ -6,14 +6,20 @@ import asyncio
 import os
 import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from taskrunner.errors import TaskFailedInternally
+from taskrunner.interfaces.platform import PlatformContext
 from taskrunner.testing.fakes.memory import MemoryLog
+from taskrunner_process import ProcessPlatform
 from taskrunner_process.child import Start, spawn
-from tests.process.process_bench import GROUPS, KINDS, alive, bench_on, executable, groups_of, token
+from taskrunner_process.groups.portable import PortableGroup, PortableGroups
+from tests.process.process_bench import GROUPS, KINDS, Bench, alive, bench_on, executable, groups_of, token
 
 DAEMON = """
 import os, sys, time
@@ -143,13 +149,55 @@ def test_what_does_not_die_is_named(kind: str, tmp_path: Path) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     start = Start(["sleep", token()], {"PATH": os.environ["PATH"]}, tmp_path, None, null, null, null)
     process = spawn(start, group)
-    os.close(null)
     with pytest.raises(TaskFailedInternally, match=rf"process {process.pid}\. It waits in the kernel"):
         group.end(limit=-1)
     group.end()
     assert process.wait() == -signal.SIGKILL
     group.close()
     groups.close()
+
+
+class SlowGroup(PortableGroup):
+    """Its first process starts when `release` is set."""
+
+    def __init__(self) -> None:
+        super().__init__("slow/0@w1")
+        self.release, self.ended = threading.Event(), threading.Event()
+
+    @contextmanager
+    def entered(self) -> Iterator[bool]:
+        self.release.wait()
+        yield False
+
+    def close(self) -> None:
+        if self.known:
+            self.ended.set()
+
+
+class SlowGroups(PortableGroups):
+    def __init__(self, group: SlowGroup) -> None:
+        super().__init__("w1")
+        self._slow = group
+
+    def open_group(self, run: str) -> SlowGroup:
+        return self._slow
+
+
+def test_a_process_that_starts_after_the_limit_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        platform = ProcessPlatform(
+            PlatformContext("w1", tmp_path, lambda secret: secret.literal), SlowGroups(slow), None
+        )
+        with pytest.raises(TaskFailedInternally, match=r"^starting a process took longer than 0\.01 s$"):
+            await Bench(platform, tmp_path).start("sleep", word)
+        slow.release.set()
+        await asyncio.to_thread(slow.ended.wait)
+        assert slow.known
+        assert alive(word) == []
+
+    monkeypatch.setattr("taskrunner_process.launcher.SPAWN_TIME", 0.01)
+    slow, word = SlowGroup(), token()
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("kind", KINDS)
