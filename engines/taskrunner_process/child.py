@@ -16,7 +16,7 @@ import attrs
 
 from taskrunner.errors import TaskFailed, TaskFailedInternally
 from taskrunner_process.account import Account
-from taskrunner_process.groups.group import ProcessGroup
+from taskrunner_process.groups.process_group import ProcessGroup
 
 STOP_FIRST = "kill -STOP $$;"
 """Stops before anything else happens, so that the group can take the process in before it could have children."""
@@ -107,7 +107,7 @@ def spawn(start: Start, group: ProcessGroup) -> subprocess.Popen[bytes]:
         with group.entered() as inside:
             process = _start(start, starts_stopped=group.starts_stopped)
             if not inside:
-                _admit(process, group)
+                _add(process, group)
     except OSError as error:
         raise TaskFailedInternally(f"the new process could not be taken in: {error}") from None
     finally:
@@ -147,11 +147,11 @@ def _popen(start: Start, command: Sequence[str]) -> subprocess.Popen[bytes]:
         raise
 
 
-def _admit(process: subprocess.Popen[bytes], group: ProcessGroup) -> None:
+def _add(process: subprocess.Popen[bytes], group: ProcessGroup) -> None:
     try:
         if group.starts_stopped:
             os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-        group.admit(process.pid)
+        group.add(process.pid)
         if group.starts_stopped:
             os.kill(process.pid, signal.SIGCONT)
     except OSError:

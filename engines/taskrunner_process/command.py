@@ -11,7 +11,7 @@ from pathlib import Path
 from taskrunner.errors import Complaint, MalformedPayload, TaskFailed
 from taskrunner.model import RunKey
 from taskrunner_process.account import Account
-from taskrunner_process.groups.group import MARKER
+from taskrunner_process.groups.process_group import MARKER
 from taskrunner_process.payload import unfit
 
 INHERITED = ("PATH", "LANG", "LC_ALL", "TZ")

@@ -15,7 +15,7 @@ import attrs
 from taskrunner.errors import NotSupported
 from taskrunner.interfaces.execution import Exec, Input
 from taskrunner_process.child import Child, Start
-from taskrunner_process.groups.group import ProcessGroup
+from taskrunner_process.groups.process_group import ProcessGroup
 from taskrunner_process.launcher import Launcher
 from taskrunner_process.pipes import PipeInput, PipeOutput, TerminalInput
 

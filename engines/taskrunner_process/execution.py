@@ -10,7 +10,7 @@ from taskrunner.interfaces.execution import Exec, Execution, Input
 from taskrunner.interfaces.results import Results
 from taskrunner_process.child import Child
 from taskrunner_process.exec import ProcessExec
-from taskrunner_process.groups.group import ProcessGroup
+from taskrunner_process.groups.process_group import ProcessGroup
 from taskrunner_process.launcher import Launcher
 from taskrunner_process.pipes import LoggedOutput, PipeInput
 from taskrunner_process.results import ProcessResults

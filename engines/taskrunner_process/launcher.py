@@ -15,7 +15,7 @@ from taskrunner.interfaces.platform import RunContext
 from taskrunner_process.account import Account
 from taskrunner_process.child import Child, Start, spawn
 from taskrunner_process.command import find_command
-from taskrunner_process.groups.group import KILL_TIME, ProcessGroup, ProcessGroups
+from taskrunner_process.groups.process_group import KILL_TIME, ProcessGroup, ProcessGroups
 
 SPAWN_TIME = 30.0
 """Seconds to start a process, which takes about one millisecond; longer means that the program's disk hangs."""

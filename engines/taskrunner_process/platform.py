@@ -18,7 +18,7 @@ from taskrunner_process.account import Account, account_of
 from taskrunner_process.cache import PlainFolder
 from taskrunner_process.engine import ProcessEngine
 from taskrunner_process.groups.available import available_groups
-from taskrunner_process.groups.group import ProcessGroups
+from taskrunner_process.groups.process_group import ProcessGroups
 from taskrunner_process.launcher import Launcher
 from taskrunner_process.payload import ProcessOptions, ProcessPayload, check_payload
 

@@ -24,7 +24,7 @@ from taskrunner_process import ProcessPayload, ProcessPlatform
 from taskrunner_process.account import Account
 from taskrunner_process.engine import ProcessEngine
 from taskrunner_process.groups.available import available_groups
-from taskrunner_process.groups.group import ProcessGroups
+from taskrunner_process.groups.process_group import ProcessGroups
 
 
 def kinds_of_group() -> list[str]:

@@ -1,16 +1,16 @@
-"""Which way of keeping a run's processes together works on this machine."""
+"""Which ways of keeping the processes of a run together work on this machine."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 
-from taskrunner_process.groups.group import ProcessGroups
 from taskrunner_process.groups.portable import PortableGroups
+from taskrunner_process.groups.process_group import ProcessGroups
 
 
 def available_groups(worker_id: str) -> Iterator[ProcessGroups]:
-    """Every way that works here, the best first; each is opened when it is asked for, and the caller closes it."""
+    """Every way that works here, the best first. Each is opened when it is asked for; the caller closes it."""
     if sys.platform == "linux":
         from taskrunner_process.groups.cgroup import open_cgroups
         from taskrunner_process.groups.subreaper import SubreaperGroups

@@ -9,23 +9,28 @@ A worker's groups lie below the one that it is in itself: `taskrunner.<worker>/<
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
 import os
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 from taskrunner.errors import TaskFailedInternally
-from taskrunner_process.groups.group import KILL_TIME, ProcessGroup, ProcessGroups, unkillable
+from taskrunner_process.groups.cgroup_files import (
+    find_hierarchy,
+    gone_is_empty,
+    group_name,
+    is_writable,
+    kernel_name,
+    move_thread,
+    read_start,
+    remove_group,
+    subgroups,
+)
 from taskrunner_process.groups.portable import end_abandoned
+from taskrunner_process.groups.proc import read_stat
+from taskrunner_process.groups.process_group import KILL_TIME, ProcessGroup, ProcessGroups, unkillable
 from taskrunner_process.groups.search import FIRST_PAUSE, LONGEST_PAUSE, send
-from taskrunner_process.groups.subreaper import read_stat
-
-LONGEST_NAME = 200
-"""Characters of a group's name, of which the kernel allows 255."""
 
 
 class ControlGroups(ProcessGroups):
@@ -34,19 +39,19 @@ class ControlGroups(ProcessGroups):
     def __init__(self, root: Path, own: Path, worker_id: str, *, version: int) -> None:
         self.name = f"cgroup-v{version}"
         self._root, self._own, self._version = root, own, version
-        self._folder = own / group_of(worker_id)
+        self._folder = own / group_name(worker_id)
         self._folder.mkdir(exist_ok=True)
 
     def open_group(self, run: str) -> ProcessGroup:
-        return self._open(self._folder / label(run))
+        return self._open(self._folder / kernel_name(run))
 
     def _open(self, folder: Path) -> ControlGroup:
         return ControlGroup(folder) if self._version == 2 else ThreadedControlGroup(folder, self._own)  # noqa: PLR2004  the version's name
 
     def clean_up_after(self, worker_id: str) -> list[str]:
-        """That worker may have lived in another group than ours, so the whole hierarchy is searched for its own."""
+        """The dead worker may have lived in another group than this one, so the whole hierarchy is searched."""
         lines: list[str] = []
-        for folder in list(self._root.rglob(group_of(worker_id))):
+        for folder in list(self._root.rglob(group_name(worker_id))):
             lines += [line for child in subgroups(folder) for line in self._end_abandoned(child)]
             remove_group(folder)
         return lines + end_abandoned(worker_id)
@@ -73,9 +78,9 @@ class ControlGroup(ProcessGroup):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def admit(self, pid: int) -> None:
-        """Makes the group only now: the kernel lets nobody make one while another process is being moved, so that it
-        may take a while, and whoever admits can wait."""
+    def add(self, pid: int) -> None:
+        """Makes the group only now: the kernel makes none while it moves another process, so that it may take a while,
+        and `add` is called in a thread, unlike `open_group`."""
         self._folder.mkdir(exist_ok=True)
         (self._folder / "cgroup.procs").write_text(str(pid))
 
@@ -96,13 +101,13 @@ class ControlGroup(ProcessGroup):
         while alive := self.pids() | still_there(seen):
             seen |= alive
             with gone_is_empty():
-                self._strike(alive)
+                self._kill(alive)
             if time.monotonic() > give_up:
                 raise unkillable(alive, limit)
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _strike(self, alive: set[int]) -> None:  # noqa: ARG002  the kernel knows them
+    def _kill(self, alive: set[int]) -> None:  # noqa: ARG002  the kernel knows them
         (self._folder / "cgroup.kill").write_text("1")
 
     def close(self) -> None:
@@ -112,9 +117,9 @@ class ControlGroup(ProcessGroup):
 class ThreadedControlGroup(ControlGroup):
     """A group of the version 1 `pids` hierarchy, where each thread of a process may be in another group.
 
-    So the one that starts a run's first process enters the group for as long as that takes, and the process is born
-    there. That takes no shell to hold it back, and a thread that moves itself needs none of the kernel's locks, which
-    moving another process does: half a millisecond less for each.
+    So the thread that starts a run's first process enters the group for as long as that takes, and the process is born
+    there. No shell has to stop it first, and a thread that moves itself needs none of the kernel's locks, which moving
+    another process does: half a millisecond less for each.
     """
 
     starts_stopped = False
@@ -133,107 +138,27 @@ class ThreadedControlGroup(ControlGroup):
             move_thread(self._outside)
 
     def pids(self) -> set[int]:
-        return super().pids() - {os.getpid()}  # a thread of ours may be about to start the first
+        return super().pids() - {os.getpid()}  # a thread of the worker may be about to start the first process
 
-    def _strike(self, alive: set[int]) -> None:
-        """From here on nothing in the group can fork, so the list only gets shorter."""
+    def _kill(self, alive: set[int]) -> None:
+        """First nothing in the group can fork any more, so the list only gets shorter."""
         (self._folder / "pids.max").write_text("0")
         send(alive, signal.SIGKILL)
 
 
 def open_cgroups(worker_id: str) -> Iterator[ProcessGroups]:
-    """Each hierarchy that lets us make a group, and has what it takes to end one.
+    """Each hierarchy in which the worker can make a group, and which has the file that ends one.
 
     Where there are both, version 1 starts a process faster (see `ThreadedControlGroup`), and ends it as surely.
     """
     for version, back, wanted in ((1, "tasks", "pids.max"), (2, "", "cgroup.kill")):
         with contextlib.suppress(OSError, LookupError):
-            root, own = hierarchy(version)
-            if os.access(own / back, os.W_OK) and works(
-                own / group_of(f"probe of {worker_id} by {os.getpid()}"), wanted
-            ):
+            root, own = find_hierarchy(version)
+            probe = own / group_name(f"probe of {worker_id} by {os.getpid()}")
+            if os.access(own / back, os.W_OK) and is_writable(probe, wanted):
                 yield ControlGroups(root, own, worker_id, version=version)
-
-
-def works(probe: Path, wanted: str) -> bool:
-    probe.mkdir()
-    try:
-        return os.access(probe / wanted, os.W_OK)
-    finally:
-        probe.rmdir()
-
-
-def hierarchy(version: int) -> tuple[Path, Path]:
-    """Where a hierarchy is mounted, and our own group in it. Raises LookupError."""
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        mount, _, filesystem = line.partition(" - ")
-        kind, _, options = filesystem.split(" ", 2)
-        if kind == ("cgroup2" if version == 2 else "cgroup") and (version == 2 or "pids" in options.split(",")):  # noqa: PLR2004  the version's name
-            _, _, _, base, point = mount.split(" ")[:5]
-            inside = os.path.relpath(own_group(version), base)
-            return Path(point), Path(point) if inside.startswith("..") else Path(point, inside)
-    raise LookupError(f"no control groups of version {version}")
-
-
-def own_group(version: int) -> str:
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        if (version == 2 and not controllers) or (version == 1 and "pids" in controllers.split(",")):  # noqa: PLR2004  the version's name
-            return path
-    raise LookupError(f"this process is in no control group of version {version}")
-
-
-def move_thread(group: Path) -> None:
-    """Moves the calling thread into a group of version 1. Raises OSError."""
-    file = os.open(group / "tasks", os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(file, b"0")  # whoever writes
-    finally:
-        os.close(file)
-
-
-def read_start(path: Path) -> bytes:
-    """Some bytes, if it has any. Raises OSError."""
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(file, 64)
-    finally:
-        os.close(file)
-
-
-def subgroups(folder: Path) -> list[Path]:
-    try:
-        return [child for child in folder.iterdir() if child.is_dir()]
-    except FileNotFoundError:
-        return []
-
-
-@contextlib.contextmanager
-def gone_is_empty() -> Iterator[None]:
-    """Lets pass that a group was removed meanwhile, by somebody else who ended it: only an empty one can be."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in {errno.ENOENT, errno.ENODEV}:
-            raise
 
 
 def still_there(pids: set[int]) -> set[int]:
     """Those that are not even zombies. A process leaves the list of its group a moment before its end can be seen."""
     return {pid for pid in pids if (found := read_stat(str(pid))) and found.alive}
-
-
-def remove_group(folder: Path) -> None:
-    """Removes an empty group. What stays is empty, and goes with the next clean-up."""
-    with contextlib.suppress(OSError):
-        folder.rmdir()
-
-
-def group_of(worker_id: str) -> str:
-    return f"taskrunner.{label(worker_id)}"
-
-
-def label(text: str) -> str:
-    """A name that the kernel takes for a group: no slash, not too long, and different for different texts."""
-    name = "r" + quote(text, safe="")
-    return name if len(name) <= LONGEST_NAME else "h" + hashlib.sha256(text.encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""Any system: psutil tells parents, sessions, process groups and environments.
+"""Any system: psutil reads parents, sessions, POSIX process groups and environments.
 
-A process escapes when it does all of this before anybody looks: it starts a session of its own, loses its parent, and
-was given an environment without the marker. macOS has no way to close that gap.
+A process escapes when it does all of this before a search sees it: it starts a session of its own, loses its parent,
+and was given an environment without the marker. macOS has no way to close that gap.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import psutil
 
 from taskrunner.errors import TaskFailedInternally
-from taskrunner_process.groups.group import MARKER, ProcessGroup, ProcessGroups
+from taskrunner_process.groups.process_group import MARKER, ProcessGroup, ProcessGroups
 from taskrunner_process.groups.search import SearchedGroup
 
 
@@ -37,7 +37,7 @@ class PortableGroup(SearchedGroup):
         return self._closure([process for process in psutil.process_iter() if process.pid != os.getpid()])
 
     def _closure(self, processes: list[psutil.Process]) -> set[int]:
-        """Everything related to what is known, until nothing more is: a child may be listed before its parent."""
+        """Everything related to what is known, until a round adds nothing: a child may be listed before its parent."""
         alive: set[int] = set()
         while found := {process for process in processes if process.pid not in alive and self._is_ours(process)}:
             alive |= {process.pid for process in found}

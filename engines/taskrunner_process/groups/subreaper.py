@@ -1,9 +1,11 @@
-"""Linux without control groups: the worker becomes the parent of every orphan, and /proc tells who is whose.
+"""Linux without control groups: the worker becomes the parent of every orphan, and /proc tells the runs apart.
 
 As a subreaper the worker inherits what a run leaves behind when it forks twice: all processes of all runs are its
-descendants. A direct child belongs to a run when its session, process group or marker says so, or when it was seen in
-that run before. What escapes is a process that does all of this before anybody looks: it starts a session of its own,
-loses its parent, and was given an environment without the marker. Control groups do not have this gap.
+descendants. A direct child belongs to a run when its session, POSIX process group or marker says so, or when it was
+seen in that run before.
+
+A process escapes when it does all of this before a search sees it: it starts a session of its own, loses its parent,
+and was given an environment without the marker. Control groups do not have this gap.
 """
 
 from __future__ import annotations
@@ -11,32 +13,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-from collections import defaultdict
-from pathlib import Path
 
-import attrs
-
-from taskrunner_process.groups.group import MARKER, ProcessGroup, ProcessGroups
 from taskrunner_process.groups.portable import end_abandoned
+from taskrunner_process.groups.proc import Stat, has_variable, processes_by_parent
+from taskrunner_process.groups.process_group import MARKER, ProcessGroup, ProcessGroups
 from taskrunner_process.groups.search import SearchedGroup
 
 PR_SET_CHILD_SUBREAPER = 36
 """From <linux/prctl.h>; since Linux 3.4."""
-
-
-@attrs.frozen
-class Stat:
-    """One process in /proc."""
-
-    pid: int
-    state: str
-    parent: int
-    group: int
-    session: int
-
-    @property
-    def alive(self) -> bool:
-        return self.state not in "ZX"
 
 
 class SubreaperGroups(ProcessGroups):
@@ -65,8 +49,8 @@ class SubreaperGroup(SearchedGroup):
         super().__init__(marker)
         self._leaders: set[int] = set()
 
-    def admit(self, pid: int) -> None:
-        super().admit(pid)
+    def add(self, pid: int) -> None:
+        super().add(pid)
         self._leaders.add(pid)
 
     def search(self) -> set[int]:
@@ -82,43 +66,16 @@ class SubreaperGroup(SearchedGroup):
         return {stat.pid for stat in found.values() if stat.alive}
 
     def _is_ours(self, stat: Stat) -> bool:
-        if not self.known.isdisjoint((stat.pid, stat.group, stat.session)):
+        if not self.known.isdisjoint((stat.pid, stat.pgid, stat.session)):
             return True
-        return stat.session != os.getsid(0) and has_marker(stat.pid, self.marker)
+        return stat.session != os.getsid(0) and has_variable(stat.pid, MARKER, self.marker)
 
     def _reap(self, found: dict[int, Stat]) -> None:
-        """Orphans that have come to us; the first process is waited for by whoever started it."""
+        """Reaps orphans that the worker has inherited. The first process is not one: its `Child` waits for it."""
         for stat in found.values():
             if not stat.alive and stat.parent == os.getpid() and stat.pid not in self._leaders:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(stat.pid, os.WNOHANG)
-
-
-def processes_by_parent() -> defaultdict[int, list[Stat]]:
-    """All processes of this machine, by their parent. About 12 µs for each."""
-    children: defaultdict[int, list[Stat]] = defaultdict(list)
-    for name in os.listdir("/proc"):  # noqa: PTH208  in the hot path, where names are enough
-        if name.isdigit() and (stat := read_stat(name)):
-            children[stat.parent].append(stat)
-    return children
-
-
-def read_stat(pid: str) -> Stat | None:
-    """What /proc says about a process; None when it is gone."""
-    try:
-        text = Path("/proc", pid, "stat").read_bytes()
-    except OSError:
-        return None
-    # The name stands in parentheses and may hold anything, further parentheses included.
-    state, parent, group, session = text[text.rindex(b")") + 2 :].split(maxsplit=4)[:4]
-    return Stat(int(pid), state.decode(), int(parent), int(group), int(session))
-
-
-def has_marker(pid: int, marker: str) -> bool:
-    try:
-        return f"{MARKER}={marker}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return False
 
 
 def set_subreaper(*, on: bool) -> None:

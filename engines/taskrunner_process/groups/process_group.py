@@ -1,13 +1,15 @@
 """ProcessGroup: everything that one command has started, however it hides, and how to end all of it.
 
-This is the seam to the operating system. Three ways, the best that works here is taken::
+This is the seam to the operating system. Of three ways, the best that works here is taken::
 
     cgroup      Linux, a writable control group: the kernel keeps the list; nothing escapes, killing is atomic
-    subreaper   Linux: orphans come back to the worker, /proc tells who is whose
-    portable    anywhere psutil runs: parents, sessions, process groups, and a marker in the environment
+    subreaper   Linux: the worker inherits orphans, /proc says which process belongs to which
+    portable    anywhere psutil runs: parents, sessions, POSIX process groups, and a marker in the environment
 
-`ProcessGroups` makes them, one for each command. Its methods block for well under a millisecond, `ProcessGroup.end` and
-`ProcessGroups.clean_up_after` excepted, which belong in a thread.
+A POSIX process group is less than this: any process may leave it.
+
+The methods block for well under a millisecond, `ProcessGroup.end` and `ProcessGroups.clean_up_after` excepted, which
+belong in a thread.
 """
 
 from __future__ import annotations
@@ -27,23 +29,23 @@ file system and obeys no signal; ordinary exits take milliseconds, and dumping a
 
 
 class ProcessGroup(ABC):
-    """The processes of one command. Two may end it at the same time; the rest is used by one thread at a time."""
+    """The processes of one command. Two threads may end it at the same time; all else is done by one at a time."""
 
     starts_stopped: bool = False
-    """Whether the first process must be stopped before it does anything, until `admit` has taken it in."""
+    """Whether the first process must be stopped before it does anything, until `add` has put it into the group."""
 
     def entered(self) -> AbstractContextManager[bool]:
         """For a thread that is about to start the first process. True: what it starts meanwhile is born in the group,
-        and need not be admitted. Raises OSError.
+        and need not be added. Raises OSError.
         """
         return nullcontext(False)
 
     @abstractmethod
-    def admit(self, pid: int) -> None:
-        """Takes in the first process, which leads a session of its own. Raises OSError."""
+    def add(self, pid: int) -> None:
+        """Puts the first process into the group. It leads a session of its own. Raises OSError."""
 
     def known_empty(self) -> bool:
-        """Whether it is plain, without a search, that nothing of it is alive any more."""
+        """Whether it is certain, without a search, that nothing of it is alive."""
         return False
 
     @abstractmethod
@@ -53,12 +55,12 @@ class ProcessGroup(ABC):
         Raises: TaskFailedInternally after `limit` seconds, naming the processes that do not die.
         """
 
-    def close(self) -> None:  # noqa: B027  most have nothing to let go of
-        """Lets go of what the group itself took from the system, when it has ended. May be called again."""
+    def close(self) -> None:  # noqa: B027  most have nothing to release
+        """Releases what the group itself took from the system, when it has ended. May be called again."""
 
 
 class ProcessGroups(ABC):
-    """Makes the groups of one worker."""
+    """Opens the groups of one worker."""
 
     name: str
 
@@ -70,8 +72,8 @@ class ProcessGroups(ABC):
     def clean_up_after(self, worker_id: str) -> list[str]:
         """Ends what another worker, which is dead, has left: a line for each process. Blocks."""
 
-    def close(self) -> None:  # noqa: B027  most have nothing to let go of
-        """Lets go of everything; no group is alive."""
+    def close(self) -> None:  # noqa: B027  most have nothing to release
+        """Releases everything; every group has ended."""
 
 
 def unkillable(pids: Iterable[int], limit: float) -> TaskFailedInternally:
