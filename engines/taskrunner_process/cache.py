@@ -19,7 +19,7 @@ BLOCK = 512
 
 
 class PlainFolder(CacheFolder):
-    """Nothing but the folder."""
+    """A cache that has nothing beside its folder."""
 
     def __init__(self, name: str, path: Path) -> None:
         self.name, self.path = name, path

@@ -35,8 +35,8 @@ class Launcher:
         return find_command(command, self.context.folder, self.env["PATH"])
 
     async def launch(self, start: Start, name: str) -> tuple[Child, ProcessGroup]:
-        """Starts one more command; `name` tells it from the others of this run. Closes the descriptors of `start`.
-        After an error nothing of it is left.
+        """Starts one more command, whose `name` is unique within the run. Closes the descriptors of `start`. After an
+        error nothing of it is left.
 
         Raises: TaskFailed, TaskFailedInternally.
         """

@@ -1,7 +1,7 @@
 """ProcessPlatform: tasks as processes of this machine.
 
-For tasks that are trusted as much as the worker's own user is, or as much as the account named by `[process] user`:
-a process sees the machine. What is promised is that nothing of a run is left when it is over.
+For tasks that are trusted as much as the worker's own user, or as the account named by `[process] user`: a process sees
+the machine. The promise is that nothing of a run is left when it is over.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from taskrunner.interfaces.log import Log
 
 @attrs.frozen
 class ArtifactFile:
-    """A regular file, by the way to it that has no links."""
+    """A regular file, by its path without links."""
 
     name: str
     parts: tuple[str, ...]
@@ -24,7 +24,7 @@ class ArtifactFile:
 
 
 class ArtifactFiles:
-    """Looks below one folder. Blocks; used after the end of the run, so nothing changes underneath."""
+    """Finds files below one folder. Blocks; used after the end of the run, so that nothing changes meanwhile."""
 
     def __init__(self, folder: Path, log: Log) -> None:
         self._folder = folder
@@ -49,10 +49,10 @@ class ArtifactFiles:
         top = self._resolve(path)
         if not stat.S_ISDIR(top.stat(follow_symlinks=False).st_mode):
             raise NotADirectoryError(errno.ENOTDIR, "is no folder", path)
-        found = [self._judge(entry, top) for entry in walk(top) if not entry.is_dir(follow_symlinks=False)]
+        found = [self._check(entry, top) for entry in walk(top) if not entry.is_dir(follow_symlinks=False)]
         return sorted((each for each in found if each), key=lambda each: each.name)
 
-    def _judge(self, entry: os.DirEntry[str], top: Path) -> ArtifactFile | None:
+    def _check(self, entry: os.DirEntry[str], top: Path) -> ArtifactFile | None:
         name = os.path.relpath(entry.path, top)
         try:
             name.encode()
@@ -72,7 +72,7 @@ class ArtifactFiles:
         self._log.say(f"left out {os.fsencode(name).decode(errors='replace')!r}: {why}")
 
     def _resolve(self, path: str) -> Path:
-        """The real place, which may not exist; an absolute path must lie in the folder too."""
+        """The real path, which may not exist; an absolute path must lie in the folder too."""
         try:
             real = Path(os.path.realpath(self.root / path))
         except ValueError:
@@ -83,7 +83,7 @@ class ArtifactFiles:
 
 
 def kind_of(mode: int) -> str:
-    """What a thing is that is no regular file."""
+    """The kind of anything but a regular file."""
     kinds = {
         stat.S_IFDIR: "folder behind a link",
         stat.S_IFIFO: "named pipe",

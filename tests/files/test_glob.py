@@ -1,4 +1,4 @@
-"""What a pattern means."""
+"""Which paths a pattern matches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def matched(path: str, *names: str) -> list[str]:
         ("a*/b/c", ".", ("a*", "b", "c")),
     ],
 )
-def test_a_pattern_is_cut_where_it_stops_being_plain(path: str, folder: str, parts: tuple[str, ...]) -> None:
+def test_a_pattern_is_split_before_its_first_wildcard(path: str, folder: str, parts: tuple[str, ...]) -> None:
     assert GlobPattern.of(path) == GlobPattern(folder, parts)
 
 

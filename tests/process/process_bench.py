@@ -1,4 +1,4 @@
-"""A process platform on one kind of group, and ways to look at what is alive."""
+"""A process platform on one kind of group, and which processes are alive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What leaves a run's folder, what does not, and how everything else goes away."""
+"""Which files of a run become artifacts, how its folder is removed, and how a cache is attached."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_only_regular_files_leave_a_folder(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_a_single_file_is_judged_in_the_same_way(tmp_path: Path) -> None:
+def test_a_single_file_follows_the_same_rules(tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(BEST, tmp_path) as bench:
             results = await bench.shell("mkdir out; echo a > out/a; ln -s out/a in; ln -s / root; mkfifo pipe")
@@ -90,7 +90,7 @@ def test_a_folder_that_is_swapped_for_a_link_is_not_followed(tmp_path: Path) -> 
 NESTED = "import os\nfor _ in range(3000):\n    os.mkdir('d'); os.chdir('d')\nopen('deep', 'w').close()"
 
 
-def test_a_folder_goes_away_whatever_is_in_it(tmp_path: Path) -> None:
+def test_a_folder_is_emptied_whatever_is_in_it(tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(BEST, tmp_path) as bench:
             results = await bench.shell(
@@ -131,7 +131,7 @@ print(empty_folder(folder), os.listdir(folder))
 """
 
 
-def test_modes_that_forbid_everything_do_not_stop_their_owner(open_tmp: Path) -> None:
+def test_the_owner_reads_and_removes_files_of_any_mode(open_tmp: Path) -> None:
     open_tmp.chmod(0o777)
     paths = [str(Path(path)) for path in (Path.cwd() / "engines", Path.cwd())]
     script = f"import sys; sys.path[:0] = {paths}\n" + UNPRIVILEGED
@@ -161,13 +161,13 @@ def test_what_cannot_be_removed_is_named(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_emptying_what_is_no_folder(tmp_path: Path) -> None:
+def test_emptying_a_missing_folder_and_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert empty_folder(tmp_path / "missing") == []
     assert empty_folder(tmp_path / "file") == [f"{tmp_path / 'file'}: Not a directory"]
 
 
-def test_a_cache_is_seen_at_its_place_and_stays(tmp_path: Path) -> None:
+def test_a_cache_is_attached_at_its_path_and_outlives_the_run(tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(BEST, tmp_path) as bench:
             (tmp_path / "kept").mkdir()
@@ -184,7 +184,7 @@ def test_a_cache_is_seen_at_its_place_and_stays(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_a_cache_goes_nowhere_else(tmp_path: Path) -> None:
+def test_a_cache_is_attached_below_the_run_s_folder_only(tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(BEST, tmp_path) as bench:
             targets = ("good", "/etc/x", ".", ".tmp/x", "good", "good/inner")

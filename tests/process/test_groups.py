@@ -1,4 +1,4 @@
-"""Nothing of a run is alive when it is over, whatever it did to stay."""
+"""No process of a run is alive when the run is over, whatever it did to escape."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ for _ in range(7):
 print("boom", flush=True)
 time.sleep(float(sys.argv[1]))
 """
-HYDRA = """
+RESTLESS = """
 import os, sys
 for _ in range(5):
     os.fork()
@@ -46,11 +46,11 @@ while True:
     os.setsid()
 """
 
-WAYS_TO_STAY = {
+WAYS_TO_ESCAPE = {
     "background": "sleep {0} &",
     "own-session": "setsid sleep {0} &",
     "twice-forked": "(setsid sh -c 'sleep {0} & sleep {0} & wait' &)",
-    "deaf": "(trap '' TERM INT HUP QUIT; sleep {0}; sleep {0}) &",
+    "ignores-signals": "(trap '' TERM INT HUP QUIT; sleep {0}; sleep {0}) &",
     "daemon": "{1} -c '{2}' {0}",
     "no-hangup": "nohup sleep {0} >/dev/null 2>&1 </dev/null &",
     "stopped": "sleep {0} & kill -STOP $!",
@@ -59,7 +59,7 @@ WAYS_TO_STAY = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("way", WAYS_TO_STAY)
+@pytest.mark.parametrize("way", WAYS_TO_ESCAPE)
 def test_nothing_outlives_the_end_of_the_command(kind: str, way: str, tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(kind, tmp_path) as bench:
@@ -68,12 +68,12 @@ def test_nothing_outlives_the_end_of_the_command(kind: str, way: str, tmp_path: 
             assert alive(word) == []
 
     word = token()
-    script = WAYS_TO_STAY[way].format(word, sys.executable, DAEMON)
+    script = WAYS_TO_ESCAPE[way].format(word, sys.executable, DAEMON)
     asyncio.run(run())
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("way", WAYS_TO_STAY)
+@pytest.mark.parametrize("way", WAYS_TO_ESCAPE)
 def test_nothing_outlives_a_kill(kind: str, way: str, tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(kind, tmp_path) as bench:
@@ -85,7 +85,7 @@ def test_nothing_outlives_a_kill(kind: str, way: str, tmp_path: Path) -> None:
             assert alive(word) == []
 
     word = token()
-    script = WAYS_TO_STAY[way].format(word, sys.executable, DAEMON)
+    script = WAYS_TO_ESCAPE[way].format(word, sys.executable, DAEMON)
     asyncio.run(run())
 
 
@@ -104,10 +104,10 @@ def test_a_fork_bomb_is_killed_while_it_goes_off(kind: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("kind", GROUPS)
-def test_what_is_another_process_at_each_moment_is_killed_too(kind: str, tmp_path: Path) -> None:
+def test_a_process_that_forks_and_exits_all_the_time_is_killed(kind: str, tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(kind, tmp_path) as bench:
-            await bench.run(sys.executable, "-c", HYDRA, word)
+            await bench.run(sys.executable, "-c", RESTLESS, word)
             assert alive(word) == []
 
     word = token()
@@ -115,7 +115,7 @@ def test_what_is_another_process_at_each_moment_is_killed_too(kind: str, tmp_pat
 
 
 @pytest.mark.parametrize("kind", GROUPS)
-def test_a_group_holds_what_has_no_trace_of_its_run(kind: str, tmp_path: Path) -> None:
+def test_a_control_group_holds_processes_without_a_marker(kind: str, tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(kind, tmp_path) as bench:
             await bench.shell(f"(env -i setsid sh -c 'sleep {word} & sleep {word} & wait' &)\necho last")
@@ -126,7 +126,7 @@ def test_a_group_holds_what_has_no_trace_of_its_run(kind: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_runs_beside_it_stay_alive(kind: str, tmp_path: Path) -> None:
+def test_other_runs_stay_alive(kind: str, tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(kind, tmp_path) as bench:
             staying = await bench.start("sh", "-c", f"(setsid sleep {other} &) ; echo up; sleep {other}")
@@ -143,7 +143,7 @@ def test_runs_beside_it_stay_alive(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_does_not_die_is_named(kind: str, tmp_path: Path) -> None:
+def test_a_process_that_does_not_die_is_named(kind: str, tmp_path: Path) -> None:
     groups = groups_of(kind)
     group = groups.open_group("stubborn")
     null = os.open(os.devnull, os.O_RDWR)
@@ -238,7 +238,7 @@ asyncio.run(run())
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_killed_worker_left_is_ended(kind: str, tmp_path: Path) -> None:
+def test_processes_of_a_killed_worker_are_ended(kind: str, tmp_path: Path) -> None:
     async def run() -> None:
         worker = await asyncio.create_subprocess_exec(
             sys.executable, script, kind, tmp_path, word, f"dead {word}", stdout=asyncio.subprocess.PIPE
@@ -248,7 +248,7 @@ def test_what_a_killed_worker_left_is_ended(kind: str, tmp_path: Path) -> None:
         worker.kill()
         await worker.wait()
         assert alive(word)
-        async with bench_on(kind, tmp_path, worker_id="heir") as bench:
+        async with bench_on(kind, tmp_path, worker_id="next") as bench:
             found = await bench.platform.clean_up_after(f"dead {word}")
             assert len(found) >= 3
             assert all(line.startswith("process ") for line in found)

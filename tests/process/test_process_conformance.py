@@ -31,7 +31,7 @@ class OnOneKind(PlatformConformance):
 
     @scenario
     async def test_a_cache_outlives_its_run(self, bench: Bench) -> None:
-        """A link keeps nobody from writing, so that a read-only cache is refused, which the kit does not know."""
+        """A link cannot prevent writing, so a read-only cache is refused, unlike in the kit."""
         path = bench.home / "kept.cache"
         path.mkdir()
         folder = bench.platform.new_cache_folder("kept", path)
@@ -48,7 +48,7 @@ class OnOneKind(PlatformConformance):
             await (await bench.trial().load(Script())).attach_cache(folder, "cache", read_only=True)
 
 
-class TestTheKindThatIsTaken(OnOneKind):
+class TestTheDefaultKind(OnOneKind):
     async def open(self, context: PlatformContext) -> Platform:
         self.home = context.home
         return await ProcessPlatform.open(ProcessOptions(), context)
