@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from taskrunner.errors import MalformedPayload, TaskFailedInternally
-from taskrunner.files.untrusted import empty_folder
 from taskrunner.model import CacheSpec
 from taskrunner.testing.conformance.platform_bench import joined
 from taskrunner_process.cache import PlainFolder
@@ -111,34 +110,6 @@ def test_a_folder_is_emptied_whatever_is_in_it(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-UNPRIVILEGED = """
-import os, sys
-from pathlib import Path
-from taskrunner.files.untrusted import empty_folder, open_beneath, walk
-os.setgid(65534); os.setuid(65534)
-folder = Path(sys.argv[1])
-(folder / "a/b").mkdir(parents=True)
-(folder / "a/b/file").write_text("hidden")
-for path, mode in (("a/b/file", 0), ("a/b", 0o200), ("a", 0)):
-    (folder / path).chmod(mode)
-print(sorted(entry.name for entry in walk(folder)))
-for path in ("a/b/file", "a/b", "a"):
-    os.chmod(folder / path, 0)
-print(os.read(open_beneath(folder, ("a", "b", "file")), 99))
-for path in ("a/b/file", "a/b", "a"):
-    os.chmod(folder / path, 0)
-print(empty_folder(folder), os.listdir(folder))
-"""
-
-
-def test_the_owner_reads_and_removes_files_of_any_mode(open_tmp: Path) -> None:
-    open_tmp.chmod(0o777)
-    paths = [str(Path(path)) for path in (Path.cwd() / "engines", Path.cwd())]
-    script = f"import sys; sys.path[:0] = {paths}\n" + UNPRIVILEGED
-    printed = subprocess.check_output([sys.executable, "-c", script, open_tmp], text=True)
-    assert printed == "['a', 'b', 'file']\nb'hidden'\n[] []\n"
-
-
 @contextmanager
 def mounted(folder: Path) -> Iterator[None]:
     """A folder that cannot be removed, not even by root."""
@@ -159,12 +130,6 @@ def test_what_cannot_be_removed_is_named(tmp_path: Path) -> None:
             assert list(bench.folder.iterdir()) == []
 
     asyncio.run(run())
-
-
-def test_emptying_a_missing_folder_and_a_file(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    assert empty_folder(tmp_path / "missing") == []
-    assert empty_folder(tmp_path / "file") == [f"{tmp_path / 'file'}: Not a directory"]
 
 
 def test_a_cache_is_attached_at_its_path_and_outlives_the_run(tmp_path: Path) -> None:
