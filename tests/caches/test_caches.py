@@ -241,12 +241,14 @@ def test_a_cancelled_request_locks_nothing_and_marks_nothing_dirty(tmp_path: Pat
         for _ in range(cancellations):
             await asyncio.sleep(0)
             request.cancel()
-        if cancellations == 1:
-            go_on.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        waits = not request.done()
+        go_on.set()
         with pytest.raises(asyncio.CancelledError):
             await request
-        go_on.set()
         await choosing
+        assert waits == (cancellations == 1)
         lease = await caches(tmp_path).exclusive("npm")
         while cancellations > 1 and content(lease) is None:
             await lease.discard()
