@@ -34,7 +34,7 @@ INTERPRETER_LINE = 256
 def environment(
     run: RunKey, worker_id: str, folder: Path, account: Account | None, given: Mapping[str, str]
 ) -> dict[str, str]:
-    """The complete environment of a run; what is given goes over the base. Raises MalformedPayload."""
+    """The complete environment of a run; `given` overrides the base. Raises MalformedPayload."""
     complaints = [c for name, value in given.items() for c in _check_variable(name, value)]
     if complaints:
         raise MalformedPayload(*complaints)

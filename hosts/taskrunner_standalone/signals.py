@@ -33,7 +33,7 @@ class Signals:
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             self._before[number] = signal.getsignal(number)
-            loop.add_signal_handler(number, self._take, number)
+            loop.add_signal_handler(number, self._handle, number)
         if signal.getsignal(HANG_UP) != signal.SIG_IGN:
             self._before[HANG_UP] = signal.getsignal(HANG_UP)
             loop.add_signal_handler(HANG_UP, self._hang_up)
@@ -46,20 +46,20 @@ class Signals:
     def restore(self) -> None:
         """Installs the handlers that were there before. May be called again."""
         for number, before in self._before.items():
-            self._release(number, before)
+            self._set_handler(number, before)
         self._before.clear()
 
-    def _take(self, number: signal.Signals) -> None:
+    def _handle(self, number: signal.Signals) -> None:
         self.count += 1
         self._notices.put_nowait(Leave(immediate=self.count > 1, why=number.name))
         if self.count > 1:  # no notice is more urgent: the third signal kills, as it does any process
             for each in SIGNALS:
-                self._release(each, signal.SIG_DFL)
+                self._set_handler(each, signal.SIG_DFL)
 
     def _hang_up(self) -> None:
         self.count = max(self.count, 1)  # so that a service manager that sends SIGTERM with it does not kill
         self._notices.put_nowait(Leave(immediate=True, why=HANG_UP.name))
 
-    def _release(self, number: signal.Signals, handler: Any) -> None:
+    def _set_handler(self, number: signal.Signals, handler: Any) -> None:
         asyncio.get_running_loop().remove_signal_handler(number)
         signal.signal(number, handler if handler is not None else signal.SIG_DFL)

@@ -62,6 +62,11 @@ def alive(word: str) -> list[int]:
     return found
 
 
+def descriptors() -> set[str]:
+    """The numbers of the file descriptors that this process has open."""
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
 def living_in(home: Path) -> list[int]:
     """The processes whose own home lies in that folder, as that of every run does."""
     found = []

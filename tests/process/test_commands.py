@@ -16,7 +16,7 @@ from taskrunner.testing.fakes.memory import MemoryLog
 from taskrunner_process import ProcessPayload
 from taskrunner_process.payload import check_payload
 from taskrunner_process.pipes import PIECE
-from tests.process.process_bench import KINDS, alive, bench_on, executable, token
+from tests.process.process_bench import KINDS, alive, bench_on, descriptors, executable, token
 
 BEST = KINDS[0]
 
@@ -179,6 +179,8 @@ def test_an_invalid_command_is_refused(payload: ProcessPayload, path: str) -> No
 def test_a_cancelled_start_leaves_nothing(kind: str, tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(kind, tmp_path) as bench:
+            await bench.shell("true")
+            before = descriptors()
             for turns in range(6):
                 engine = await bench.engine("sleep", word)
                 starting = asyncio.create_task(engine.start({}))
@@ -189,6 +191,7 @@ def test_a_cancelled_start_leaves_nothing(kind: str, tmp_path: Path) -> None:
                     await (await starting).abort()
                 await engine.discard()
             assert alive(word) == []
+            assert descriptors() == before
 
     word = token()
     asyncio.run(run())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -19,7 +20,8 @@ from taskrunner.testing.fakes.memory import MemoryLog
 from taskrunner_process import ProcessPlatform
 from taskrunner_process.child import Start, spawn
 from taskrunner_process.groups.portable import PortableGroup, PortableGroups
-from tests.process.process_bench import GROUPS, KINDS, Bench, alive, bench_on, executable, groups_of, token
+from taskrunner_process.groups.process_group import ProcessGroup
+from tests.process.process_bench import GROUPS, KINDS, Bench, alive, bench_on, descriptors, executable, groups_of, token
 
 DAEMON = """
 import os, sys, time
@@ -157,6 +159,10 @@ def test_a_process_that_does_not_die_is_named(kind: str, tmp_path: Path) -> None
     groups.close()
 
 
+def context_of(home: Path) -> PlatformContext:
+    return PlatformContext("w1", home, lambda secret: secret.literal)
+
+
 class SlowGroup(PortableGroup):
     """Its first process starts when `release` is set."""
 
@@ -185,18 +191,34 @@ class SlowGroups(PortableGroups):
 
 def test_a_process_that_starts_after_the_limit_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
-        platform = ProcessPlatform(
-            PlatformContext("w1", tmp_path, lambda secret: secret.literal), SlowGroups(slow), None
-        )
+        platform = ProcessPlatform(context_of(tmp_path), SlowGroups(slow), None)
+        before = descriptors()
         with pytest.raises(TaskFailedInternally, match=r"^starting a process took longer than 0\.01 s$"):
             await Bench(platform, tmp_path).start("sleep", word)
         slow.release.set()
         await asyncio.to_thread(slow.ended.wait)
         assert slow.known
         assert alive(word) == []
+        assert descriptors() == before
 
     monkeypatch.setattr("taskrunner_process.launcher.SPAWN_TIME", 0.01)
     slow, word = SlowGroup(), token()
+    asyncio.run(run())
+
+
+class FullGroups(PortableGroups):
+    def open_group(self, run: str) -> ProcessGroup:
+        raise OSError(errno.ENOSPC, "no space left")
+
+
+def test_a_group_that_cannot_be_made_is_named_and_leaves_no_descriptor(tmp_path: Path) -> None:
+    async def run() -> None:
+        bench = Bench(ProcessPlatform(context_of(tmp_path), FullGroups("w1"), None), tmp_path)
+        before = descriptors()
+        with pytest.raises(TaskFailedInternally, match=r"no process group could be made: .*no space left"):
+            await bench.start("true")
+        assert descriptors() == before
+
     asyncio.run(run())
 
 
@@ -211,9 +233,6 @@ def test_no_groups_and_no_descriptors_are_left(kind: str, tmp_path: Path) -> Non
                 await results.dispose()
             await (await bench.start("sleep", "1000000")).abort()
             return descriptors() - before
-
-    def descriptors() -> set[str]:
-        return {path.name for path in Path("/proc/self/fd").iterdir()}
 
     assert asyncio.run(run()) == set()
     assert list(Path("/sys/fs/cgroup").rglob("*tidy*")) == []

@@ -1,6 +1,6 @@
 """ProcessGroup: everything that one command has started, however it hides, and how to end all of it.
 
-This is the seam to the operating system. Of three ways, the best that works here is taken::
+This is the interface to the operating system. Of three ways, the best that works on this machine is used::
 
     cgroup      Linux, a writable control group: the kernel keeps the list; nothing escapes, killing is atomic
     subreaper   Linux: the worker inherits orphans, /proc says which process belongs to which
