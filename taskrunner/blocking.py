@@ -38,15 +38,16 @@ async def run_blocking(
     grace: float = 0.0,
     discard: Callable[[T], None] | None = None,
     executor: Executor | None = None,
+    error: Callable[[str], Exception] = OverLimit,
 ) -> T:
     """Runs `work` in a daemon thread and returns what it returns.
 
     After `limit` seconds, or when the caller is cancelled, `interrupt` is called, which must make the thread end soon
     (it closes its connection); the call then waits `grace` more seconds for it. A result that comes too late goes to
     `discard`, in the thread, so that a file or a lease that was opened is not lost. `doing` names the work in the
-    error: `opening a file`.
+    error, which `error` makes of the text: `opening a file took longer than 120 s`.
 
-    Raises: OverLimit, and what `work` raises.
+    Raises: OverLimit unless `error` says otherwise, and what `work` raises.
     """
     job = _Job(work, discard)
     running = asyncio.get_running_loop().run_in_executor(executor or _shared, job.run)
@@ -58,7 +59,7 @@ async def run_blocking(
     if done:
         return running.result()
     await _abandon(job, running, interrupt, grace)
-    raise OverLimit(f"{doing} took longer than {limit:g} s")
+    raise error(f"{doing} took longer than {limit:g} s")
 
 
 async def _abandon(

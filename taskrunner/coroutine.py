@@ -1,4 +1,4 @@
-"""The simplest engine: a coroutine. For whoever has something to run that Python can do itself."""
+"""The simplest engine: a coroutine, for work that Python does itself."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from taskrunner.interfaces.platform import Platform, PlatformContext, RunContext
 from taskrunner.interfaces.results import Results
 
 KILLED = 137
-"""The exit code of a coroutine that was stopped: what shells say of a process that was killed."""
+"""The exit code of a coroutine that was stopped: that of a process that was killed, in a shell."""
 
 
 @attrs.frozen
 class NoOptions:
-    """Its section in a worker's configuration: there is nothing to say."""
+    """Its section in a worker's configuration, which has no keys."""
 
 
 def coroutine_platform(
@@ -29,9 +29,9 @@ def coroutine_platform(
 ) -> Callable[[Callable[[Payload, RunContext], Awaitable[int]]], type[Platform[Payload, NoOptions]]]:
     """Makes a platform of a coroutine function, whose result is the run's exit code.
 
-    It is given the decoded payload, an instance of the attrs class `payload`, and the run's context. What it leaves in
-    `context.folder` can be kept as artifacts. It is cancelled when the run is killed, and undoes in its `finally` what
-    it has begun; an error of `taskrunner.errors` that it raises decides how the run ends.
+    The function gets the decoded payload, an instance of the attrs class `payload`, and the run's context. Files that
+    it leaves in `context.folder` can be kept as artifacts. It is cancelled when the run is killed, and undoes in its
+    `finally` what it has begun. An error of `taskrunner.errors` that it raises decides how the run ends.
     """
 
     def decorate(work: Callable[[Payload, RunContext], Awaitable[int]]) -> type[Platform[Payload, NoOptions]]:
@@ -42,7 +42,7 @@ def coroutine_platform(
 
 
 class CoroutinePlatform(Platform[Payload, NoOptions]):
-    """What `coroutine_platform` makes subclasses of."""
+    """The base class of the platforms that `coroutine_platform` makes."""
 
     work: Callable[[Payload, RunContext], Awaitable[int]]
 
@@ -72,7 +72,7 @@ class CoroutineEngine(Engine[Payload]):
         return CoroutineExecution(self._work(self._payload, context), context)
 
     async def discard(self) -> None:
-        """It has taken nothing."""
+        """It holds nothing."""
 
 
 class CoroutineExecution(Execution):
@@ -87,7 +87,7 @@ class CoroutineExecution(Execution):
     async def wait(self) -> Results:
         await asyncio.wait([self._running])
         if self._aborted:
-            raise Bug("nobody may wait for a coroutine that was aborted")
+            raise Bug("a coroutine that was aborted cannot be waited for")
         if self._results is None:
             self._results = self._ended()
         return self._results

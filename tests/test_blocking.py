@@ -12,6 +12,7 @@ from concurrent.futures import wait
 import pytest
 
 from taskrunner.blocking import DaemonExecutor, OverLimit, run_blocking
+from taskrunner.errors import TaskFailedInternally
 from taskrunner.testing import clock
 
 
@@ -33,6 +34,13 @@ def test_a_call_over_its_limit_is_interrupted() -> None:
 
     asyncio.run(main())
     assert hung.is_set()
+
+
+def test_the_caller_chooses_the_error_of_the_limit() -> None:
+    hung = threading.Event()
+    call = run_blocking(hung.wait, limit=0.01, doing="reading", interrupt=hung.set, error=TaskFailedInternally)
+    with pytest.raises(TaskFailedInternally, match=r"^reading took longer than 0\.01 s$"):
+        asyncio.run(call)
 
 
 def test_a_cancelled_call_is_interrupted_and_waited_for() -> None:

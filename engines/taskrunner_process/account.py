@@ -23,31 +23,31 @@ class Account:
     groups: tuple[int, ...]
 
     @property
-    def popen(self) -> dict[str, Any]:
-        """What makes `subprocess.Popen` run something as this user; nothing, if it is the worker's own: only root may
-        set groups, even to what they are."""
+    def popen_options(self) -> dict[str, Any]:
+        """What makes `subprocess.Popen` run something as this user. Nothing for the worker's own: only root may set
+        groups, even to what they are."""
         if os.geteuid() == self.uid:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": list(self.groups)}
 
-    def own(self, *paths: Path) -> None:
-        """Gives it these files or folders, not what is in them. Raises OSError."""
+    def take_ownership(self, *paths: Path) -> None:
+        """Makes it the owner of these files or folders, not of what is in them. Raises OSError."""
         for path in paths:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
-    def can_reach(self, folder: Path) -> Path | None:
-        """The first folder on the way that it may not pass, if there is one."""
-        ways = [path for path in (*reversed(folder.parents), folder) if path.exists()]
-        return next((path for path in ways if not self._may_pass(path.stat())), None)
+    def first_closed(self, folder: Path) -> Path | None:
+        """The first folder on the path to this one, itself included, that the account may not enter."""
+        existing = [path for path in (*reversed(folder.parents), folder) if path.exists()]
+        return next((path for path in existing if not self._may_enter(path.stat())), None)
 
-    def open_way(self, folder: Path) -> None:
-        """Lets it pass, though not look into, the worker's own folders on the way. Those above the worker's home it may
-        pass already: that was made sure when the platform was opened. Raises OSError.
+    def open_path(self, folder: Path) -> None:
+        """Lets it enter, though not list, the worker's own folders on the path. Those above the worker's home it may
+        enter already: the platform checks that when it is opened. Raises OSError.
         """
-        while barrier := self.can_reach(folder.absolute()):
-            barrier.chmod(stat.S_IMODE(barrier.stat().st_mode) | stat.S_IXOTH | stat.S_IXGRP | stat.S_IXUSR)
+        while closed := self.first_closed(folder.absolute()):
+            closed.chmod(stat.S_IMODE(closed.stat().st_mode) | stat.S_IXOTH | stat.S_IXGRP | stat.S_IXUSR)
 
-    def _may_pass(self, status: os.stat_result) -> bool:
+    def _may_enter(self, status: os.stat_result) -> bool:
         if status.st_uid == self.uid:
             return bool(status.st_mode & stat.S_IXUSR)
         if status.st_gid in (self.gid, *self.groups):
@@ -56,7 +56,7 @@ class Account:
 
 
 def account_of(user: str, home: Path) -> Account:
-    """The account `[process] user` names, once it is sure that it can be used. Raises ConfigError."""
+    """The account that `[process] user` names. Raises ConfigError when it cannot be used."""
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
@@ -66,9 +66,9 @@ def account_of(user: str, home: Path) -> Account:
             f"[process] user: only root can run tasks as {user!r}; start the worker as root, or leave it empty"
         )
     account = Account(user, entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(user, entry.pw_gid)))
-    if barrier := account.can_reach(home.absolute()):
+    if closed := account.first_closed(home.absolute()):
         raise ConfigError(
-            f"[process] user: {user!r} may not pass {barrier} on the way to its runs in {home}; "
-            f"`chmod o+x {barrier}`, or keep the worker's home elsewhere"
+            f"[process] user: {user!r} may not pass {closed} on the way to its runs in {home}; "
+            f"`chmod o+x {closed}`, or keep the worker's home elsewhere"
         )
     return account

@@ -1,17 +1,16 @@
-"""PlainFolder: a cache that is a folder on disk, and how a run gets to see it."""
+"""PlainFolder: a cache that is a folder on disk."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-import tarfile
-from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
-from taskrunner.files.untrusted import empty, walk
+from taskrunner.blocking import OverLimit, run_blocking
+from taskrunner.files.results import LIST_TIME, REMOVE_TIME
+from taskrunner.files.untrusted import remove_folder, walk
 from taskrunner.interfaces.caches import CacheFolder
-from taskrunner.interfaces.results import READ_SIZE
 
 logger = logging.getLogger(__name__)
 
@@ -20,38 +19,23 @@ BLOCK = 512
 
 
 class PlainFolder(CacheFolder):
-    """Nothing but the folder."""
+    """A cache that has nothing beside its folder."""
 
     def __init__(self, name: str, path: Path) -> None:
         self.name, self.path = name, path
 
-    async def archive(self) -> AsyncIterator[bytes]:
-        """Written into a pipe by a thread, which ends when the reader goes away."""
-        reading, writing = os.pipe()
-        work = asyncio.create_task(asyncio.to_thread(pack, self.path, writing))
-        try:
-            while piece := await asyncio.to_thread(os.read, reading, READ_SIZE):
-                yield piece
-        finally:
-            os.close(reading)
-            await work
-
     async def size(self) -> int:
-        return await asyncio.to_thread(measure, self.path)
+        return await run_blocking(partial(measure, self.path), limit=LIST_TIME, doing=f"measuring cache {self.name}")
 
     async def delete(self) -> None:
-        for problem in await asyncio.to_thread(remove, self.path):
+        try:
+            problems = await run_blocking(
+                partial(remove_folder, self.path), limit=REMOVE_TIME, doing=f"removing {self.path}"
+            )
+        except OverLimit as error:
+            problems = [str(error)]
+        for problem in problems:
             logger.warning("cache %s: %s", self.name, problem)
-
-
-def pack(folder: Path, writing: int) -> None:
-    """Writes a tar stream, and closes the descriptor. A reader who has gone is no error."""
-    try:
-        with os.fdopen(writing, "wb") as pipe, tarfile.open(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-            for entry in sorted(walk(folder), key=lambda each: each.path):
-                tar.add(entry.path, os.path.relpath(entry.path, folder), recursive=False)
-    except BrokenPipeError:
-        return
 
 
 def measure(folder: Path) -> int:
@@ -67,14 +51,3 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
         return entry.stat(follow_symlinks=False)
     except OSError:
         return None
-
-
-def remove(folder: Path) -> list[str]:
-    """Removes a folder with everything in it: a line for each thing that is still there."""
-    problems = empty(folder)
-    if not problems and folder.exists():
-        try:
-            folder.rmdir()
-        except OSError as error:
-            return [f"{folder}: {error.strerror}"]
-    return problems

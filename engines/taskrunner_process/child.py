@@ -16,13 +16,13 @@ import attrs
 
 from taskrunner.errors import TaskFailed, TaskFailedInternally
 from taskrunner_process.account import Account
-from taskrunner_process.trees.tree import ProcessTree
+from taskrunner_process.groups.process_group import ProcessGroup
 
-GATE = "kill -STOP $$;"
-"""Stops before anything else happens, so that the tree can take the process in before it could have children."""
-TERMINAL = 'exec <>"$1" >&0 2>&0; shift;'
+STOP_FIRST = "kill -STOP $$;"
+"""Stops before anything else happens, so that the process is in its group before it can have children."""
+OPEN_TERMINAL = 'exec <>"$1" >&0 2>&0; shift;'
 """Opens a terminal, which becomes the controlling one of a session that has none."""
-RUN = 'exec "$@"'
+RUN_COMMAND = 'exec "$@"'
 
 UMASK = 0o022
 """Files of a run are readable by others, whatever the worker's own mask is."""
@@ -30,7 +30,10 @@ UMASK = 0o022
 
 @attrs.frozen
 class Start:
-    """How a process is started. Where a shell is needed in front, it replaces itself by the command."""
+    """How a process is started. Where a shell is needed in front, it replaces itself by the command.
+
+    It owns the three descriptors: `spawn` closes them, which may be later than its limit.
+    """
 
     command: Sequence[str]
     env: Mapping[str, str] = attrs.field(repr=False)
@@ -42,9 +45,14 @@ class Start:
     terminal: str = ""
     """The terminal's path; it then takes the place of the three descriptors."""
 
+    def close(self) -> None:
+        """Closes the descriptors. Called once."""
+        for number in {self.stdin, self.stdout, self.stderr}:
+            os.close(number)
+
 
 class Child:
-    """A running process, the first of its tree. Made by `spawn`; used from the event loop."""
+    """A running process that `spawn` has started, the first of its group. Used from the event loop."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
@@ -59,14 +67,15 @@ class Child:
         """
         return await asyncio.shield(self._exited)
 
-    def lose(self, error: Exception) -> None:
-        """It cannot be killed: whoever waits gets this error, unless it has exited after all."""
+    def fail(self, error: Exception) -> None:
+        """It cannot be killed: `wait` raises this error, unless the process has exited after all."""
         if not self._exited.done():
             self._exited.set_exception(error)
-            self._exited.exception()  # somebody knows
+            self._exited.exception()  # marks it as seen: the caller knows the error
 
     def _watch(self) -> None:
-        """A file descriptor for the process costs a few µs; where there is none, a thread of its own waits for it."""
+        """A file descriptor for the process costs a few µs. On systems without one, a thread of its own waits: the life
+        of a process has no limit, so that it must not occupy a thread of `run_blocking`."""
         loop = asyncio.get_running_loop()
         if hasattr(os, "pidfd_open"):
             descriptor = os.pidfd_open(self.pid)
@@ -81,7 +90,7 @@ class Child:
 
     def _wait_blocking(self, loop: asyncio.AbstractEventLoop) -> None:
         status = self._process.wait()
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(self._finish, status)
 
     def _finish(self, status: int) -> None:
@@ -89,26 +98,29 @@ class Child:
             self._exited.set_result(status)
 
 
-def spawn(start: Start, tree: ProcessTree) -> subprocess.Popen[bytes]:
-    """Starts a process as the first of a tree, in a session of its own. Blocks until it runs.
+def spawn(start: Start, group: ProcessGroup) -> subprocess.Popen[bytes]:
+    """Starts a process as the first of a group, in a session of its own, and closes the descriptors of `start`. Blocks
+    until it runs.
 
     Raises: TaskFailed (`command-too-long`), TaskFailedInternally (no processes or memory left, the folder is gone).
     """
     try:
-        with tree.entered() as inside:
-            process = _start(start, held=tree.held)
+        with group.entered() as inside:
+            process = _start(start, starts_stopped=group.starts_stopped)
             if not inside:
-                _admit(process, tree)
+                _add(process, group)
     except OSError as error:
-        raise TaskFailedInternally(f"the new process could not be taken in: {error}") from None
+        raise TaskFailedInternally(f"the new process could not be put into its group: {error}") from None
+    finally:
+        start.close()
     return process
 
 
-def _start(start: Start, *, held: bool) -> subprocess.Popen[bytes]:
-    if not (held or start.terminal):
-        with contextlib.suppress(OSError):  # a script without `#!` is for the shell, which also says what is wrong
+def _start(start: Start, *, starts_stopped: bool) -> subprocess.Popen[bytes]:
+    if not (starts_stopped or start.terminal):
+        with contextlib.suppress(OSError):  # a script without `#!` is for the shell, which also reports what is wrong
             return _popen(start, start.command)
-    script = (GATE if held else "") + (TERMINAL if start.terminal else "") + RUN
+    script = (STOP_FIRST if starts_stopped else "") + (OPEN_TERMINAL if start.terminal else "") + RUN_COMMAND
     arguments = [start.terminal, *start.command] if start.terminal else start.command
     try:
         return _popen(start, ["/bin/sh", "-c", script, "sh", *arguments])
@@ -128,7 +140,7 @@ def _popen(start: Start, command: Sequence[str]) -> subprocess.Popen[bytes]:
             stderr=start.stderr,
             start_new_session=True,
             umask=UMASK,
-            **(start.account.popen if start.account else {}),
+            **(start.account.popen_options if start.account else {}),
         )
     except OSError as error:
         if error.errno == errno.E2BIG:
@@ -136,12 +148,12 @@ def _popen(start: Start, command: Sequence[str]) -> subprocess.Popen[bytes]:
         raise
 
 
-def _admit(process: subprocess.Popen[bytes], tree: ProcessTree) -> None:
+def _add(process: subprocess.Popen[bytes], group: ProcessGroup) -> None:
     try:
-        if tree.held:
+        if group.starts_stopped:
             os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-        tree.admit(process.pid)
-        if tree.held:
+        group.add(process.pid)
+        if group.starts_stopped:
             os.kill(process.pid, signal.SIGCONT)
     except OSError:
         process.kill()

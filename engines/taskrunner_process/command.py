@@ -1,4 +1,4 @@
-"""What exactly is started: the command, found and judged beforehand, and its environment."""
+"""What exactly is started: the command, found and checked beforehand, and its environment."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pathlib import Path
 from taskrunner.errors import Complaint, MalformedPayload, TaskFailed
 from taskrunner.model import RunKey
 from taskrunner_process.account import Account
-from taskrunner_process.payload import unfit
-from taskrunner_process.trees.tree import MARKER
+from taskrunner_process.groups.process_group import MARKER
+from taskrunner_process.payload import text_problem
 
 INHERITED = ("PATH", "LANG", "LC_ALL", "TZ")
-"""All that a run sees of the worker's own environment. Everything else stays with the worker, whose environment may
-hold its credentials (`AWS_*`, tokens) and settings that would steer programs (`PYTHONPATH`, `LD_*`, proxies)."""
+"""All that a run inherits of the worker's environment. The rest may hold credentials (`AWS_*`, tokens) and settings
+that change how programs behave (`PYTHONPATH`, `LD_*`, proxies)."""
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Debian's for root, when the worker has none."""
 
 TEMPORARY = ".tmp"
-"""The folder for temporary files, in the run's folder, so that they go with it."""
+"""The folder for temporary files, in the run's folder, so that it is removed with it."""
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-"""Names of environment variables: POSIX shells drop others silently, so they are refused aloud."""
+"""Names of environment variables: POSIX shells drop others silently, so they are refused."""
 
 INTERPRETER_LINE = 256
 """Bytes of a script's first line that the kernel reads (BINPRM_BUF_SIZE)."""
@@ -34,8 +34,8 @@ INTERPRETER_LINE = 256
 def environment(
     run: RunKey, worker_id: str, folder: Path, account: Account | None, given: Mapping[str, str]
 ) -> dict[str, str]:
-    """The complete environment of a run; what is given goes over the base. Raises MalformedPayload."""
-    complaints = [c for name, value in given.items() for c in _judge(name, value)]
+    """The complete environment of a run; `given` overrides the base. Raises MalformedPayload."""
+    complaints = [c for name, value in given.items() for c in _check_variable(name, value)]
     if complaints:
         raise MalformedPayload(*complaints)
     base = {name: os.environ[name] for name in INHERITED if name in os.environ}
@@ -45,10 +45,10 @@ def environment(
     return {"PATH": DEFAULT_PATH, "LANG": "C.UTF-8"} | base | dict(given) | {MARKER: f"{run}@{worker_id}"}
 
 
-def _judge(name: str, value: str) -> list[Complaint]:
+def _check_variable(name: str, value: str) -> list[Complaint]:
     if not NAME.fullmatch(name):
         return [Complaint(f"env[{name!r}]", "no name of an environment variable", "use letters, digits and _")]
-    if problem := unfit(value):  # which does not show the value, for it may be a secret
+    if problem := text_problem(value):  # never shows the value, which may be a secret
         return [Complaint(f"env.{name}", problem, "encode it, for instance as base64")]
     return []
 
@@ -64,7 +64,7 @@ def find_command(command: Sequence[str], folder: Path, path: str) -> list[str]:
         raise TaskFailed(
             "command-not-found", f"there is no command {name!r} in {path} (PATH); install it, or give its path"
         )
-    file = os.path.join(folder, program)  # noqa: PTH118  a Path takes longer to make than the system to look
+    file = os.path.join(folder, program)  # noqa: PTH118  making a Path takes longer than the system call
     if not os.path.exists(file):  # noqa: PTH110  as above
         raise TaskFailed("command-not-found", f"there is no file {name!r}, seen from the run's folder")
     if not os.path.isfile(file) or not os.access(file, os.X_OK):  # noqa: PTH113  as above
@@ -76,7 +76,7 @@ def find_command(command: Sequence[str], folder: Path, path: str) -> list[str]:
 
 
 def _check_interpreter(name: str, file: Path, folder: Path) -> None:
-    """The system calls a script whose interpreter is missing "not found", which sends people looking for the script."""
+    """The system reports a script whose interpreter is missing as "not found", as if the script were."""
     try:
         with file.open("rb", buffering=0) as script:
             first = script.read(INTERPRETER_LINE).partition(b"\n")[0]

@@ -1,17 +1,18 @@
-"""ProcessEngine: a run's folder, made ready, and the start of its command."""
+"""ProcessEngine: prepares a run's folder and starts its command."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import attrs
 
+from taskrunner.blocking import run_blocking
 from taskrunner.errors import Bug, Complaint, MalformedPayload, NotSupported, TaskFailedInternally
-from taskrunner.files.results import REMOVE_TIME
-from taskrunner.files.untrusted import empty
+from taskrunner.files.results import empty_run_folder
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.engine import Engine
 from taskrunner_process.child import Start
@@ -25,7 +26,7 @@ INPUT_TIME = 60.0
 
 
 class ProcessEngine(Engine[ProcessPayload]):
-    """Everything that it makes lies in the run's folder."""
+    """Everything that it makes is in the run's folder."""
 
     def __init__(self, launcher: Launcher, worker_id: str) -> None:
         self._launcher, self._worker_id = launcher, worker_id
@@ -34,23 +35,23 @@ class ProcessEngine(Engine[ProcessPayload]):
         self._links: list[str] = []
 
     async def load(self, payload: ProcessPayload) -> None:
-        """Makes the folder ready; there is nothing to fetch."""
+        """Prepares the folder; there is nothing to fetch."""
         self._payload = payload
         try:
             self._make_folder(self._context.folder / TEMPORARY)
             if self._account:
-                self._account.own(self._context.folder)
-                self._account.open_way(self._context.folder)
+                self._account.take_ownership(self._context.folder)
+                self._account.open_path(self._context.folder)
         except OSError as error:
             raise TaskFailedInternally(f"the run's folder could not be made ready: {error}") from None
 
     def _make_folder(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         if self._account:
-            self._account.own(folder)
+            self._account.take_ownership(folder)
 
     async def attach_cache(self, folder: CacheFolder, target: str, *, read_only: bool = False) -> None:
-        """A symbolic link at `target` leads to the cache. It keeps nobody from writing, so `read_only` is refused.
+        """A symbolic link at `target` leads to the cache. A link cannot prevent writing, so `read_only` is refused.
 
         Raises: MalformedPayload, NotSupported (`read_only`), TaskFailedInternally.
         """
@@ -62,8 +63,8 @@ class ProcessEngine(Engine[ProcessPayload]):
                 self._make_folder(self._context.folder / parent)
             place.symlink_to(folder.path.absolute(), target_is_directory=True)
             if self._account:
-                self._account.own(folder.path, place)
-                self._account.open_way(folder.path)
+                self._account.take_ownership(folder.path, place)
+                self._account.open_path(folder.path)
         except OSError as error:
             raise TaskFailedInternally(f"the cache {folder.name} could not be attached: {error}") from None
         self._links.append(target)
@@ -73,19 +74,19 @@ class ProcessEngine(Engine[ProcessPayload]):
         path = Path(target)
         place = self._context.folder / path
         if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in target:
-            raise self._complain(target, "does not lie in the run's folder", "give a relative path without `..`")
+            raise self._complaint(target, "does not lie in the run's folder", "give a relative path without `..`")
         if path.parts[0] == TEMPORARY:
-            raise self._complain(target, f"{TEMPORARY} is the folder for temporary files", "take another one")
+            raise self._complaint(target, f"{TEMPORARY} is the folder for temporary files", "take another one")
         if os.path.lexists(place):
-            raise self._complain(target, "something is there already", "give each cache a path of its own")
+            raise self._complaint(target, "something is there already", "give each cache a path of its own")
         if any((self._context.folder / parent).is_symlink() for parent in path.parents):
-            raise self._complain(target, "lies inside another cache", "give each cache a path of its own")
+            raise self._complaint(target, "lies inside another cache", "give each cache a path of its own")
         return place
 
-    def _complain(self, target: str, problem: str, fix: str) -> MalformedPayload:
+    def _complaint(self, target: str, problem: str, fix: str) -> MalformedPayload:
         paths = [cache.path for cache in self._context.task.caches]
         same = [index for index, path in enumerate(paths) if path == target]
-        # Caches are attached in their order, so of two with the same path the second is the one that is refused.
+        # Caches are attached in the task's order: of two with the same path, the second is refused.
         index = same[min(self._links.count(target), len(same) - 1)] if same else len(self._links)
         return MalformedPayload(Complaint(f"caches[{index}].path", f"{target!r}: {problem}", fix))
 
@@ -98,20 +99,26 @@ class ProcessEngine(Engine[ProcessPayload]):
         launcher = attrs.evolve(self._launcher, env=complete)
         command = launcher.find(self._payload.command)
         if stdin:
-            theirs, ours = os.pipe()
-            return await self._launch(launcher, command, theirs, ours)
+            reading, writing = os.pipe()
+            return await self._launch(launcher, command, reading, writing)
         return await self._launch(launcher, command, await self._input(self._payload.stdin), None)
 
     async def _input(self, text: str) -> int:
-        """The standard input as a file without a name: nobody has to feed it while the run runs."""
+        """The standard input as a file without a name, which needs no writer while the command runs."""
         if not text:
             return os.open(os.devnull, os.O_RDONLY)
         try:
-            return await self._launcher.block(self._keep, text.encode(), limit=INPUT_TIME, doing="keeping the input")
+            return await run_blocking(
+                partial(self._save, text.encode()),
+                limit=INPUT_TIME,
+                doing="keeping the input",
+                discard=os.close,
+                error=TaskFailedInternally,
+            )
         except OSError as error:
             raise TaskFailedInternally(f"the standard input could not be kept: {error.strerror}") from None
 
-    def _keep(self, text: bytes) -> int:
+    def _save(self, text: bytes) -> int:
         with tempfile.TemporaryFile(dir=self._context.folder) as file:
             file.write(text)
             file.seek(0)
@@ -119,22 +126,18 @@ class ProcessEngine(Engine[ProcessPayload]):
                 os.fchown(file.fileno(), self._account.uid, self._account.gid)
             return os.dup(file.fileno())
 
-    async def _launch(self, launcher: Launcher, command: list[str], stdin: int, feed: int | None) -> ProcessExecution:
+    async def _launch(
+        self, launcher: Launcher, command: list[str], stdin: int, writing_stdin: int | None
+    ) -> ProcessExecution:
         reading, writing = os.pipe()
         start = Start(command, launcher.env, launcher.context.folder, self._account, stdin, writing, writing)
         try:
-            child, tree = await launcher.launch(start, "")
+            child, group = await launcher.launch(start, "")
         except BaseException:
-            for number in (reading, *([] if feed is None else [feed])):
+            for number in (reading, *([] if writing_stdin is None else [writing_stdin])):
                 os.close(number)
             raise
-        finally:
-            os.close(stdin)
-            os.close(writing)
-        return ProcessExecution(launcher, tree, child, reading, feed)
+        return ProcessExecution(launcher, group, child, reading, writing_stdin)
 
     async def discard(self) -> None:
-        folder = self._context.folder
-        problems = await self._launcher.block(empty, folder, limit=REMOVE_TIME, doing="removing the run's folder")
-        if problems:
-            raise TaskFailedInternally("\n".join(problems))
+        await empty_run_folder(self._context.folder)

@@ -15,22 +15,22 @@ import attrs
 from taskrunner.errors import NotSupported
 from taskrunner.interfaces.execution import Exec, Input
 from taskrunner_process.child import Child, Start
+from taskrunner_process.groups.process_group import ProcessGroup
 from taskrunner_process.launcher import Launcher
 from taskrunner_process.pipes import PipeInput, PipeOutput, TerminalInput
-from taskrunner_process.trees.tree import ProcessTree
 
 TERM = "xterm-256color"
-"""What people have; for a command with a terminal, when the run's environment names none."""
+"""The most common one; for a command with a terminal, when the run's environment names none."""
 
 
 @attrs.frozen
 class Ends:
-    """The descriptors of a command: ours, to keep, and its, to close once it runs."""
+    """The descriptors of a command: the worker's ends, and the three that the command gets."""
 
     stdin: int
     stdout: int
     stderr: int | None
-    theirs: tuple[int, int, int]
+    given: tuple[int, int, int]
     terminal: str = ""
 
     def close(self) -> None:
@@ -40,10 +40,10 @@ class Ends:
 
 
 class ProcessExec(Exec):
-    """It has a tree of its own: `abort` ends all of it and nothing else. The execution ends it with the rest."""
+    """It has a group of its own: `abort` ends all of it and nothing else. The execution ends it with the rest."""
 
-    def __init__(self, launcher: Launcher, child: Child, tree: ProcessTree, ends: Ends) -> None:
-        self._launcher, self._child, self.tree = launcher, child, tree
+    def __init__(self, launcher: Launcher, child: Child, group: ProcessGroup, ends: Ends) -> None:
+        self._launcher, self._child, self.group = launcher, child, group
         self._terminal = bool(ends.terminal)
         self._stdin = TerminalInput(ends.stdin) if self._terminal else PipeInput(ends.stdin)
         self._stdout = PipeOutput(ends.stdout)
@@ -55,16 +55,13 @@ class ProcessExec(Exec):
         program = launcher.find(command)
         ends = open_terminal(launcher) if tty else open_pipes()
         env = {"TERM": TERM} | dict(launcher.env) if tty else launcher.env
-        start = Start(program, env, launcher.context.folder, launcher.account, *ends.theirs, ends.terminal)
+        start = Start(program, env, launcher.context.folder, launcher.account, *ends.given, ends.terminal)
         try:
-            child, tree = await launcher.launch(start, f"+{number}")
+            child, group = await launcher.launch(start, f"+{number}")
         except BaseException:
             ends.close()
             raise
-        finally:
-            for theirs in set(ends.theirs):
-                os.close(theirs)
-        return cls(launcher, child, tree, ends)
+        return cls(launcher, child, group, ends)
 
     @property
     def stdin(self) -> Input:
@@ -88,31 +85,31 @@ class ProcessExec(Exec):
         return await self._child.wait()
 
     async def abort(self) -> None:
-        await self._launcher.end(self.tree)
+        await self._launcher.end(self.group)
         await self._child.wait()
         self.close()
 
     def close(self) -> None:
-        """Closes our ends; output that nobody has read is lost. May be called again."""
+        """Closes the worker's ends; output that was not read is lost. May be called again."""
         for end in (self._stdin, self._stdout, self._stderr):
             if end:
                 end.descriptor.close()
 
 
 def open_pipes() -> Ends:
-    their_in, our_in = os.pipe()
-    our_out, their_out = os.pipe()
-    our_error, their_error = os.pipe()
-    return Ends(our_in, our_out, our_error, (their_in, their_out, their_error))
+    stdin_reader, stdin = os.pipe()
+    stdout, stdout_writer = os.pipe()
+    stderr, stderr_writer = os.pipe()
+    return Ends(stdin, stdout, stderr, (stdin_reader, stdout_writer, stderr_writer))
 
 
 def open_terminal(launcher: Launcher) -> Ends:
-    """A pseudo-terminal of 24 rows and 80 columns. It belongs to the run's user, who opens it by its name."""
-    ours, theirs = pty.openpty()
-    set_size(ours, 24, 80)
+    """A pseudo-terminal of 24 rows and 80 columns. It belongs to the run's user, whose shell opens it by its name."""
+    controller, terminal = pty.openpty()
+    set_size(controller, 24, 80)
     if launcher.account:
-        os.fchown(theirs, launcher.account.uid, launcher.account.gid)
-    return Ends(os.dup(ours), ours, None, (theirs, theirs, theirs), os.ttyname(theirs))
+        os.fchown(terminal, launcher.account.uid, launcher.account.gid)
+    return Ends(os.dup(controller), controller, None, (terminal, terminal, terminal), os.ttyname(terminal))
 
 
 def set_size(terminal: int, rows: int, columns: int) -> None:

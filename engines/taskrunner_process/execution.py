@@ -1,4 +1,4 @@
-"""ProcessExecution: a command that runs, and the end of everything that it has started."""
+"""ProcessExecution: runs one command, and ends everything that it has started."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from taskrunner.interfaces.execution import Exec, Execution, Input
 from taskrunner.interfaces.results import Results
 from taskrunner_process.child import Child
 from taskrunner_process.exec import ProcessExec
+from taskrunner_process.groups.process_group import ProcessGroup
 from taskrunner_process.launcher import Launcher
 from taskrunner_process.pipes import LoggedOutput, PipeInput
 from taskrunner_process.results import ProcessResults
-from taskrunner_process.trees.tree import ProcessTree
 
 
 class ProcessExecution(Execution):
-    """The run is over when its command exits: what that has left running is killed, and what is left in the pipe is
+    """The run is over when its command exits. What the command has left running is killed, and the rest of the pipe is
     logged. So neither a forgotten daemon nor one that holds the output open keeps a run from ending.
     """
 
-    def __init__(self, launcher: Launcher, tree: ProcessTree, child: Child, output: int, stdin: int | None) -> None:
-        self._launcher, self._tree, self._child = launcher, tree, child
+    def __init__(self, launcher: Launcher, group: ProcessGroup, child: Child, output: int, stdin: int | None) -> None:
+        self._launcher, self._group, self._child = launcher, group, child
         self._stdin = None if stdin is None else PipeInput(stdin)
         self._output = LoggedOutput(output, launcher.context.log, self._log_failed)
         self._log_error: Exception | None = None
@@ -32,7 +32,7 @@ class ProcessExecution(Execution):
         self._aborted = False
         self._kill: asyncio.Task[None] | None = None
         self._end = asyncio.create_task(self._run_to_end())
-        self._end.add_done_callback(_seen)
+        self._end.add_done_callback(_mark_seen)
 
     @property
     def stdin(self) -> Input:
@@ -70,50 +70,51 @@ class ProcessExecution(Execution):
         await results.dispose()
 
     async def _kill_all(self) -> None:
-        """Ends every process; the exit of the first one then ends the run. One attempt serves all who ask."""
+        """Ends every process; the exit of the first one then ends the run. All callers share one attempt."""
         if self._end.done():
             return
-        if self._kill is None:
-            self._kill = asyncio.create_task(self._kill_trees())
-            self._kill.add_done_callback(_seen)
-        await asyncio.shield(self._kill)
+        await asyncio.shield(self._start_kill())
 
-    async def _kill_trees(self) -> None:
+    async def _kill_groups(self) -> None:
         self._over = True
         if self._starting:
             await asyncio.wait(self._starting)
         try:
-            await self._launcher.end(self._tree, *(each.tree for each in self._execs))
+            await self._launcher.end(self._group, *(each.group for each in self._execs))
         except TaskFailedInternally as error:
-            self._child.lose(error)
+            self._child.fail(error)
             raise
 
     async def _run_to_end(self) -> ProcessResults:
         try:
             status = await self._child.wait()
-            await self._kill_trees()
+            await self._kill_groups()
         finally:
             self._output.drain()
-            self._let_go()
+            self._release()
         if self._log_error:
             raise self._log_error
         return ProcessResults(self._launcher, status, self._execs)
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         if self._stdin:
             self._stdin.descriptor.close()
-        for tree in (self._tree, *(each.tree for each in self._execs)):
-            tree.close()
+        for group in (self._group, *(each.group for each in self._execs)):
+            group.close()
 
     def _log_failed(self, error: Exception) -> None:
-        """A run whose log is lost is not worth going on: it ends now, and `wait` raises this."""
+        """A run without its log is useless: it ends now, and `wait` raises this error."""
         self._log_error = error
+        self._start_kill()
+
+    def _start_kill(self) -> asyncio.Task[None]:
         if self._kill is None:
-            self._kill = asyncio.create_task(self._kill_trees())
-            self._kill.add_done_callback(_seen)
+            self._kill = asyncio.create_task(self._kill_groups())
+            self._kill.add_done_callback(_mark_seen)
+        return self._kill
 
 
-def _seen(task: asyncio.Task[object]) -> None:
-    """Its error goes to whoever awaits it; nobody may."""
+def _mark_seen(task: asyncio.Task[object]) -> None:
+    """Its error is raised where it is awaited, which may be nowhere: then asyncio must not log it."""
     if not task.cancelled():
         task.exception()

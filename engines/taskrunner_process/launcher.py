@@ -1,22 +1,21 @@
-"""Launcher: what every command of one run has in common, and the threads in which starting and killing block."""
+"""Launcher: starts and ends the commands of one run, with what they have in common."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
-from typing import TypeVar
+import subprocess
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import attrs
 
+from taskrunner.blocking import run_blocking
 from taskrunner.errors import TaskFailed, TaskFailedInternally
 from taskrunner.interfaces.platform import RunContext
 from taskrunner_process.account import Account
 from taskrunner_process.child import Child, Start, spawn
 from taskrunner_process.command import find_command
-from taskrunner_process.trees.tree import KILL_TIME, Forest, ProcessTree
-
-T = TypeVar("T")
+from taskrunner_process.groups.process_group import KILL_TIME, ProcessGroup, ProcessGroups
 
 SPAWN_TIME = 30.0
 """Seconds to start a process, which takes about one millisecond; longer means that the program's disk hangs."""
@@ -27,67 +26,73 @@ class Launcher:
     """Starts and ends processes for one run."""
 
     context: RunContext
-    forest: Forest
+    groups: ProcessGroups
     account: Account | None
-    threads: Executor
     env: Mapping[str, str] = attrs.field(factory=dict, repr=False)
-
-    async def block(self, call: Callable[..., T], *arguments: object, limit: float, doing: str) -> T:
-        """Runs something that blocks in a thread. Raises TaskFailedInternally after `limit` seconds."""
-        work = asyncio.get_running_loop().run_in_executor(self.threads, call, *arguments)
-        try:
-            async with asyncio.timeout(limit):
-                return await work
-        except TimeoutError:
-            raise TaskFailedInternally(f"{doing} did not finish within {limit:g} s") from None
 
     def find(self, command: Sequence[str]) -> list[str]:
         """As `find_command`, in the run's folder, with the run's PATH."""
         return find_command(command, self.context.folder, self.env["PATH"])
 
-    async def launch(self, start: Start, name: str) -> tuple[Child, ProcessTree]:
-        """Starts one more command; `name` tells it from the others of this run. What it started is undone on an error.
+    async def launch(self, start: Start, name: str) -> tuple[Child, ProcessGroup]:
+        """Starts one more command, whose `name` is unique within the run. Closes the descriptors of `start`. After an
+        error nothing of it is left.
 
         Raises: TaskFailed, TaskFailedInternally.
         """
-        tree = self._plant(name)
-        starting = asyncio.create_task(self._spawn(start, tree))
         try:
-            return await asyncio.shield(starting), tree
+            group = self.groups.open_group(f"{self.context.run}{name}")
+        except OSError as error:
+            start.close()
+            raise TaskFailedInternally(f"no process group could be made: {error}") from None
+        starting = asyncio.create_task(self._spawn(start, group))
+        try:
+            return await asyncio.shield(starting), group
         except asyncio.CancelledError:
-            await asyncio.shield(self._undo(starting, tree))
+            await asyncio.shield(self._undo(starting, group))
             raise
         except (TaskFailed, TaskFailedInternally):
-            await self.end(tree)
-            tree.close()
+            await self.end(group)
+            group.close()
             raise
 
-    async def _undo(self, starting: asyncio.Task[Child], tree: ProcessTree) -> None:
-        """Nobody wants it any more: lets it start, which takes a moment, and ends it."""
+    async def _undo(self, starting: asyncio.Task[Child], group: ProcessGroup) -> None:
+        """Waits until the process has started, which takes about a millisecond, and ends it."""
         (outcome,) = await asyncio.gather(starting, return_exceptions=True)
-        await self.end(tree)
-        tree.close()
+        await self.end(group)
+        group.close()
         if isinstance(outcome, Child):
             await outcome.wait()
 
-    def _plant(self, name: str) -> ProcessTree:
-        try:
-            return self.forest.plant(f"{self.context.run}{name}")
-        except OSError as error:
-            raise TaskFailedInternally(f"no process group could be made: {error}") from None
+    async def _spawn(self, start: Start, group: ProcessGroup) -> Child:
+        process = await run_blocking(
+            partial(spawn, start, group),
+            limit=SPAWN_TIME,
+            doing="starting a process",
+            discard=partial(_end_late, group),
+            error=TaskFailedInternally,
+        )
+        return Child(process)
 
-    async def _spawn(self, start: Start, tree: ProcessTree) -> Child:
-        return Child(await self.block(spawn, start, tree, limit=SPAWN_TIME, doing="starting a process"))
-
-    async def end(self, *trees: ProcessTree) -> None:
-        """Kills everything that is alive in these trees. Raises TaskFailedInternally with a line for each tree left."""
-        alive = [tree for tree in trees if not tree.settled()]
+    async def end(self, *groups: ProcessGroup) -> None:
+        """Kills everything alive in these groups. Raises TaskFailedInternally with a line for each group that stays."""
+        alive = [group for group in groups if not group.known_empty()]
         if not alive:
             return
-        outcomes = await asyncio.gather(*(self._end_one(tree) for tree in alive), return_exceptions=True)
+        outcomes = await asyncio.gather(*(_end_group(group) for group in alive), return_exceptions=True)
         errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         if errors:
             raise TaskFailedInternally("\n".join(map(str, errors)))
 
-    async def _end_one(self, tree: ProcessTree) -> None:
-        await self.block(tree.end, limit=2 * KILL_TIME, doing="killing what the run has started")
+
+async def _end_group(group: ProcessGroup) -> None:
+    await run_blocking(
+        group.end, limit=2 * KILL_TIME, doing="killing what the run has started", error=TaskFailedInternally
+    )
+
+
+def _end_late(group: ProcessGroup, process: subprocess.Popen[bytes]) -> None:
+    """Ends a process that has started after its limit, when its run has already failed."""
+    group.end()
+    process.wait()
+    group.close()

@@ -1,4 +1,4 @@
-"""What a task, and an operator, tell the process platform."""
+"""What the author of a task, and the operator, can set for the process platform."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from taskrunner.errors import Complaint, MalformedPayload
 NOT_UNICODE = "holds half of a surrogate pair"
 
 
-def unfit(text: str) -> str:
-    """What keeps a text from being an argument or the value of a variable; empty when nothing does."""
+def text_problem(text: str) -> str:
+    """Why a text cannot be an argument or the value of a variable; empty when it can."""
     if "\0" in text:
         return "holds a zero byte"
     try:
@@ -48,9 +48,9 @@ def check_payload(payload: ProcessPayload) -> None:
     if not payload.command or not payload.command[0]:
         complaints.append(Complaint("command", "names no program", "write for instance `[make, test]`"))
     for index, argument in enumerate(payload.command):
-        if problem := unfit(argument):
+        if problem := text_problem(argument):
             complaints.append(Complaint(f"command[{index}]", problem, "remove it"))
-    if unfit(payload.stdin) == NOT_UNICODE:
+    if text_problem(payload.stdin) == NOT_UNICODE:
         complaints.append(Complaint("stdin", NOT_UNICODE, "remove it"))
     if complaints:
         raise MalformedPayload(*complaints)

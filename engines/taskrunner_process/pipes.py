@@ -18,7 +18,7 @@ END_OF_FILE = b"\x04"
 
 
 class Descriptor:
-    """A file descriptor that does not block, and who waits for it. Owned: `close` closes it, and wakes that one."""
+    """A file descriptor that does not block, and at most one task that waits for it. `close` wakes the task."""
 
     def __init__(self, number: int) -> None:
         os.set_blocking(number, False)
@@ -27,7 +27,7 @@ class Descriptor:
         self.open = True
 
     def read(self) -> bytes | None:
-        """What is there: None for nothing yet, empty at the end. A terminal's end is an error on Linux (EIO)."""
+        """What can be read now: None for nothing yet, empty at the end. A terminal's end is an error on Linux (EIO)."""
         try:
             return os.read(self.number, PIECE)
         except BlockingIOError:
@@ -38,7 +38,7 @@ class Descriptor:
             return b""
 
     def write(self, data: memoryview) -> int:
-        """How much went in: 0 when there is no room. Raises BrokenPipeError."""
+        """The number of bytes written: 0 when there is no room. Raises BrokenPipeError."""
         if not self.open:
             raise BrokenPipeError(errno.EPIPE, "the input is closed")
         try:
@@ -110,7 +110,7 @@ class TerminalInput(PipeInput):
 
 
 class PipeOutput:
-    """What comes out of a pipe or terminal, read when it is asked for. One reader at a time."""
+    """The output of a pipe or terminal, read on demand. One reader at a time."""
 
     def __init__(self, number: int) -> None:
         self.descriptor = Descriptor(number)
@@ -130,7 +130,7 @@ class LoggedOutput:
     """Copies a pipe to the run's log as it comes; memory holds one piece of it at a time."""
 
     def __init__(self, number: int, log: Log, failed: Callable[[Exception], None]) -> None:
-        """`failed` is called once when the log does not take it; what comes then is thrown away."""
+        """`failed` is called once when the log cannot be written to; later output is dropped."""
         self._descriptor = Descriptor(number)
         self._log, self._failed = log, failed
         self._broken = False
@@ -150,12 +150,12 @@ class LoggedOutput:
             return
         try:
             self._log.write(piece)
-        except Exception as error:  # noqa: BLE001  it is handed over, and judged by whoever waits for the run
+        except Exception as error:  # noqa: BLE001  it is passed on, and raised where the run is awaited
             self._broken = True
             self._failed(error)
 
     def drain(self) -> None:
-        """Copies what is left in the pipe, once every writer is dead, and closes it. May be called again."""
+        """Copies the rest of the pipe, when every writer is dead, and closes it. May be called again."""
         while self._descriptor.open and self._copy():
             pass
         self._descriptor.close()

@@ -1,4 +1,4 @@
-"""ProcessResults: the run's folder, after the end of everything that could change it."""
+"""ProcessResults: the run's folder, after every process that could change it has ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIGNALLED = 128
 
 
 class ProcessResults(FolderResults):
-    """What one command has left, and what its execs still hold."""
+    """The folder of one command, and the open output of its execs."""
 
     def __init__(self, launcher: Launcher, status: int, execs: Sequence[ProcessExec]) -> None:
         super().__init__(
@@ -24,7 +24,6 @@ class ProcessResults(FolderResults):
             launcher.context.log,
             status if status >= 0 else SIGNALLED - status,
             message=f"killed by signal {-status} ({signal_name(-status)})" if status < 0 else "",
-            block=launcher.block,
         )
         self._execs = execs
 
@@ -35,7 +34,7 @@ class ProcessResults(FolderResults):
             await super().dispose()
 
     def _is_empty(self) -> bool:
-        """Whether there is nothing to remove: then no thread is needed, which would cost more than to look."""
+        """Whether there is nothing to remove. To look costs less than the thread that would be needed otherwise."""
         try:
             (self._folder / TEMPORARY).rmdir()
             with os.scandir(self._folder) as left:

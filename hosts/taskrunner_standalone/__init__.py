@@ -1,4 +1,4 @@
-"""The standalone host: a machine of one's own, told to leave by signals."""
+"""The standalone host: a machine without a cloud around it, where signals stop the worker."""
 
 from taskrunner_standalone.host import StandaloneHost
 

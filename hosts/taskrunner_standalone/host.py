@@ -1,4 +1,4 @@
-"""A machine of one's own: configured by a file, variables and flags, and told to leave by signals."""
+"""A machine without a cloud around it: a file, variables and flags configure the worker, and signals stop it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from taskrunner_standalone.signals import Signals
 
 
 class StandaloneHost(Host):
-    """A worker that somebody started on a machine: by hand, by systemd, in a container.
+    """The host of a worker that was started by hand, by systemd, or in a container.
 
-    The first SIGTERM or SIGINT (Ctrl-C) lets it finish what runs, the second of either makes it hand that back at once,
-    and the third kills it, as it would any process. A closed terminal (SIGHUP) hands back at once.
+    The first SIGTERM or SIGINT (Ctrl-C) lets the worker finish its runs. The second of either makes it release them at
+    once, and the third kills it, as it would any process. A closed terminal (SIGHUP) releases the runs at once.
     """
 
     def __init__(self, config: Path | None = None, flags: Mapping[str, Any] | None = None) -> None:
-        """`config` is the file to read, by default the one that applies; `flags` are keys of the configuration that
-        the command line gave, None where it gave none."""
+        """`config` is the file to read, by default the one that applies; `flags` are keys of the configuration from
+        the command line, None where it has none."""
         self._config, self._flags = config, flags or {}
         self._signals = Signals()
 
@@ -34,8 +34,8 @@ class StandaloneHost(Host):
         return load_settings(self._config, self._flags)
 
     def listen(self) -> None:
-        """Takes the signals from now on, which the first `shutting_down` does otherwise. Called in the event loop of
-        the main thread: before it, a signal ends the process without a word."""
+        """Handles the signals from now on; otherwise the first `shutting_down` does it. Called in the event loop of the
+        main thread. Before this call, a signal ends the process without a message."""
         self._signals.listen()
 
     async def shutting_down(self) -> Leave:
@@ -45,5 +45,5 @@ class StandaloneHost(Host):
         return self._signals.count > 0
 
     async def shut_down(self) -> None:
-        """Gives the signals back; the machine stays on, since others use it too."""
+        """Restores the signal handlers; the machine stays on, since it has other users."""
         self._signals.restore()

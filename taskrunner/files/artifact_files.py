@@ -15,16 +15,16 @@ from taskrunner.interfaces.log import Log
 
 
 @attrs.frozen
-class Finding:
-    """A regular file, by the way to it that has no links."""
+class ArtifactFile:
+    """A regular file, by its path without links."""
 
     name: str
     parts: tuple[str, ...]
     size: int
 
 
-class Findings:
-    """Looks below one folder. Blocks; used after the end of the run, so nothing changes underneath."""
+class ArtifactFiles:
+    """Finds files below one folder. Blocks; used after the end of the run, so that nothing changes meanwhile."""
 
     def __init__(self, folder: Path, log: Log) -> None:
         self._folder = folder
@@ -34,7 +34,7 @@ class Findings:
     def root(self) -> Path:
         return Path(os.path.realpath(self._folder))
 
-    def file(self, path: str) -> Finding:
+    def file(self, path: str) -> ArtifactFile:
         """Raises FileNotFoundError, IsADirectoryError, PermissionError (it leads out of the folder)."""
         real = self._resolve(path)
         status = real.stat(follow_symlinks=False)
@@ -42,17 +42,17 @@ class Findings:
             raise IsADirectoryError(errno.EISDIR, "is a folder", path)
         if not stat.S_ISREG(status.st_mode):
             raise FileNotFoundError(errno.ENOENT, f"is a {kind_of(status.st_mode)}, not a file", path)
-        return Finding(Path(path).name, real.relative_to(self.root).parts, status.st_size)
+        return ArtifactFile(Path(path).name, real.relative_to(self.root).parts, status.st_size)
 
-    def folder(self, path: str) -> list[Finding]:
+    def folder(self, path: str) -> list[ArtifactFile]:
         """Raises FileNotFoundError, NotADirectoryError, PermissionError (it leads out of the folder)."""
         top = self._resolve(path)
         if not stat.S_ISDIR(top.stat(follow_symlinks=False).st_mode):
             raise NotADirectoryError(errno.ENOTDIR, "is no folder", path)
-        found = [self._judge(entry, top) for entry in walk(top) if not entry.is_dir(follow_symlinks=False)]
+        found = [self._check(entry, top) for entry in walk(top) if not entry.is_dir(follow_symlinks=False)]
         return sorted((each for each in found if each), key=lambda each: each.name)
 
-    def _judge(self, entry: os.DirEntry[str], top: Path) -> Finding | None:
+    def _check(self, entry: os.DirEntry[str], top: Path) -> ArtifactFile | None:
         name = os.path.relpath(entry.path, top)
         try:
             name.encode()
@@ -64,7 +64,7 @@ class Findings:
             self._leave_out(name, str(error.strerror))
         else:
             if stat.S_ISREG(status.st_mode):
-                return Finding(name, real.relative_to(self.root).parts, status.st_size)
+                return ArtifactFile(name, real.relative_to(self.root).parts, status.st_size)
             self._leave_out(name, f"it is a {kind_of(status.st_mode)}")
         return None
 
@@ -72,7 +72,7 @@ class Findings:
         self._log.say(f"left out {os.fsencode(name).decode(errors='replace')!r}: {why}")
 
     def _resolve(self, path: str) -> Path:
-        """The real place, which may not exist; an absolute path must lie in the folder too."""
+        """The real path, which may not exist; an absolute path must lie in the folder too."""
         try:
             real = Path(os.path.realpath(self.root / path))
         except ValueError:
@@ -83,7 +83,7 @@ class Findings:
 
 
 def kind_of(mode: int) -> str:
-    """What a thing is that is no regular file."""
+    """The kind of anything but a regular file."""
     kinds = {
         stat.S_IFDIR: "folder behind a link",
         stat.S_IFIFO: "named pipe",

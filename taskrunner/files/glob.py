@@ -1,6 +1,6 @@
 """Patterns for paths: which files `build/**/*.whl` means.
 
-Parts are divided by `/`. In a part, `*` is any text, `?` one character, `[a-z]` and `[!a-z]` one of a set; none of
+Parts are separated by `/`. In a part, `*` is any text, `?` one character, `[a-z]` and `[!a-z]` one of a set; none of
 them crosses a `/`, and a name that begins with a dot is like any other. A part that is just `**` is any number of
 parts, none included. Case matters everywhere, so that a task means the same on each machine.
 """
@@ -18,21 +18,21 @@ ANY_PARTS = "**"
 
 
 @attrs.frozen
-class Pattern:
+class GlobPattern:
     """A pattern, cut where it stops being plain."""
 
     folder: str
     """The folder that holds all that can match: `build`; `.` when the first part is wild already."""
     parts: tuple[str, ...]
-    """What a path below this folder has to look like, part by part."""
+    """The pattern of each part of a path below this folder."""
     _tests: tuple[Callable[[str], object], ...] = attrs.field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "_tests", tuple(re.compile(translate(part)).match for part in self.parts))
 
     @classmethod
-    def of(cls, path: str) -> Pattern | None:
-        """The pattern that a path is; None when it is plain."""
+    def of(cls, path: str) -> GlobPattern | None:
+        """The pattern in a path; None when the path is plain."""
         if not is_wild(path):
             return None
         parts = [part for part in path.split("/") if part not in {"", "."}]
@@ -41,7 +41,7 @@ class Pattern:
         return cls(root + "/".join(parts[:first]) or ".", tuple(parts[first:]))
 
     def matches(self, name: str) -> bool:
-        """Whether a path, relative to `folder`, is meant. Takes time in proportion to both, whatever the pattern."""
+        """Whether a path, relative to `folder`, matches. Takes time in proportion to both, whatever the pattern."""
         reached = self._skip({0})
         for part in name.split("/"):
             reached = self._skip({after for at in reached for after in self._step(at, part)})
@@ -55,7 +55,7 @@ class Pattern:
         return (at + 1,) if self._tests[at](part) else ()
 
     def _skip(self, reached: set[int]) -> set[int]:
-        """Adds what can be reached since `**` may stand for nothing."""
+        """Adds the positions behind each `**`, which may match no part."""
         for at in range(len(self.parts)):
             if at in reached and self.parts[at] == ANY_PARTS:
                 reached.add(at + 1)

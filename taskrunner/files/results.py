@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
 
+from taskrunner.blocking import run_blocking
 from taskrunner.errors import TaskFailedInternally
-from taskrunner.files.artifact_files import Finding, Findings
-from taskrunner.files.untrusted import empty, open_beneath
+from taskrunner.files.artifact_files import ArtifactFile, ArtifactFiles
+from taskrunner.files.untrusted import empty_folder, open_beneath
 from taskrunner.interfaces.log import Log
 from taskrunner.interfaces.results import READ_SIZE, Entry, Results
 
-T = TypeVar("T")
-
 READ_TIME = 120.0
 """Seconds for one read of a file; a disk that takes longer is broken."""
+READ_GRACE = 5.0
+"""Seconds that a cancelled read gets before its file is closed. A read in progress must not meet another file that the
+system has given the same descriptor."""
 LIST_TIME = 600.0
 """Seconds to list a folder: a million files take about ten."""
 REMOVE_TIME = 240.0
 """Seconds to remove a run's folder: a million files take about a minute on a slow disk. Less than a run waits for each
-thing to be let go of, so that it is told which it was."""
-
-
-class Block(Protocol):
-    """Runs a blocking function elsewhere, for `limit` seconds at most, after which it says what it was `doing`."""
-
-    async def __call__(self, call: Callable[..., T], /, *arguments: object, limit: float, doing: str) -> T:
-        """Raises TaskFailedInternally, and whatever the function raises."""
-        ...
-
-
-async def in_thread(call: Callable[..., T], /, *arguments: object, limit: float, doing: str) -> T:
-    """A Block on the loop's own threads."""
-    try:
-        async with asyncio.timeout(limit):
-            return await asyncio.to_thread(call, *arguments)
-    except TimeoutError:
-        raise TaskFailedInternally(f"{doing} took longer than {limit:g} s") from None
+of its resources, so that the error names the folder."""
 
 
 class FolderResults(Results):
@@ -47,35 +31,65 @@ class FolderResults(Results):
     task copies into the folder what is to be kept of it.
     """
 
-    def __init__(
-        self, folder: Path, log: Log, exit_code: int, *, reason: str = "", message: str = "", block: Block = in_thread
-    ) -> None:
+    def __init__(self, folder: Path, log: Log, exit_code: int, *, reason: str = "", message: str = "") -> None:
         self.exit_code, self.reason, self.message = exit_code, reason, message
-        self._folder, self._findings, self._block = folder, Findings(folder, log), block
+        self._folder, self._files = folder, ArtifactFiles(folder, log)
 
     async def archive_file(self, path: str) -> Entry:
-        return self._entry(await self._block(self._findings.file, path, limit=READ_TIME, doing="opening a file"))
+        find = partial(self._files.file, path)
+        return self._entry(
+            await run_blocking(find, limit=READ_TIME, doing="opening a file", error=TaskFailedInternally)
+        )
 
     async def archive_folder(self, path: str) -> AsyncIterator[Entry]:
-        for each in await self._block(self._findings.folder, path, limit=LIST_TIME, doing="listing a folder"):
-            yield self._entry(each)
+        find = partial(self._files.folder, path)
+        for file in await run_blocking(find, limit=LIST_TIME, doing="listing a folder", error=TaskFailedInternally):
+            yield self._entry(file)
 
     async def dispose(self) -> None:
-        problems = await self._block(empty, self._folder, limit=REMOVE_TIME, doing="emptying the run's folder")
-        if problems:
-            raise TaskFailedInternally("\n".join(problems))
+        await empty_run_folder(self._folder)
 
-    def _entry(self, finding: Finding) -> Entry:
-        return Entry(finding.name, finding.size, lambda: self._stream(finding))
+    def _entry(self, file: ArtifactFile) -> Entry:
+        return Entry(file.name, file.size, lambda: self._stream(file))
 
-    async def _stream(self, finding: Finding) -> AsyncIterator[bytes]:
-        block, root = self._block, self._findings.root
+    async def _stream(self, file: ArtifactFile) -> AsyncIterator[bytes]:
         try:
-            file = await block(open_beneath, root, finding.parts, limit=READ_TIME, doing="opening a file")
+            descriptor = await self._open(file)
             try:
-                while piece := await block(os.read, file, READ_SIZE, limit=READ_TIME, doing="reading a file"):
+                while piece := await _read(descriptor):
                     yield piece
             finally:
-                os.close(file)
+                os.close(descriptor)
         except OSError as error:
-            raise TaskFailedInternally(f"{finding.name} could not be read: {error.strerror}") from None
+            raise TaskFailedInternally(f"{file.name} could not be read: {error.strerror}") from None
+
+    async def _open(self, file: ArtifactFile) -> int:
+        return await run_blocking(
+            partial(open_beneath, self._files.root, file.parts),
+            limit=READ_TIME,
+            doing="opening a file",
+            discard=os.close,
+            error=TaskFailedInternally,
+        )
+
+
+async def empty_run_folder(folder: Path) -> None:
+    """Removes everything in a run's folder. Raises TaskFailedInternally with a line for each thing that is left."""
+    problems = await run_blocking(
+        partial(empty_folder, folder),
+        limit=REMOVE_TIME,
+        doing="emptying the run's folder",
+        error=TaskFailedInternally,
+    )
+    if problems:
+        raise TaskFailedInternally("\n".join(problems))
+
+
+async def _read(descriptor: int) -> bytes:
+    return await run_blocking(
+        partial(os.read, descriptor, READ_SIZE),
+        limit=READ_TIME,
+        doing="reading a file",
+        grace=READ_GRACE,
+        error=TaskFailedInternally,
+    )

@@ -1,4 +1,4 @@
-"""Folders that a task has written: walking, opening and removing them, whatever it has put there."""
+"""Folders that a task has written: walking, opening and removing them, whatever is in them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ ROOM = 4 << 20
 def walk(folder: Path) -> Iterator[os.DirEntry[str]]:
     """Everything below a folder, in no order; links are not followed. Not recursive: a task can nest thousands deep.
 
-    Folders whose path is too long for the system, or that vanish, are left out. What the owner may not read is made
-    readable first.
+    Folders whose path is too long for the system, or that vanish, are left out. A folder that its owner may not read is
+    made readable first.
     """
     pending = [os.fspath(folder)]
     while pending:
@@ -38,7 +38,7 @@ def _list(folder: str) -> list[os.DirEntry[str]]:
 
 
 def make_readable(path: str | Path, *, dir_fd: int | None = None) -> None:
-    """Gives the owner of a file or folder what it needs to read (and, a folder, to empty) it. Root needs nothing."""
+    """Gives the owner of a file or folder the right to read it, and to empty a folder. Root needs no right."""
     if os.geteuid() == 0:
         return
     mode = os.stat(path, dir_fd=dir_fd, follow_symlinks=False).st_mode
@@ -62,7 +62,7 @@ def open_beneath(root: Path, parts: tuple[str, ...]) -> int:
         os.close(place)
 
 
-def empty(folder: Path) -> list[str]:
+def empty_folder(folder: Path) -> list[str]:
     """Removes everything in a folder, and not the folder: a line for each thing that is still there.
 
     Every folder further down is first moved to the top, so that neither depth nor length of paths matters.
@@ -81,11 +81,11 @@ def empty(folder: Path) -> list[str]:
 
 
 def has_room(folder: Path) -> bool:
-    """Whether the disk still takes what has to be written at the end of a run (ROOM). Raises nothing."""
+    """Whether the disk has room for what is written at the end of a run (ROOM). Raises nothing."""
     try:
         system = os.statvfs(folder)
     except OSError:
-        return True  # it is not the room that is missing
+        return True  # the folder is unreadable, not full
     return system.f_bavail * system.f_frsize >= ROOM
 
 
@@ -93,7 +93,7 @@ def remove_folder(folder: Path) -> list[str]:
     """Removes a folder and everything in it; one that is not there is fine. Blocks. Returns a line for each thing that
     stayed.
     """
-    problems = empty(folder)
+    problems = empty_folder(folder)
     try:
         if not problems:
             folder.rmdir()

@@ -1,9 +1,8 @@
-"""CacheFolder and Caches: folders that outlive a run, and who may use them when."""
+"""CacheFolder and Caches: folders that outlive a run, and the leases that runs use them by."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 
@@ -12,10 +11,6 @@ class CacheFolder(ABC):
 
     name: str
     path: Path
-
-    @abstractmethod
-    def archive(self) -> AsyncIterator[bytes]:
-        """The contents as a tar stream."""
 
     @abstractmethod
     async def size(self) -> int:
@@ -33,11 +28,11 @@ class Lease(ABC):
 
     @abstractmethod
     async def commit(self) -> None:
-        """Gives it back as it is now. Only after a clean end: a killed run may have left a lock, or half a file."""
+        """Keeps the folder as it is now. Only after a clean end: a killed run may have left a lock, or half a file."""
 
     @abstractmethod
     async def discard(self) -> None:
-        """Throws the folder away once nobody uses it any more; the next run gets an empty one."""
+        """Deletes the folder once its last lease has ended; the next run gets an empty one."""
 
 
 class Caches(ABC):
@@ -45,18 +40,18 @@ class Caches(ABC):
 
     @abstractmethod
     async def exclusive(self, name: str) -> Lease:
-        """A folder that nobody else uses meanwhile: the most recently used free copy of that name, or a new empty one.
+        """A folder without any other lease: the most recently used free copy of that name, or a new empty one.
 
         Raises: MalformedPayload (a bad name), TaskFailedInternally (the disk).
         """
 
     @abstractmethod
     async def shared(self, name: str) -> Lease:
-        """A folder that others may read at the same time; nobody writes. Same errors as `exclusive`."""
+        """A folder that several runs may lease at the same time, and only read. Same errors as `exclusive`."""
 
-    async def trim(self, *, max_bytes: int | None = None, min_free: int = 0) -> int:
-        """Deletes copies that nobody uses, the least recently used first, until all together have at most `max_bytes`
-        and the disk has `min_free` bytes free. Returns how many it deleted; by default none can be.
+    async def trim(self, *, min_free: int = 0) -> int:
+        """Deletes copies that are not leased, the least recently used first, until the disk has `min_free` bytes free.
+        Returns how many it deleted; by default none can be.
 
         Raises: OSError.
         """

@@ -1,4 +1,4 @@
-"""Results: what a run has left behind, after its end."""
+"""Results: exit code, reason and files of a run that has ended."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Results(ABC):
     reason: str = ""
     """A short stable word when it did not succeed and the exit code does not say why: `build-failed`."""
     message: str = ""
-    """The same for people: which step, why, and what to do."""
+    """The same as a text: which step, why, and what to do."""
 
     @abstractmethod
     async def archive_file(self, path: str) -> Entry:
@@ -56,8 +56,8 @@ class Results(ABC):
         raise NotSupported("an archive of everything")
 
     async def deliver(self) -> Document:
-        """Hands over what the engine itself must deliver: pushes the image. Returns what it made as JSON values, for
-        the run's `result`. Called after a success only, and once; by default there is nothing.
+        """Delivers what the engine itself must deliver: pushes the image. Returns a description of it as JSON values,
+        for the run's `result`. Called after a success only, and once; by default there is nothing.
 
         Raises: TaskFailed, TaskFailedInternally, Unavailable.
         """
@@ -65,7 +65,7 @@ class Results(ABC):
 
     @abstractmethod
     async def dispose(self) -> None:
-        """Removes everything that the run has left. May be called again.
+        """Removes everything that is left of the run. May be called again.
 
         Raises: TaskFailedInternally with a line for each thing that could not be removed.
         """

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 import attrs
 
 from taskrunner.errors import TaskFailed, Unavailable
-from taskrunner.files.glob import Pattern
+from taskrunner.files.glob import GlobPattern
 from taskrunner.interfaces.artifacts import LOG_NAME, ArtifactStore
 from taskrunner.interfaces.results import Entry, Results
 from taskrunner.model import ArtifactSpec, Progress, RunKey
@@ -69,7 +69,7 @@ class _Collector:
         except PermissionError as error:
             self.refused.append(f"{spec.path} may not be read: {error.strerror or error}")
         else:
-            if not found and Pattern.of(spec.path):
+            if not found and GlobPattern.of(spec.path):
                 self._miss(spec, "no file matches this pattern")
             else:
                 self.say(f"kept {spec.path} as {spec.name}: files: {found:,}, bytes: {self.done - before:,}")
@@ -86,7 +86,7 @@ class _Collector:
 
     async def _entries(self, spec: ArtifactSpec) -> AsyncIterator[tuple[str, Entry]]:
         """What a spec means, each with the name of its artifact."""
-        pattern = Pattern.of(spec.path)
+        pattern = GlobPattern.of(spec.path)
         if pattern is None:
             try:
                 entry = await self.results.archive_file(spec.path)

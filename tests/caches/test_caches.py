@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import pytest
 
-from taskrunner.caches.copies import choosing
 from taskrunner.caches.folder_caches import FolderCaches
+from taskrunner.caches.selection import choosing
 from taskrunner.errors import MalformedPayload, NotSupported, TaskFailedInternally
 from taskrunner.interfaces.caches import CacheFolder, Lease
 from taskrunner.testing import FakeCacheFolder
@@ -52,7 +53,7 @@ def play(scene: Scene) -> None:
     asyncio.run(limited())
 
 
-def test_what_was_committed_is_found_again_also_by_another_worker(tmp_path: Path) -> None:
+def test_a_committed_cache_is_found_again_also_by_another_worker(tmp_path: Path) -> None:
     async def scene() -> None:
         await kept(tmp_path, "good")
         lease = await caches(tmp_path).exclusive("npm")
@@ -66,7 +67,7 @@ def test_what_was_committed_is_found_again_also_by_another_worker(tmp_path: Path
     play(scene)
 
 
-def test_what_was_discarded_is_gone_at_once(tmp_path: Path) -> None:
+def test_a_discarded_cache_is_deleted_at_once(tmp_path: Path) -> None:
     async def scene() -> None:
         await kept(tmp_path, "good")
         lease = await caches(tmp_path).exclusive("npm")
@@ -79,7 +80,7 @@ def test_what_was_discarded_is_gone_at_once(tmp_path: Path) -> None:
     play(scene)
 
 
-def test_two_users_at_once_have_two_copies_and_the_newest_is_taken_first(tmp_path: Path) -> None:
+def test_two_runs_at_once_have_two_copies_and_the_newest_is_taken_first(tmp_path: Path) -> None:
     async def scene() -> None:
         first, second = await caches(tmp_path).exclusive("npm"), await caches(tmp_path).exclusive("npm")
         assert first.folder.path != second.folder.path
@@ -94,7 +95,7 @@ def test_two_users_at_once_have_two_copies_and_the_newest_is_taken_first(tmp_pat
     play(scene)
 
 
-def test_readers_share_one_copy_and_keep_writers_off(tmp_path: Path) -> None:
+def test_readers_share_one_copy_and_a_writer_gets_another(tmp_path: Path) -> None:
     async def scene() -> None:
         await kept(tmp_path, "good")
         one, two = await caches(tmp_path).shared("npm"), await caches(tmp_path).shared("npm")
@@ -109,7 +110,7 @@ def test_readers_share_one_copy_and_keep_writers_off(tmp_path: Path) -> None:
     play(scene)
 
 
-def test_a_shared_copy_that_is_thrown_away_goes_with_its_last_reader(tmp_path: Path) -> None:
+def test_a_discarded_shared_copy_is_deleted_after_its_last_reader(tmp_path: Path) -> None:
     async def scene() -> None:
         await kept(tmp_path, "bad")
         one, two = await caches(tmp_path).shared("npm"), await caches(tmp_path).shared("npm")
@@ -147,7 +148,7 @@ def test_a_copy_whose_worker_was_killed_is_never_used_again(tmp_path: Path) -> N
     play(scene)
 
 
-def test_a_reader_that_was_killed_does_no_harm(tmp_path: Path) -> None:
+def test_a_copy_whose_reader_was_killed_stays_clean(tmp_path: Path) -> None:
     code = """
         import asyncio, sys, pathlib, time
         from tests.caches.test_caches import caches
@@ -189,7 +190,7 @@ def test_bad_names_are_refused(tmp_path: Path, name: str) -> None:
         asyncio.run(caches(tmp_path).shared(name))
 
 
-def test_rubbish_on_disk_is_no_trouble(tmp_path: Path) -> None:
+def test_files_of_another_origin_are_ignored(tmp_path: Path) -> None:
     async def scene() -> None:
         await kept(tmp_path, "good")
         place = tmp_path / "npm"
@@ -211,13 +212,13 @@ def test_rubbish_on_disk_is_no_trouble(tmp_path: Path) -> None:
     assert Path("/etc").is_dir()
 
 
-def test_a_disk_that_refuses_is_an_error_of_ours(tmp_path: Path) -> None:
+def test_an_error_of_the_disk_is_not_the_author_s_fault(tmp_path: Path) -> None:
     (tmp_path / "npm").write_text("in the way")
     with pytest.raises(TaskFailedInternally, match="npm"):
         asyncio.run(caches(tmp_path).exclusive("npm"))
 
 
-def test_a_platform_without_caches_leaves_nothing_held(tmp_path: Path) -> None:
+def test_a_platform_without_caches_leaves_no_copy_locked(tmp_path: Path) -> None:
     def refuse(name: str, path: Path) -> CacheFolder:
         raise NotSupported("no caches")
 
@@ -227,22 +228,32 @@ def test_a_platform_without_caches_leaves_nothing_held(tmp_path: Path) -> None:
     play(lambda: kept(tmp_path, "free"))
 
 
-def test_a_cancelled_request_holds_nothing_and_spoils_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cancellations", [1, 2])
+def test_a_cancelled_request_locks_nothing_and_marks_nothing_dirty(tmp_path: Path, cancellations: int) -> None:
+    """Cancelled once, it waits for its thread. Cancelled twice, it does not, and the thread releases the copy later."""
+
     async def scene() -> None:
         await kept(tmp_path, "good")
         waiting, go_on = threading.Event(), threading.Event()
-        holding = asyncio.ensure_future(asyncio.to_thread(choose_until, tmp_path / "npm", waiting, go_on))
+        choosing = asyncio.create_task(asyncio.to_thread(choose_until, tmp_path / "npm", waiting, go_on))
         await asyncio.to_thread(waiting.wait)
-        request = asyncio.ensure_future(caches(tmp_path).exclusive("npm"))
-        await asyncio.sleep(0)
-        request.cancel()
-        await asyncio.sleep(0)
-        request.cancel()
+        request = asyncio.create_task(caches(tmp_path).exclusive("npm"))
+        for _ in range(cancellations):
+            await asyncio.sleep(0)
+            request.cancel()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        waits = not request.done()
         go_on.set()
         with pytest.raises(asyncio.CancelledError):
             await request
-        await holding
-        assert content(await caches(tmp_path).exclusive("npm")) == "good"
+        await choosing
+        assert waits == (cancellations == 1)
+        lease = await caches(tmp_path).exclusive("npm")
+        while cancellations > 1 and content(lease) is None:
+            await lease.discard()
+            lease = await caches(tmp_path).exclusive("npm")
+        assert content(lease) == "good"
 
     play(scene)
 
@@ -253,30 +264,28 @@ def choose_until(place: Path, waiting: threading.Event, go_on: threading.Event) 
         go_on.wait()
 
 
-def test_trim_deletes_the_least_recently_used_that_nobody_holds(tmp_path: Path) -> None:
+def test_trim_deletes_the_least_recently_used_copies_without_a_lease(small_disk: Path) -> None:
+    names = ("newest", "leased", "old", "oldest")
+
     async def scene() -> None:
-        for age, name in enumerate(["newest", "held", "old", "oldest"]):
-            await kept(tmp_path, "x" * 1000, name)
-            os.utime(tmp_path / name / "1.lock", (1000 - age, 1000 - age))
-        lease = await caches(tmp_path).shared("held")
-        os.utime(tmp_path / "held/1.lock", (1, 1))
-        assert await caches(tmp_path).trim(max_bytes=4000) == 0
-        assert await caches(tmp_path).trim(max_bytes=2500) == 2
-        assert [bool(on_disk(tmp_path, name)) for name in ("newest", "held", "old", "oldest")] == [
-            True,
-            True,
-            False,
-            False,
-        ]
-        assert await caches(tmp_path).trim(max_bytes=0) == 1
+        for age, name in enumerate(names):
+            await kept(small_disk, "x" * 8192, name)
+            os.utime(small_disk / name / "1.lock", (1000 - age, 1000 - age))
+        lease = await caches(small_disk).shared("leased")
+        os.utime(small_disk / "leased/1.lock", (1, 1))
+        free = shutil.disk_usage(small_disk).free
+        assert await caches(small_disk).trim(min_free=free) == 0
+        assert await caches(small_disk).trim(min_free=free + 10_000) == 2
+        assert [name for name in names if on_disk(small_disk, name)] == ["newest", "leased"]
+        assert await caches(small_disk).trim(min_free=1 << 60) == 1
         await lease.commit()
-        assert await caches(tmp_path).trim(min_free=1 << 60) == 1
-        assert await caches(tmp_path / "none").trim(max_bytes=0) == 0
+        assert await caches(small_disk).trim(min_free=1 << 60) == 1
+        assert await caches(small_disk / "none").trim(min_free=1 << 60) == 0
 
     play(scene)
 
 
-def test_trim_deletes_what_the_dead_have_left(tmp_path: Path) -> None:
+def test_trim_deletes_what_dead_workers_have_left(tmp_path: Path) -> None:
     async def scene() -> None:
         for name in ("one", "two"):
             await kept(tmp_path, "x", name)

@@ -82,7 +82,7 @@ def test_a_worker_killed_in_any_state_of_a_container_leaves_nothing(
         gate.hold(request_)
         bench.variables["DOCKER_HOST"] = gate.address
         first = bench.worker()
-        gate.holds()
+        gate.wait_until_held()
         assert bench.states(task)[-1] == state
         first.kill()
     del bench.variables["DOCKER_HOST"]
@@ -102,7 +102,7 @@ def test_a_run_that_had_been_reported_keeps_its_own_last_words(bench: Bench, tmp
         gate.hold(rb"DELETE /v[\d.]+/containers/")
         bench.variables["DOCKER_HOST"] = gate.address
         first = bench.worker()
-        gate.holds()
+        gate.wait_until_held()
         first.kill()
     del bench.variables["DOCKER_HOST"]
     bench.worker_ends()

@@ -48,7 +48,7 @@ def test_a_token_and_a_password_are_nowhere(
         tag = f"{gate.address}/team/app:{bench.token}"
         task = bench.submit(bench.build(url, build={**spec, "tags": [tag], "push": True}))
         worker = bench.worker("--max-tasks", "1")
-        gate.holds()
+        gate.wait_until_held()
         while_running = command_lines() + bench.command("show", task, "--json").everything
         gate.open()
         assert worker.ends() == 0

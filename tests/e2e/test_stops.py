@@ -127,7 +127,7 @@ def test_a_push_is_cancelled_while_the_registry_is_silent(bench: Bench, git: Git
     tag = f"{gated_registry.address}/team/app:{bench.token}"
     task = bench.submit(bench.build(git.url("web"), build={"tags": [tag], "push": True}))
     worker = bench.worker("--max-tasks", "1")
-    gated_registry.holds()
+    gated_registry.wait_until_held()
     cancel(bench, task)
     assert worker.ends() == 0
     is_canceled(bench, task, "uploading")
@@ -139,7 +139,7 @@ def test_a_worker_killed_in_a_push_leaves_no_name_and_the_next_one_pushes(
     tag = f"{gated_registry.address}/team/app:{bench.token}"
     task = bench.submit(bench.build(git.url("web"), build={"tags": [tag], "push": True}))
     first = bench.worker()
-    gated_registry.holds()
+    gated_registry.wait_until_held()
     first.kill()
     gated_registry.open()
     bench.worker_ends()

@@ -1,14 +1,14 @@
-"""What a pattern means."""
+"""Which paths a pattern matches."""
 
 from __future__ import annotations
 
 import pytest
 
-from taskrunner.files.glob import Pattern
+from taskrunner.files.glob import GlobPattern
 
 
 def matched(path: str, *names: str) -> list[str]:
-    pattern = Pattern.of(path)
+    pattern = GlobPattern.of(path)
     assert pattern is not None
     return [name for name in names if pattern.matches(name)]
 
@@ -24,12 +24,12 @@ def matched(path: str, *names: str) -> list[str]:
         ("a*/b/c", ".", ("a*", "b", "c")),
     ],
 )
-def test_a_pattern_is_cut_where_it_stops_being_plain(path: str, folder: str, parts: tuple[str, ...]) -> None:
-    assert Pattern.of(path) == Pattern(folder, parts)
+def test_a_pattern_is_split_before_its_first_wildcard(path: str, folder: str, parts: tuple[str, ...]) -> None:
+    assert GlobPattern.of(path) == GlobPattern(folder, parts)
 
 
 def test_a_plain_path_is_no_pattern() -> None:
-    assert Pattern.of("build/report.xml") is None
+    assert GlobPattern.of("build/report.xml") is None
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A process platform on one kind of tree, and ways to look at what is alive."""
+"""A process platform on one kind of group, and which processes are alive."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from taskrunner.testing.fakes.log import MemoryLog
 from taskrunner_process import ProcessPayload, ProcessPlatform
 from taskrunner_process.account import Account
 from taskrunner_process.engine import ProcessEngine
-from taskrunner_process.trees.select import forests
-from taskrunner_process.trees.tree import Forest
+from taskrunner_process.groups.available import available_groups
+from taskrunner_process.groups.process_group import ProcessGroups
 
 
-def kinds_of_tree() -> list[str]:
+def kinds_of_group() -> list[str]:
     names = []
-    for forest in forests("probe"):
-        names.append(forest.name)
-        forest.close()
+    for groups in available_groups("probe"):
+        names.append(groups.name)
+        groups.close()
     return names
 
 
-KINDS = kinds_of_tree()
+KINDS = kinds_of_group()
 GROUPS = [kind for kind in KINDS if kind.startswith("cgroup")]
 
 
-def forest_of(kind: str, worker_id: str = "w1") -> Forest:
-    for forest in forests(worker_id):
-        if forest.name == kind:
-            return forest
-        forest.close()
+def groups_of(kind: str, worker_id: str = "w1") -> ProcessGroups:
+    for groups in available_groups(worker_id):
+        if groups.name == kind:
+            return groups
+        groups.close()
     raise LookupError(kind)
 
 
@@ -60,6 +60,11 @@ def alive(word: str) -> list[int]:
         if any(word in part for part in info["cmdline"] or ()) and info["status"] != psutil.STATUS_ZOMBIE:
             found.append(info["pid"])
     return found
+
+
+def descriptors() -> set[str]:
+    """The numbers of the file descriptors that this process has open."""
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
 
 
 def living_in(home: Path) -> list[int]:
@@ -123,7 +128,7 @@ async def bench_on(
     kind: str, home: Path, *, account: Account | None = None, worker_id: str = "w1", log: Log | None = None
 ) -> AsyncIterator[Bench]:
     context = PlatformContext(worker_id, home, lambda secret: secret.literal)
-    platform = ProcessPlatform(context, forest_of(kind, worker_id), account)
+    platform = ProcessPlatform(context, groups_of(kind, worker_id), account)
     try:
         yield Bench(platform, home, log or MemoryLog())
     finally:

@@ -19,7 +19,7 @@ from tests.process.process_bench import KINDS, alive, bench_on, contents, token
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_is_its_users(kind: str, open_tmp: Path) -> None:
+def test_a_run_belongs_to_the_account(kind: str, open_tmp: Path) -> None:
     async def run() -> None:
         account = account_of("nobody", open_tmp)
         async with bench_on(kind, open_tmp, account=account) as bench:
@@ -41,7 +41,7 @@ def test_a_run_is_its_users(kind: str, open_tmp: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_another_user_started_is_ended(kind: str, open_tmp: Path) -> None:
+def test_processes_of_another_user_are_ended(kind: str, open_tmp: Path) -> None:
     async def run() -> None:
         async with bench_on(kind, open_tmp, account=account_of("nobody", open_tmp)) as bench:
             execution = await bench.start("sh", "-c", f"(setsid sleep {word} &); echo up; sleep {word}")
@@ -56,7 +56,7 @@ def test_what_another_user_started_is_ended(kind: str, open_tmp: Path) -> None:
     asyncio.run(run())
 
 
-def test_a_cache_becomes_the_users(open_tmp: Path) -> None:
+def test_the_account_becomes_the_owner_of_a_cache(open_tmp: Path) -> None:
     async def run() -> None:
         async with bench_on(KINDS[0], open_tmp, account=account_of("nobody", open_tmp)) as bench:
             place = open_tmp / "closed"
@@ -79,7 +79,7 @@ def test_a_user_that_cannot_be_used_is_refused_at_once(user: str, tmp_path: Path
         asyncio.run(ProcessPlatform.open(ProcessOptions(user), context))
 
 
-def test_only_root_can_become_somebody_else(open_tmp: Path) -> None:
+def test_only_root_can_become_another_user(open_tmp: Path) -> None:
     script = f"""
 import sys, os; sys.path[:0] = {[str(Path.cwd() / "engines"), str(Path.cwd())]}
 from pathlib import Path
@@ -89,7 +89,7 @@ os.setuid(65534)
 itself = account_of("nobody", Path({str(open_tmp)!r}))
 print(itself.name)
 import subprocess
-subprocess.run(["true"], check=True, **itself.popen)
+subprocess.run(["true"], check=True, **itself.popen_options)
 try:
     account_of("daemon", Path("/"))
 except ConfigError as error:

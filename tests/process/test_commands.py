@@ -1,4 +1,4 @@
-"""How a command starts, what it sees, what it says, and what becomes of that."""
+"""How a command starts, its environment, its input and output, and its terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from taskrunner.testing.fakes.log import MemoryLog
 from taskrunner_process import ProcessPayload
 from taskrunner_process.payload import check_payload
 from taskrunner_process.pipes import PIECE
-from tests.process.process_bench import KINDS, alive, bench_on, executable, token
+from tests.process.process_bench import KINDS, alive, bench_on, descriptors, executable, token
 
 BEST = KINDS[0]
 
@@ -38,7 +38,7 @@ class FullLog(CountingLog):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_signal_is_told_from_an_exit(kind: str, tmp_path: Path) -> None:
+def test_a_signal_and_an_exit_code_differ(kind: str, tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(kind, tmp_path) as bench:
             killed = await bench.shell("kill -9 $$")
@@ -52,7 +52,7 @@ def test_a_signal_is_told_from_an_exit(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_hundred_megabytes_of_output_arrive_piece_by_piece(kind: str, tmp_path: Path) -> None:
+def test_a_hundred_megabytes_of_output_are_logged_in_pieces(kind: str, tmp_path: Path) -> None:
     async def run() -> None:
         log = CountingLog()
         async with bench_on(kind, tmp_path, log=log) as bench:
@@ -72,7 +72,7 @@ def test_both_outputs_keep_their_order(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_a_run_whose_log_is_not_taken_ends(tmp_path: Path) -> None:
+def test_a_run_whose_log_fails_ends(tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(BEST, tmp_path, log=FullLog()) as bench:
             execution = await bench.start("sh", "-c", f"echo hello; sleep {word}")
@@ -96,7 +96,7 @@ def test_the_input_of_the_payload_is_read_to_its_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_environment_of_the_worker_stays_with_it(
+def test_the_environment_of_the_worker_is_not_inherited(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def run() -> set[str]:
@@ -127,7 +127,7 @@ def test_no_descriptor_of_the_worker_is_inherited(tmp_path: Path) -> None:
         asyncio.run(run())
 
 
-def test_a_command_that_cannot_be_started_is_the_fault_of_the_task(tmp_path: Path) -> None:
+def test_a_command_that_cannot_be_started_fails_the_task(tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(BEST, tmp_path) as bench:
             for command, reason, words in (
@@ -169,16 +169,18 @@ def test_a_command_that_cannot_be_started_is_the_fault_of_the_task(tmp_path: Pat
         (ProcessPayload(("sh",), "\ud800"), "stdin"),
     ],
 )
-def test_what_cannot_be_a_command_is_refused(payload: ProcessPayload, path: str) -> None:
+def test_an_invalid_command_is_refused(payload: ProcessPayload, path: str) -> None:
     with pytest.raises(MalformedPayload) as caught:
         check_payload(payload)
     assert [complaint.path for complaint in caught.value.complaints] == [path]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_start_that_is_cancelled_leaves_nothing(kind: str, tmp_path: Path) -> None:
+def test_a_cancelled_start_leaves_nothing(kind: str, tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(kind, tmp_path) as bench:
+            await bench.shell("true")
+            before = descriptors()
             for turns in range(6):
                 engine = await bench.engine("sleep", word)
                 starting = asyncio.create_task(engine.start({}))
@@ -189,13 +191,14 @@ def test_a_start_that_is_cancelled_leaves_nothing(kind: str, tmp_path: Path) -> 
                     await (await starting).abort()
                 await engine.discard()
             assert alive(word) == []
+            assert descriptors() == before
 
     word = token()
     asyncio.run(run())
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_more_command_shares_the_run(kind: str, tmp_path: Path) -> None:
+def test_an_exec_shares_folder_and_environment_with_its_run(kind: str, tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(kind, tmp_path) as bench:
             execution = await bench.start("sh", "-c", f"echo made > here; echo up; sleep {word}", env={"MINE": "yes"})
@@ -224,7 +227,7 @@ def test_one_more_command_shares_the_run(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_command_has_a_terminal_of_the_size_that_is_set(kind: str, tmp_path: Path) -> None:
+def test_a_terminal_has_the_size_that_is_set(kind: str, tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(kind, tmp_path) as bench:
             execution = await bench.start("sleep", token())
@@ -247,7 +250,7 @@ def test_a_command_has_a_terminal_of_the_size_that_is_set(kind: str, tmp_path: P
     asyncio.run(run())
 
 
-def test_an_input_that_nobody_reads_any_more_is_broken(tmp_path: Path) -> None:
+def test_writing_to_the_input_of_a_killed_run_fails(tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(BEST, tmp_path) as bench:
             engine = await bench.engine("sleep", token())

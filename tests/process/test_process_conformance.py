@@ -11,17 +11,17 @@ from taskrunner.testing.conformance.platform import PlatformConformance
 from taskrunner.testing.conformance.platform_harness import Option, PlatformHarness, scenario
 from taskrunner.testing.conformance.script import Script
 from taskrunner_process import ProcessOptions, ProcessPayload, ProcessPlatform
-from tests.process.process_bench import KINDS, forest_of, living_in
+from tests.process.process_bench import KINDS, groups_of, living_in
 
 
-class OnOneTree(PlatformConformance):
+class OnOneKind(PlatformConformance):
     supports = frozenset[Option]({"caches", "exec", "stdin"})
     kind: ClassVar[str]
     home: Path
 
     async def open(self, context: PlatformContext) -> ProcessPlatform:
         self.home = context.home
-        return ProcessPlatform(context, forest_of(self.kind, context.worker_id), None)
+        return ProcessPlatform(context, groups_of(self.kind, context.worker_id), None)
 
     def payload(self, script: Script) -> ProcessPayload:
         return ProcessPayload(("sh", "-c", script.shell))
@@ -31,7 +31,7 @@ class OnOneTree(PlatformConformance):
 
     @scenario
     async def test_a_cache_outlives_its_run(self, harness: PlatformHarness) -> None:
-        """A link keeps nobody from writing, so that a read-only cache is refused, which the kit does not know."""
+        """A link cannot prevent writing, so a read-only cache is refused, unlike in the kit."""
         path = harness.home / "kept.cache"
         path.mkdir()
         folder = harness.platform.new_cache_folder("kept", path)
@@ -48,7 +48,7 @@ class OnOneTree(PlatformConformance):
             await (await harness.trial().load(Script())).attach_cache(folder, "cache", read_only=True)
 
 
-class TestTheTreeThatIsTaken(OnOneTree):
+class TestTheDefaultKind(OnOneKind):
     async def open(self, context: PlatformContext) -> ProcessPlatform:
         self.home = context.home
         return await ProcessPlatform.open(ProcessOptions(), context)
@@ -56,13 +56,13 @@ class TestTheTreeThatIsTaken(OnOneTree):
 
 if "cgroup-v1" in KINDS:
 
-    class TestGroupsOfVersion1(OnOneTree):
+    class TestGroupsOfVersion1(OnOneKind):
         kind = "cgroup-v1"
 
 
-class TestSubreaper(OnOneTree):
+class TestSubreaper(OnOneKind):
     kind = "subreaper"
 
 
-class TestPortable(OnOneTree):
+class TestPortable(OnOneKind):
     kind = "portable"

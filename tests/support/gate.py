@@ -1,4 +1,4 @@
-"""Something between a client and a server that lets everything through until it is to hold on: a stalled network."""
+"""A proxy between a client and a server that can stop forwarding: a stalled network."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _PIECE = 1 << 16
 class Gate:
     """Stands before a server: `Gate("/run/engine.sock")`, or `Gate(("127.0.0.1", 5000))`, listening on the same kind.
 
-    Once a client sends something that matches `hold`, that and all that follows on the connection stays here, and
-    `held` is set. `open` lets everything through again, what was held included.
+    When a client sends data that match `hold`, these and all later data of the connection are held back, and `held` is
+    set. `open` forwards everything again, also the data that were held.
     """
 
     def __init__(self, server: str | tuple[str, int], folder: Path) -> None:
@@ -40,9 +40,9 @@ class Gate:
     def hold(self, pattern: bytes) -> None:
         self._hold = re.compile(pattern)
 
-    def holds(self) -> None:
-        """Returns once it does."""
-        assert self.held.wait(PATIENCE), "nothing came that was to be held"
+    def wait_until_held(self) -> None:
+        """Returns when data are held."""
+        assert self.held.wait(PATIENCE), "no data matched"
 
     def open(self) -> None:
         self._hold = None

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -161,14 +160,6 @@ async def delete_through_links(self: FakeCacheFolder) -> None:
 delete = FakeCacheFolder.delete
 
 
-async def encoded(self: FakeCacheFolder) -> AsyncIterator[bytes]:
-    async for chunk in archive(self):
-        yield base64.b64encode(chunk)
-
-
-archive = FakeCacheFolder.archive
-
-
 async def no_size(self: FakeCacheFolder) -> int:
     return 0
 
@@ -180,7 +171,6 @@ async def nothing(*_: object) -> None:
 FOLDERS: list[Mutant] = [
     (FakeCacheFolder, "delete", delete_through_links, "test_a_link_to_somewhere_else_is_deleted_as_a_link"),
     (FakeCacheFolder, "delete", nothing, "test_it_is_gone_once_deleted"),
-    (FakeCacheFolder, "archive", encoded, "test_its_contents_come_out_as_tar"),
     (FakeCacheFolder, "size", no_size, "test_its_size_is_that_of_its_files_or_a_little_more"),
 ]
 

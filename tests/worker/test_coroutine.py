@@ -1,4 +1,4 @@
-"""A platform made of a coroutine keeps the contract, and the promises of its decorator."""
+"""A platform made of a coroutine keeps the contract and what its decorator documents."""
 
 from __future__ import annotations
 
@@ -85,13 +85,13 @@ def test_a_coroutine_runs_as_a_task_and_leaves_artifacts(tmp_path: Path) -> None
     assert kept.read_text() == "0\n1\n2\n"
 
 
-def test_an_error_of_ours_decides_how_it_ends(tmp_path: Path) -> None:
+def test_an_error_of_taskrunner_decides_how_the_run_ends(tmp_path: Path) -> None:
     ending, log = run(tmp_path, count=-1)
     assert ending == "failed (negative)"
     assert "take 0 or more" in log
 
 
-def test_a_payload_is_judged_strictly(tmp_path: Path) -> None:
+def test_a_payload_is_decoded_strictly(tmp_path: Path) -> None:
     ending, log = run(tmp_path, count="three")
     assert ending == "exception (malformed-payload)"
     assert "count" in log

@@ -65,6 +65,7 @@ def test_a_sick_worker_with_nothing_to_do_is_paused(world: World) -> None:
         world.platform.current_health = Health(fit=False, why="no inodes")
         await asyncio.sleep(10)
         assert world.worker.load.pause == "no inodes"
+        assert world.seen.worker == ["claiming", "running", "claiming", "paused"], "it does not claim in between"
         world.platform.current_health = Health(fit=True)
         await asyncio.sleep(10)
         assert world.worker.machine.at == "claiming"

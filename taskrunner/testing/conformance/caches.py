@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import tarfile
 from abc import ABC, abstractmethod
 from pathlib import Path
 
@@ -13,7 +11,6 @@ import pytest
 from taskrunner.errors import MalformedPayload
 from taskrunner.interfaces.caches import CacheFolder, Caches
 from taskrunner.testing.conformance.contract import ContractChecker
-from taskrunner.testing.conformance.platform_harness import joined
 
 
 class CacheFolderConformance(ABC):
@@ -26,13 +23,6 @@ class CacheFolderConformance(ABC):
     def test_it_knows_its_name_and_place(self, tmp_path: Path) -> None:
         folder = self.cache_folder("some", tmp_path)
         assert (folder.name, folder.path) == ("some", tmp_path)
-
-    def test_its_contents_come_out_as_tar(self, tmp_path: Path) -> None:
-        folder = self._filled(tmp_path)
-        body = asyncio.run(joined(folder.archive()))
-        with tarfile.open(fileobj=io.BytesIO(body)) as tar:
-            files = {member.name.removeprefix("./"): tar.extractfile(member) for member in tar if member.isfile()}
-            assert {name: file.read() for name, file in files.items() if file} == {"a": bytes(5000), "deep/b": b"bee"}
 
     def test_its_size_is_that_of_its_files_or_a_little_more(self, tmp_path: Path) -> None:
         folder = self._filled(tmp_path)

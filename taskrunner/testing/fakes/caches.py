@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import re
 import shutil
-import tarfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 from taskrunner.errors import Complaint, MalformedPayload
@@ -20,12 +17,6 @@ class FakeCacheFolder(CacheFolder):
 
     def __init__(self, name: str, path: Path) -> None:
         self.name, self.path = name, path
-
-    async def archive(self) -> AsyncIterator[bytes]:
-        archive = io.BytesIO()
-        with tarfile.open(fileobj=archive, mode="w") as tar:
-            tar.add(self.path, arcname=".")
-        yield archive.getvalue()
 
     async def size(self) -> int:
         return sum(path.lstat().st_size for path in self.path.rglob("*") if path.is_file())

@@ -1,4 +1,4 @@
-"""Ending a tree by searching for its processes: for systems where nobody keeps the list."""
+"""Ending a group by searching for its processes: for systems that keep no list of them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import signal
 import time
 from abc import abstractmethod
 
-from taskrunner_process.trees.tree import KILL_TIME, ProcessTree, undying
+from taskrunner_process.groups.process_group import KILL_TIME, ProcessGroup, unkillable
 
 FIRST_PAUSE = 0.001
-"""Seconds until the next look; doubles up to LONGEST_PAUSE. An exit takes about a millisecond."""
+"""Seconds until the next search; doubles up to LONGEST_PAUSE. An exit takes about a millisecond."""
 LONGEST_PAUSE = 0.05
 
 
-class SweptTree(ProcessTree):
+class SearchedGroup(ProcessGroup):
     """Finds its processes by what they cannot easily shed, and remembers each that it has seen.
 
-    A fork bomb races whoever kills one process at a time. So everything is stopped first, and searched again until a
-    search finds nothing new: then nobody is left who could fork, and all are killed.
+    A fork bomb is faster than a loop that kills one process at a time. So everything is stopped first, and searched
+    again until a search finds nothing new: then no process is left that could fork, and all are killed.
 
     A search takes milliseconds, in which one process can fork, exit, and pass for gone; so it takes two to be sure.
     """
@@ -27,9 +27,9 @@ class SweptTree(ProcessTree):
     def __init__(self, marker: str) -> None:
         self.marker = marker
         self.known: set[int] = set()
-        """Every process seen so far; also their sessions and process groups, when they lead them."""
+        """Every process seen so far; also their sessions and POSIX process groups, when they lead them."""
 
-    def admit(self, pid: int) -> None:
+    def add(self, pid: int) -> None:
         self.known.add(pid)
 
     @abstractmethod
@@ -48,13 +48,13 @@ class SweptTree(ProcessTree):
                 continue
             send(alive, signal.SIGKILL)
             if time.monotonic() > give_up:
-                raise undying(alive, limit)
+                raise unkillable(alive, limit)
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
 
 def send(pids: set[int], number: signal.Signals) -> None:
-    """Sends a signal to each; whoever is gone by now, is."""
+    """Sends a signal to each process that still exists."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)

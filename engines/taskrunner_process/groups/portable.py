@@ -1,7 +1,7 @@
-"""Any system: psutil tells parents, sessions, process groups and environments.
+"""Any system: psutil reads parents, sessions, POSIX process groups and environments.
 
-A process escapes when it does all of this before anybody looks: it starts a session of its own, loses its parent, and
-was given an environment without the marker. macOS has no way to close that gap.
+A process escapes when it does all of this before a search sees it: it starts a session of its own, loses its parent,
+and was given an environment without the marker. macOS has no way to close that gap.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import os
 import psutil
 
 from taskrunner.errors import TaskFailedInternally
-from taskrunner_process.trees.search import SweptTree
-from taskrunner_process.trees.tree import MARKER, Forest, ProcessTree
+from taskrunner_process.groups.process_group import MARKER, ProcessGroup, ProcessGroups
+from taskrunner_process.groups.search import SearchedGroup
 
 
-class PortableForest(Forest):
+class PortableGroups(ProcessGroups):
     """Needs nothing but psutil."""
 
     name = "portable"
@@ -23,21 +23,21 @@ class PortableForest(Forest):
     def __init__(self, worker_id: str) -> None:
         self._worker_id = worker_id
 
-    def plant(self, run: str) -> ProcessTree:
-        return PortableTree(f"{run}@{self._worker_id}")
+    def open_group(self, run: str) -> ProcessGroup:
+        return PortableGroup(f"{run}@{self._worker_id}")
 
     def clean_up_after(self, worker_id: str) -> list[str]:
-        return sweep_after(worker_id)
+        return end_abandoned(worker_id)
 
 
-class PortableTree(SweptTree):
+class PortableGroup(SearchedGroup):
     """One run's processes, by their marker and their relations."""
 
     def search(self) -> set[int]:
         return self._closure([process for process in psutil.process_iter() if process.pid != os.getpid()])
 
     def _closure(self, processes: list[psutil.Process]) -> set[int]:
-        """Everything related to what is known, until nothing more is: a child may be listed before its parent."""
+        """Everything related to what is known, until a round adds nothing: a child may be listed before its parent."""
         alive: set[int] = set()
         while found := {process for process in processes if process.pid not in alive and self._is_ours(process)}:
             alive |= {process.pid for process in found}
@@ -58,19 +58,19 @@ class PortableTree(SweptTree):
         return process.environ().get(MARKER) == self.marker
 
 
-class AbandonedTree(PortableTree):
+class AbandonedGroup(PortableGroup):
     """All runs of a dead worker."""
 
     def _is_marked(self, process: psutil.Process) -> bool:
         return process.environ().get(MARKER, "").endswith(self.marker)
 
 
-def sweep_after(worker_id: str) -> list[str]:
+def end_abandoned(worker_id: str) -> list[str]:
     """Kills whatever carries the marker of a dead worker, with all relations: a line for each process."""
-    tree = AbandonedTree(f"@{worker_id}")
-    found = sorted(tree.search())
+    group = AbandonedGroup(f"@{worker_id}")
+    found = sorted(group.search())
     try:
-        tree.end()
+        group.end()
     except TaskFailedInternally as error:
         return [f"process {pid}" for pid in found] + [str(error)]
     return [f"process {pid}" for pid in found]

@@ -1,19 +1,27 @@
-"""Nothing of a run is alive when it is over, whatever it did to stay."""
+"""No process of a run is alive when the run is over, whatever it did to escape."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from taskrunner.errors import TaskFailedInternally
+from taskrunner.interfaces.platform import PlatformContext
 from taskrunner.testing.fakes.log import MemoryLog
+from taskrunner_process import ProcessPlatform
 from taskrunner_process.child import Start, spawn
-from tests.process.process_bench import GROUPS, KINDS, alive, bench_on, executable, forest_of, token
+from taskrunner_process.groups.portable import PortableGroup, PortableGroups
+from taskrunner_process.groups.process_group import ProcessGroup
+from tests.process.process_bench import GROUPS, KINDS, Bench, alive, bench_on, descriptors, executable, groups_of, token
 
 DAEMON = """
 import os, sys, time
@@ -31,7 +39,7 @@ for _ in range(7):
 print("boom", flush=True)
 time.sleep(float(sys.argv[1]))
 """
-HYDRA = """
+RESTLESS = """
 import os, sys
 for _ in range(5):
     os.fork()
@@ -40,11 +48,11 @@ while True:
     os.setsid()
 """
 
-WAYS_TO_STAY = {
+WAYS_TO_ESCAPE = {
     "background": "sleep {0} &",
     "own-session": "setsid sleep {0} &",
     "twice-forked": "(setsid sh -c 'sleep {0} & sleep {0} & wait' &)",
-    "deaf": "(trap '' TERM INT HUP QUIT; sleep {0}; sleep {0}) &",
+    "ignores-signals": "(trap '' TERM INT HUP QUIT; sleep {0}; sleep {0}) &",
     "daemon": "{1} -c '{2}' {0}",
     "no-hangup": "nohup sleep {0} >/dev/null 2>&1 </dev/null &",
     "stopped": "sleep {0} & kill -STOP $!",
@@ -53,7 +61,7 @@ WAYS_TO_STAY = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("way", WAYS_TO_STAY)
+@pytest.mark.parametrize("way", WAYS_TO_ESCAPE)
 def test_nothing_outlives_the_end_of_the_command(kind: str, way: str, tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(kind, tmp_path) as bench:
@@ -62,12 +70,12 @@ def test_nothing_outlives_the_end_of_the_command(kind: str, way: str, tmp_path: 
             assert alive(word) == []
 
     word = token()
-    script = WAYS_TO_STAY[way].format(word, sys.executable, DAEMON)
+    script = WAYS_TO_ESCAPE[way].format(word, sys.executable, DAEMON)
     asyncio.run(run())
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("way", WAYS_TO_STAY)
+@pytest.mark.parametrize("way", WAYS_TO_ESCAPE)
 def test_nothing_outlives_a_kill(kind: str, way: str, tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(kind, tmp_path) as bench:
@@ -79,7 +87,7 @@ def test_nothing_outlives_a_kill(kind: str, way: str, tmp_path: Path) -> None:
             assert alive(word) == []
 
     word = token()
-    script = WAYS_TO_STAY[way].format(word, sys.executable, DAEMON)
+    script = WAYS_TO_ESCAPE[way].format(word, sys.executable, DAEMON)
     asyncio.run(run())
 
 
@@ -98,10 +106,10 @@ def test_a_fork_bomb_is_killed_while_it_goes_off(kind: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("kind", GROUPS)
-def test_what_is_another_process_at_each_moment_is_killed_too(kind: str, tmp_path: Path) -> None:
+def test_a_process_that_forks_and_exits_all_the_time_is_killed(kind: str, tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(kind, tmp_path) as bench:
-            await bench.run(sys.executable, "-c", HYDRA, word)
+            await bench.run(sys.executable, "-c", RESTLESS, word)
             assert alive(word) == []
 
     word = token()
@@ -109,7 +117,7 @@ def test_what_is_another_process_at_each_moment_is_killed_too(kind: str, tmp_pat
 
 
 @pytest.mark.parametrize("kind", GROUPS)
-def test_a_group_holds_what_has_no_trace_of_its_run(kind: str, tmp_path: Path) -> None:
+def test_a_control_group_holds_processes_without_a_marker(kind: str, tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(kind, tmp_path) as bench:
             await bench.shell(f"(env -i setsid sh -c 'sleep {word} & sleep {word} & wait' &)\necho last")
@@ -120,7 +128,7 @@ def test_a_group_holds_what_has_no_trace_of_its_run(kind: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_runs_beside_it_stay_alive(kind: str, tmp_path: Path) -> None:
+def test_other_runs_stay_alive(kind: str, tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(kind, tmp_path) as bench:
             staying = await bench.start("sh", "-c", f"(setsid sleep {other} &) ; echo up; sleep {other}")
@@ -137,19 +145,81 @@ def test_runs_beside_it_stay_alive(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_does_not_die_is_named(kind: str, tmp_path: Path) -> None:
-    forest = forest_of(kind)
-    tree = forest.plant("stubborn")
+def test_a_process_that_does_not_die_is_named(kind: str, tmp_path: Path) -> None:
+    groups = groups_of(kind)
+    group = groups.open_group("stubborn")
     null = os.open(os.devnull, os.O_RDWR)
     start = Start(["sleep", token()], {"PATH": os.environ["PATH"]}, tmp_path, None, null, null, null)
-    process = spawn(start, tree)
-    os.close(null)
+    process = spawn(start, group)
     with pytest.raises(TaskFailedInternally, match=rf"process {process.pid}\. It waits in the kernel"):
-        tree.end(limit=-1)
-    tree.end()
+        group.end(limit=-1)
+    group.end()
     assert process.wait() == -signal.SIGKILL
-    tree.close()
-    forest.close()
+    group.close()
+    groups.close()
+
+
+def context_of(home: Path) -> PlatformContext:
+    return PlatformContext("w1", home, lambda secret: secret.literal)
+
+
+class SlowGroup(PortableGroup):
+    """Its first process starts when `release` is set."""
+
+    def __init__(self) -> None:
+        super().__init__("slow/0@w1")
+        self.release, self.ended = threading.Event(), threading.Event()
+
+    @contextmanager
+    def entered(self) -> Iterator[bool]:
+        self.release.wait()
+        yield False
+
+    def close(self) -> None:
+        if self.known:
+            self.ended.set()
+
+
+class SlowGroups(PortableGroups):
+    def __init__(self, group: SlowGroup) -> None:
+        super().__init__("w1")
+        self._slow = group
+
+    def open_group(self, run: str) -> SlowGroup:
+        return self._slow
+
+
+def test_a_process_that_starts_after_the_limit_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        platform = ProcessPlatform(context_of(tmp_path), SlowGroups(slow), None)
+        before = descriptors()
+        with pytest.raises(TaskFailedInternally, match=r"^starting a process took longer than 0\.01 s$"):
+            await Bench(platform, tmp_path).start("sleep", word)
+        slow.release.set()
+        await asyncio.to_thread(slow.ended.wait)
+        assert slow.known
+        assert alive(word) == []
+        assert descriptors() == before
+
+    monkeypatch.setattr("taskrunner_process.launcher.SPAWN_TIME", 0.01)
+    slow, word = SlowGroup(), token()
+    asyncio.run(run())
+
+
+class FullGroups(PortableGroups):
+    def open_group(self, run: str) -> ProcessGroup:
+        raise OSError(errno.ENOSPC, "no space left")
+
+
+def test_a_group_that_cannot_be_made_is_named_and_leaves_no_descriptor(tmp_path: Path) -> None:
+    async def run() -> None:
+        bench = Bench(ProcessPlatform(context_of(tmp_path), FullGroups("w1"), None), tmp_path)
+        before = descriptors()
+        with pytest.raises(TaskFailedInternally, match=r"no process group could be made: .*no space left"):
+            await bench.start("true")
+        assert descriptors() == before
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -163,9 +233,6 @@ def test_no_groups_and_no_descriptors_are_left(kind: str, tmp_path: Path) -> Non
                 await results.dispose()
             await (await bench.start("sleep", "1000000")).abort()
             return descriptors() - before
-
-    def descriptors() -> set[str]:
-        return {path.name for path in Path("/proc/self/fd").iterdir()}
 
     assert asyncio.run(run()) == set()
     assert list(Path("/sys/fs/cgroup").rglob("*tidy*")) == []
@@ -190,7 +257,7 @@ asyncio.run(run())
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_killed_worker_left_is_ended(kind: str, tmp_path: Path) -> None:
+def test_processes_of_a_killed_worker_are_ended(kind: str, tmp_path: Path) -> None:
     async def run() -> None:
         worker = await asyncio.create_subprocess_exec(
             sys.executable, script, kind, tmp_path, word, f"dead {word}", stdout=asyncio.subprocess.PIPE
@@ -200,7 +267,7 @@ def test_what_a_killed_worker_left_is_ended(kind: str, tmp_path: Path) -> None:
         worker.kill()
         await worker.wait()
         assert alive(word)
-        async with bench_on(kind, tmp_path, worker_id="heir") as bench:
+        async with bench_on(kind, tmp_path, worker_id="next") as bench:
             found = await bench.platform.clean_up_after(f"dead {word}")
             assert len(found) >= 3
             assert all(line.startswith("process ") for line in found)

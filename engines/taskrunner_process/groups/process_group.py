@@ -1,0 +1,85 @@
+"""ProcessGroup: everything that one command has started, however it hides, and how to end all of it.
+
+This is the interface to the operating system. Of three ways, the best that works on this machine is used::
+
+    cgroup      Linux, a writable control group: the kernel keeps the list; nothing escapes, killing is atomic
+    subreaper   Linux: the worker inherits orphans, /proc says which process belongs to which
+    portable    anywhere psutil runs: parents, sessions, POSIX process groups, and a marker in the environment
+
+A POSIX process group is less than this: any process may leave it.
+
+The methods block for well under a millisecond, `ProcessGroup.end` and `ProcessGroups.clean_up_after` excepted, which
+belong in a thread.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+
+from taskrunner.errors import TaskFailedInternally
+
+MARKER = "TASKRUNNER_RUN"
+"""The environment variable that says to which run, of which worker, a process belongs: `<task>/<run>@<worker>`."""
+
+KILL_TIME = 15.0
+"""Seconds that killed processes get to vanish. What is still there then waits in the kernel for a device or a network
+file system and obeys no signal; ordinary exits take milliseconds, and dumping a large core a few seconds."""
+
+
+class ProcessGroup(ABC):
+    """The processes of one command. Two threads may end it at the same time; all else is done by one at a time."""
+
+    starts_stopped: bool = False
+    """Whether the first process must be stopped before it does anything, until `add` has put it into the group."""
+
+    def entered(self) -> AbstractContextManager[bool]:
+        """For a thread that is about to start the first process. True: what it starts meanwhile is born in the group,
+        and need not be added. Raises OSError.
+        """
+        return nullcontext(False)
+
+    @abstractmethod
+    def add(self, pid: int) -> None:
+        """Puts the first process into the group. It leads a session of its own. Raises OSError."""
+
+    def known_empty(self) -> bool:
+        """Whether it is certain, without a search, that nothing of it is alive."""
+        return False
+
+    @abstractmethod
+    def end(self, limit: float = KILL_TIME) -> None:
+        """Kills whatever is alive, and returns when nothing is. Blocks; may be called again.
+
+        Raises: TaskFailedInternally after `limit` seconds, naming the processes that do not die.
+        """
+
+    def close(self) -> None:  # noqa: B027  most have nothing to release
+        """Releases what the group itself took from the system, when it has ended. May be called again."""
+
+
+class ProcessGroups(ABC):
+    """Opens the groups of one worker."""
+
+    name: str
+
+    @abstractmethod
+    def open_group(self, run: str) -> ProcessGroup:
+        """An empty group. `run` is unique within this worker. Raises OSError."""
+
+    @abstractmethod
+    def clean_up_after(self, worker_id: str) -> list[str]:
+        """Ends what another worker, which is dead, has left: a line for each process. Blocks."""
+
+    def close(self) -> None:  # noqa: B027  most have nothing to release
+        """Releases everything; every group has ended."""
+
+
+def unkillable(pids: Iterable[int], limit: float) -> TaskFailedInternally:
+    """The error for processes that outlive SIGKILL."""
+    names = ", ".join(map(str, sorted(pids)))
+    return TaskFailedInternally(
+        f"killed, but still there after {limit:g} s: process {names}. It waits in the kernel for a device or a network "
+        "file system; look at /proc/<pid>/stack, and restart the machine if it stays"
+    )
