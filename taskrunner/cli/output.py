@@ -27,7 +27,7 @@ from taskrunner.cli.display.sanitize import WholeLines, harmless
 from taskrunner.config.environment import home
 from taskrunner.interfaces.artifacts import LOG_NAME, ArtifactStore
 from taskrunner.interfaces.queue import Submitter
-from taskrunner.log.spool import follow, read
+from taskrunner.log.reader import follow, read
 from taskrunner.model import Artifact, RunKey, TaskStatus
 from taskrunner.state.journal import FINAL, RunFolder, dead_workers, read_journal
 from taskrunner.stores.folder import FolderStore, check_name

@@ -18,7 +18,7 @@ from taskrunner.config.config import Config
 from taskrunner.config.environment import home
 from taskrunner.interfaces.host import Host
 from taskrunner.interfaces.queue import Queue, Submitter
-from taskrunner.log.spool import follow
+from taskrunner.log.reader import follow
 from taskrunner.machines.chart import Move
 from taskrunner.model import Resolution, Submission
 from taskrunner.queues.ledger.queue import LedgerQueue

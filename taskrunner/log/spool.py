@@ -17,7 +17,6 @@ import logging
 import os
 import stat
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -25,7 +24,7 @@ from taskrunner.errors import TaskFailedInternally
 from taskrunner.interfaces.log import Log
 from taskrunner.log.masking import MIN_SECRET, Masker, encode
 from taskrunner.log.overflow import LogTail
-from taskrunner.log.reader import follow, last_line, read
+from taskrunner.log.reader import last_line
 from taskrunner.model import Resolution
 
 HEAD = 48 << 20
@@ -51,10 +50,6 @@ NEWLINE = ord("\n")
 PREFIX = b"[taskrunner] "
 LONG = "the log is long: what follows is shown when the run has ended, its newest part at least"
 
-OnAppend = Callable[[int, bytes], None]
-"""Told of each piece that was appended to the file, with the offset where it stands. Called with the spool's lock held,
-in the order of the file, from any thread: it must neither block, nor raise, nor call the spool."""
-
 log = logging.getLogger(__name__)
 
 
@@ -71,12 +66,11 @@ class Spool(Log):
         *,
         head: int = HEAD,
         tail: int = TAIL,
-        on_append: OnAppend | None = None,
         existing: bool = False,
     ) -> None:
         """Makes the file; see `reopen` for one that exists. Raises TaskFailedInternally when that fails."""
         self.path = path
-        self._head, self._on_append = head, on_append
+        self._head = head
         self._tail = LogTail(path, tail // 2)
         self._reserve, self._reserved = path.with_name(path.name + ".reserve"), existing
         self._masker = Masker()
@@ -93,12 +87,12 @@ class Spool(Log):
             raise TaskFailedInternally(f"cannot open the log of this run, {path}: {error.strerror}") from error
 
     @classmethod
-    def reopen(cls, path: Path, *, head: int = HEAD, tail: int = TAIL, on_append: OnAppend | None = None) -> Self:
+    def reopen(cls, path: Path, *, head: int = HEAD, tail: int = TAIL) -> Self:
         """Goes on with the spool of a worker that died, to write its trailer. Its secrets are not known any more.
 
         Raises: TaskFailedInternally, also when there is none.
         """
-        return cls(path, head=head, tail=tail, on_append=on_append, existing=True)
+        return cls(path, head=head, tail=tail, existing=True)
 
     # ---- Log
 
@@ -200,9 +194,7 @@ class Spool(Log):
         view = memoryview(data)
         while view:
             taken = os.write(self._file, view)
-            offset, self._size = self._size, self._size + taken
-            if self._on_append:
-                self._on_append(offset, bytes(view[:taken]))
+            self._size += taken
             self._at_line_start = view[taken - 1] == NEWLINE
             view = view[taken:]
 
@@ -247,6 +239,3 @@ class Spool(Log):
 def is_finished(path: Path) -> bool:
     """Whether there is a spool at this path, and it has its trailer."""
     return path.exists() and not path.stat().st_mode & stat.S_IWUSR
-
-
-__all__ = ["HEAD", "TAIL", "OnAppend", "Spool", "follow", "is_finished", "last_line", "read"]

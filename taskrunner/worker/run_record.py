@@ -9,7 +9,8 @@ import attrs
 
 from taskrunner.interfaces.artifacts import ArtifactStore
 from taskrunner.interfaces.queue import Queue
-from taskrunner.log.spool import Spool, follow
+from taskrunner.log.reader import follow
+from taskrunner.log.spool import Spool
 from taskrunner.machines.chart import Move
 from taskrunner.machines.task import TaskState
 from taskrunner.model import Claim, Resolution

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from taskrunner.log.spool import LONG, Spool, follow, last_line, read
+from taskrunner.log.reader import follow, last_line, read
+from taskrunner.log.spool import LONG, Spool
 from taskrunner.model import COMPLETED
 
 PATIENCE = 60.0

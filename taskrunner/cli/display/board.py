@@ -14,7 +14,7 @@ from rich.text import Text
 
 from taskrunner.cli.common import COLOURS, printable
 from taskrunner.cli.display.view import amount, duration
-from taskrunner.log.spool import last_line
+from taskrunner.log.reader import last_line
 from taskrunner.model import Progress
 
 STATES = {"claimed": "cyan", "loading": "blue", "running": "green", "uploading": "yellow", "cleanup": "bright_black"}
