@@ -29,7 +29,8 @@ from taskrunner.interfaces.artifacts import LOG_NAME, ArtifactStore
 from taskrunner.interfaces.queue import Submitter
 from taskrunner.log.reader import follow, read
 from taskrunner.model import Artifact, RunKey, TaskStatus
-from taskrunner.state.journal import FINAL, RunFolder, dead_workers, read_journal
+from taskrunner.state.journal import FINAL, RunFolder, read_journal
+from taskrunner.state.worker_lock import dead_workers
 from taskrunner.stores.folder import FolderStore, check_name
 
 NOTHING_THERE = 1

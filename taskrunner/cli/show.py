@@ -23,7 +23,7 @@ from taskrunner.cli.common import (
 from taskrunner.cli.display.view import details
 from taskrunner.config.environment import home
 from taskrunner.model import Artifact, Resolution, RunKey, RunStatus, TaskStatus
-from taskrunner.state.journal import RunFolder, Step, read_journal, story
+from taskrunner.state.journal import RunFolder, StateVisit, read_journal, story
 from taskrunner.stores.folder import FolderStore
 
 
@@ -48,7 +48,7 @@ async def show_verb(task_id: str, config_path: Path | None, queue: str | None, *
     click.echo(json.dumps(_json(status, runs, artifacts), indent=2) if as_json else _text(status, runs, artifacts))
 
 
-def _story(task_id: str, run_id: int) -> tuple[Step, ...]:
+def _story(task_id: str, run_id: int) -> tuple[StateVisit, ...]:
     return story(read_journal(RunFolder(home(), RunKey(task_id, run_id)).journal))
 
 
@@ -63,7 +63,7 @@ async def _artifacts(status: TaskStatus) -> list[Artifact]:
 
 
 def _json(
-    status: TaskStatus, runs: list[tuple[RunStatus, tuple[Step, ...]]], artifacts: list[Artifact]
+    status: TaskStatus, runs: list[tuple[RunStatus, tuple[StateVisit, ...]]], artifacts: list[Artifact]
 ) -> dict[str, Any]:
     return _task_json(status) | {
         "runs": [_run_json(run) | {"story": _story_json(steps)} for run, steps in runs],
@@ -82,7 +82,7 @@ def _task_json(status: TaskStatus) -> dict[str, Any]:
     }
 
 
-def _story_json(steps: tuple[Step, ...]) -> list[dict[str, Any]]:
+def _story_json(steps: tuple[StateVisit, ...]) -> list[dict[str, Any]]:
     return [{"at": _time(step.at), "state": step.state, "event": step.event} for step in steps]
 
 
@@ -112,7 +112,7 @@ def _time(time: datetime | None) -> str | None:
 # ---- for people -----------------------------------------------------------------------------------------
 
 
-def _text(status: TaskStatus, runs: list[tuple[RunStatus, tuple[Step, ...]]], artifacts: list[Artifact]) -> str:
+def _text(status: TaskStatus, runs: list[tuple[RunStatus, tuple[StateVisit, ...]]], artifacts: list[Artifact]) -> str:
     lines = [f"{_called(status)}: {told(status.resolution) or status.state}", f"submitted {_local(status.submitted)}"]
     for run, steps in runs:
         lines += ["", *_run_text(run, steps)]
@@ -124,7 +124,7 @@ def _text(status: TaskStatus, runs: list[tuple[RunStatus, tuple[Step, ...]]], ar
     return "\n".join(lines)
 
 
-def _run_text(run: RunStatus, steps: tuple[Step, ...]) -> list[str]:
+def _run_text(run: RunStatus, steps: tuple[StateVisit, ...]) -> list[str]:
     lines = [f"run {run.run_id} on {run.worker_id}, {_local(run.started)}"]
     states = max((len(step.state) for step in steps), default=0)
     for step in steps:

@@ -24,7 +24,6 @@ import attrs
 
 from taskrunner.errors import Complaint, MalformedPayload, TaskFailedInternally
 from taskrunner.model import Claim, Document, Json, Resolution, RunKey
-from taskrunner.state.worker_lock import WorkerLock, bury, dead_workers
 
 FINAL = "resolved"
 """The state in which a run is done; a journal without it was left by a worker that died."""
@@ -83,7 +82,7 @@ class Record:
 
 
 @attrs.frozen
-class Step:
+class StateVisit:
     """One state of a run, as `story` tells it."""
 
     at: datetime
@@ -188,12 +187,12 @@ def read_journal(path: Path) -> list[Record]:
     return [record for record in records if record is not None]
 
 
-def story(records: Sequence[Record]) -> tuple[Step, ...]:
+def story(records: Sequence[Record]) -> tuple[StateVisit, ...]:
     """The states that a run went through, and for how long."""
     moves = [record for record in records if record.kind == "moved"]
     lasted = [(after.at - before.at).total_seconds() for before, after in pairwise(moves)]
     return tuple(
-        Step(move.at, move.state, move.event, took) for move, took in zip(moves, [*lasted, None], strict=False)
+        StateVisit(move.at, move.state, move.event, took) for move, took in zip(moves, [*lasted, None], strict=False)
     )
 
 
@@ -251,19 +250,3 @@ def _parse(line: bytes) -> Record | None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-__all__ = [
-    "FINAL",
-    "Journal",
-    "Record",
-    "RunFolder",
-    "Step",
-    "Unfinished",
-    "WorkerLock",
-    "bury",
-    "dead_workers",
-    "read_journal",
-    "story",
-    "unfinished",
-]

@@ -57,7 +57,7 @@ def dead_workers(home: Path) -> list[str]:
 
 
 @contextmanager
-def bury(home: Path, worker_id: str) -> Iterator[bool]:
+def recovering(home: Path, worker_id: str) -> Iterator[bool]:
     """Sweeping up after a dead worker happens inside of this. True: it is ours to do, and when the block ends without
     an error, the worker is forgotten. False: it lives, or somebody else does it now, or has done it.
     """

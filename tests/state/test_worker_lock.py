@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from taskrunner.errors import Conflict
-from taskrunner.state.worker_lock import WorkerLock, bury, dead_workers
+from taskrunner.state.worker_lock import WorkerLock, dead_workers, recovering
 from tests.support.killed import run_until_ready_and_kill
 
 HOLD = """
@@ -24,7 +24,7 @@ HOLD = """
 def test_a_worker_that_lives_is_not_dead_and_its_id_is_taken(tmp_path: Path) -> None:
     lock = WorkerLock(tmp_path, "w.1")
     assert dead_workers(tmp_path) == []
-    with bury(tmp_path, "w.1") as ours:
+    with recovering(tmp_path, "w.1") as ours:
         assert not ours
     with pytest.raises(Conflict):
         WorkerLock(tmp_path, "w.1")
@@ -46,19 +46,19 @@ def test_a_killed_worker_is_buried_once(tmp_path: Path) -> None:
     assert dead_workers(tmp_path) == ["w1"]
     with pytest.raises(Conflict):
         WorkerLock(tmp_path, "w1")
-    with bury(tmp_path, "w1") as ours:
+    with recovering(tmp_path, "w1") as ours:
         assert ours
-        with bury(tmp_path, "w1") as somebody_else:
+        with recovering(tmp_path, "w1") as somebody_else:
             assert not somebody_else
         assert dead_workers(tmp_path) == []
     assert dead_workers(tmp_path) == []
-    with bury(tmp_path, "w1") as again:
+    with recovering(tmp_path, "w1") as again:
         assert not again
 
 
 def test_a_burial_that_fails_leaves_it_to_the_next(tmp_path: Path) -> None:
     run_until_ready_and_kill(HOLD, tmp_path, "w1")
-    with pytest.raises(RuntimeError), bury(tmp_path, "w1"):
+    with pytest.raises(RuntimeError), recovering(tmp_path, "w1"):
         raise RuntimeError
     assert dead_workers(tmp_path) == ["w1"]
 
