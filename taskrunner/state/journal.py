@@ -23,7 +23,7 @@ from pathlib import Path
 import attrs
 
 from taskrunner.errors import Complaint, MalformedPayload, TaskFailedInternally
-from taskrunner.model import Claim, Document, Json, Resolution, RunKey
+from taskrunner.model import Claim, Document, Json, RunKey
 
 FINAL = "resolved"
 """The state in which a run is done; a journal without it was left by a worker that died."""
@@ -74,11 +74,12 @@ class Record:
     at: datetime
     """Time of day, UTC."""
     kind: str
-    """`claimed` (the first), `moved` (to a state), or what `Journal.note` was given."""
+    """`claimed` (the first), or `moved` (to a state)."""
     state: str = ""
     event: str = ""
     """What moved it there."""
     data: Document = attrs.field(factory=dict, repr=False)
+    """What the first record says of the claim: `worker_id`, `platform`, `token`."""
 
 
 @attrs.frozen
@@ -129,7 +130,9 @@ class Journal:
         except OSError as error:
             raise TaskFailedInternally(f"cannot make the folder of run {folder.run}: {error}") from error
         platform = claim.document.get("platform")  # nobody has judged the document yet
-        journal.note("claimed", worker_id=claim.worker_id, platform=str(platform)[:100], token=claim.token)
+        journal._append(
+            "claimed", data={"worker_id": claim.worker_id, "platform": str(platform)[:100], "token": claim.token}
+        )
         return journal
 
     @classmethod
@@ -142,17 +145,9 @@ class Journal:
         journal._whole = False  # the worker may have died in the middle of a line
         return journal
 
-    def moved(self, state: str, event: str, /, **data: Json) -> None:
+    def moved(self, state: str, event: str) -> None:
         """The run is in this state now, because of this event."""
-        self._append("moved", {"state": state, "event": event}, data)
-
-    def note(self, kind: str, /, **data: Json) -> None:
-        """Anything else to find after a crash: `handle`, `leak`."""
-        self._append(kind, {}, data)
-
-    def resolution(self, resolution: Resolution) -> None:
-        """How the run ends; written before anybody is told."""
-        self.note("resolution", resolution=attrs.asdict(resolution))
+        self._append("moved", state=state, event=event)
 
     def close(self) -> None:
         """No more records. A second call does nothing."""
@@ -160,11 +155,8 @@ class Journal:
             os.close(self._file)
             self._file = -1
 
-    def _append(self, kind: str, step: dict[str, Json], data: dict[str, Json]) -> None:
-        record: dict[str, Json] = {"at": _now(), "kind": kind, **step}
-        if data:
-            record["data"] = data
-        line = _encode(record).encode() + b"\n"
+    def _append(self, kind: str, **fields: Json) -> None:
+        line = _encode({"at": _now(), "kind": kind, **fields}).encode() + b"\n"
         try:
             written = os.write(self._file, line if self._whole else b"\n" + line)
         except OSError as error:

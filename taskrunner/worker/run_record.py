@@ -42,14 +42,6 @@ class RunRecord:
     def moved(self, move: Move) -> None:
         if move.moved:
             self.journal.moved(move.target, move.event)
-        else:
-            self.journal.note("stayed", state=move.target, event=move.event)
-
-    def leak(self, text: str) -> str:
-        """Notes what was left behind, and returns it fit to be shown."""
-        shown = self.log.hide(text)
-        self.journal.note("leak", text=shown)
-        return shown
 
     def describe(self, error: BaseException) -> None:
         """The traceback, for an error that a developer of this worker or of a plug has to mend."""
