@@ -14,14 +14,14 @@ VERBS = {
     "submit": ("taskrunner.cli.tasks", "Hand in a task; prints its id."),
     "list": ("taskrunner.cli.show", "List the newest tasks."),
     "show": ("taskrunner.cli.show", "Tell the story of a task."),
-    "logs": ("taskrunner.cli.output", "Print the log of a task, and follow it."),
-    "artifacts": ("taskrunner.cli.output", "List or fetch what a task left."),
+    "logs": ("taskrunner.cli.logs", "Print the log of a task, and follow it."),
+    "artifacts": ("taskrunner.cli.logs", "List or fetch what a task left."),
     "cancel": ("taskrunner.cli.tasks", "End a task that nobody wants any more."),
     "retry": ("taskrunner.cli.tasks", "Run a resolved task again."),
     "wait": ("taskrunner.cli.tasks", "Wait until tasks are resolved."),
     "states": ("taskrunner.cli.states", "Print a state machine, from its declaration."),
-    "schema": ("taskrunner.cli.documents", "Print the JSON Schema of a task file."),
-    "config": ("taskrunner.cli.documents", "Check a worker's configuration."),
+    "schema": ("taskrunner.cli.config_check", "Print the JSON Schema of a task file."),
+    "config": ("taskrunner.cli.config_check", "Check a worker's configuration."),
 }
 """Verb to the module that has it under the same name, and what it does in one line."""
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import click
 
-from taskrunner.cli.common import (
+from taskrunner.cli.display.lines import JsonLines, Lines
+from taskrunner.cli.display.view import Logged, View
+from taskrunner.cli.options import (
     BROKEN,
     Complaint,
     check_file,
@@ -23,8 +25,6 @@ from taskrunner.cli.common import (
     submitter,
     verb,
 )
-from taskrunner.cli.display.lines import JsonLines, Lines
-from taskrunner.cli.display.view import Logged, View
 from taskrunner.cli.run_task import LOOK_AGAIN, TaskLines, run_one
 from taskrunner.cli.task_files import read_task
 from taskrunner.config.config import Config, decode_config
@@ -121,8 +121,8 @@ def _new_view(*, as_json: bool, one: bool) -> View:
 
 def _live_view(*, one: bool) -> View:
     """Rich takes a while to load, and a service never needs it."""
-    from taskrunner.cli.display.live import LiveWorker
     from taskrunner.cli.display.live_task import LiveTask
+    from taskrunner.cli.display.live_worker import LiveWorker
 
     return LiveTask(home()) if one else LiveWorker(home())
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import click
 
-from taskrunner.cli.common import BROKEN, exit_status, mute, submitter, told
 from taskrunner.cli.display.lines import Lines
 from taskrunner.cli.display.view import View
+from taskrunner.cli.options import BROKEN, exit_status, mute, submitter, told
 from taskrunner.config.config import Config
 from taskrunner.config.environment import home
 from taskrunner.interfaces.host import Host

@@ -10,7 +10,8 @@ from typing import Any
 import attrs
 import click
 
-from taskrunner.cli.common import (
+from taskrunner.cli.display.view import details
+from taskrunner.cli.options import (
     config_option,
     json_option,
     load_config,
@@ -20,7 +21,6 @@ from taskrunner.cli.common import (
     told,
     verb,
 )
-from taskrunner.cli.display.view import details
 from taskrunner.config.environment import home
 from taskrunner.model import Artifact, Resolution, RunKey, RunStatus, TaskStatus
 from taskrunner.state.journal import RunFolder, StateVisit, read_journal, story

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from taskrunner.cli.common import printable
+from taskrunner.cli.options import printable
 from taskrunner.config.plugins import payload_classes
 from taskrunner.errors import Complaint, ConfigError, MalformedPayload
 from taskrunner.model import Submission

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from taskrunner.cli.common import (
+from taskrunner.cli.options import (
     config_option,
     exit_status,
     load_config,

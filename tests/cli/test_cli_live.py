@@ -20,8 +20,8 @@ import pytest
 from rich.console import Console, Group
 from rich.text import Text
 
-from taskrunner.cli.display.board import Board, Row, draw
-from taskrunner.cli.display.canvas import Canvas, Raw
+from taskrunner.cli.display.footer import Footer, Raw
+from taskrunner.cli.display.live_table import Row, WorkerStatus, draw
 from taskrunner.cli.display.live_task import LogCopy
 from taskrunner.cli.display.sanitize import WholeLines, harmless
 from taskrunner.model import Progress
@@ -165,32 +165,32 @@ def test_a_log_is_copied_line_by_line_as_it_grows(tmp_path: Path) -> None:
     assert copy.lines.rest == b"thr"
 
 
-def a_board(folder: Path) -> Board:
+def a_status(folder: Path) -> WorkerStatus:
     (folder / "log").write_text("first\n\x1b[31ma last line that is far too long for any terminal at all\x1b[0m\n\n")
     progress = [Progress("clone", 12_345_678), Progress("build", 3, 7, "steps", "RUN make"), Progress("push", 42, 100)]
     rows = [Row(f"t-{i}/0", i, folder / "log", "a name", "loading", each) for i, each in enumerate([*progress, None])]
-    return Board("sqlite:///queue.db", 4, "running", rows={row.run: row for row in rows})
+    return WorkerStatus("sqlite:///queue.db", 4, "running", rows={row.run: row for row in rows})
 
 
-def drawn(board: Board, columns: int) -> list[str]:
+def drawn(status: WorkerStatus, columns: int) -> list[str]:
     console = Console(file=StringIO(), width=columns, color_system=None)
     with console.capture() as captured:
-        console.print(draw(board, columns))
+        console.print(draw(status, columns))
     return captured.get().splitlines()
 
 
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, 200])
 def test_the_table_fits_any_terminal(tmp_path: Path, columns: int) -> None:
-    board = a_board(tmp_path)
-    lines = drawn(board, columns)
+    status = a_status(tmp_path)
+    lines = drawn(status, columns)
     assert max(map(len, lines)) <= columns
-    assert len(lines) == 1 + len(board.rows) + (columns >= 70)
-    board.pause = "the disk is full, and this is told in more words than fit on a line of such a terminal" * 3
-    assert len(drawn(board, columns)) == len(lines) + 1
+    assert len(lines) == 1 + len(status.rows) + (columns >= 70)
+    status.pause = "the disk is full, and this is told in more words than fit on a line of such a terminal" * 3
+    assert len(drawn(status, columns)) == len(lines) + 1
 
 
 def test_steps_have_bars_and_others_their_last_line(tmp_path: Path) -> None:
-    lines = drawn(a_board(tmp_path), 120)
+    lines = drawn(a_status(tmp_path), 120)
     for text, line in zip(("clone 12.3 MB", "build 3 of 7 steps  RUN make", "push 42 %"), lines[2:], strict=False):
         assert text in line
         assert "━━━" in line
@@ -208,11 +208,11 @@ def test_the_newest_line_of_a_log_that_overflows_is_in_its_tail(tmp_path: Path) 
 def test_a_picture_is_erased_by_the_rows_that_it_has_now() -> None:
     out = StringIO()
     console = Console(file=out, width=20, height=10, force_terminal=True, color_system=None)
-    canvas = Canvas(console)
-    canvas.draw((Raw("kept\n"),), Group(Text("x" * 20), Text("short")))
+    footer = Footer(console)
+    footer.draw((Raw("kept\n"),), Group(Text("x" * 20), Text("short")))
     assert out.getvalue() == "\r\x1b[J" + "kept\n" + "x" * 20 + "\nshort\n"
     console.width = 8
     out.truncate(0)
     out.seek(0)
-    canvas.draw((), Group())
+    footer.draw((), Group())
     assert out.getvalue() == "\r\x1b[4A\x1b[J"  # three rows of the long line, and one

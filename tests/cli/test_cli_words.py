@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from taskrunner.cli.common import printable, shown_url
 from taskrunner.cli.display.lines import Often
 from taskrunner.cli.display.view import amount, duration, news, step
+from taskrunner.cli.options import printable, shown_url
 from taskrunner.machines.chart import Move
 from taskrunner.model import Claim, Progress
 from taskrunner.worker.observer import RunView

@@ -11,9 +11,9 @@ from typing import Any
 import attrs
 import click
 
-from taskrunner.cli.common import printable, told
-from taskrunner.cli.display.outlet import Outlet
+from taskrunner.cli.display.line_writer import LineWriter
 from taskrunner.cli.display.view import View, amount, details, duration, news, step
+from taskrunner.cli.options import printable, told
 from taskrunner.machines.chart import Move
 from taskrunner.model import Progress, Resolution
 from taskrunner.worker.observer import RunView
@@ -50,7 +50,7 @@ class Lines(View):
     """Plain lines on stderr, so that stdout stays the task's."""
 
     def __init__(self) -> None:
-        self._out = Outlet(sys.stderr)
+        self._out = LineWriter(sys.stderr)
         self._began: dict[str, float] = {}
         self._often = Often(STEP_EVERY)
 
@@ -99,7 +99,7 @@ class JsonLines(View):
     `ended` or `warning`."""
 
     def __init__(self) -> None:
-        self._out = Outlet(sys.stdout)
+        self._out = LineWriter(sys.stdout)
         self._often = Often(JSON_EVERY)
 
     def opened(self, worker_id: str, queue: str, capacity: int) -> None:

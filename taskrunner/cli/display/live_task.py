@@ -12,12 +12,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from taskrunner.cli.common import printable
-from taskrunner.cli.display.board import STATES, Board, Row, bar
-from taskrunner.cli.display.canvas import Raw
-from taskrunner.cli.display.live import AT_MOST, LiveWorker
+from taskrunner.cli.display.footer import Raw
+from taskrunner.cli.display.live_table import STATES, Row, WorkerStatus, bar
+from taskrunner.cli.display.live_worker import AT_MOST, LiveWorker
 from taskrunner.cli.display.sanitize import WholeLines, harmless
 from taskrunner.cli.display.view import duration
+from taskrunner.cli.options import printable
 from taskrunner.cli.run_task import write_out
 from taskrunner.interfaces.results import READ_SIZE
 from taskrunner.machines.chart import Move
@@ -82,14 +82,14 @@ class LiveTask(LiveWorker):
 
     # ---- drawing, in a thread ---------------------------------------------------------------------------
 
-    def picture(self, board: Board, width: int) -> RenderableType:
-        lines: list[RenderableType] = [_status(row, width) for row in board.rows.values()]
-        if notice := board.notice():
+    def picture(self, status: WorkerStatus, width: int) -> RenderableType:
+        lines: list[RenderableType] = [_status(row, width) for row in status.rows.values()]
+        if notice := status.notice():
             lines.append(Text(printable(notice), "yellow", no_wrap=True, overflow="ellipsis"))
         return Group(*lines)
 
-    def shown(self, board: Board, above: Iterable[object]) -> Iterable[object]:
-        for row in board.rows.values():
+    def shown(self, status: WorkerStatus, above: Iterable[object]) -> Iterable[object]:
+        for row in status.rows.values():
             copy = self._copies.setdefault(row.run, LogCopy(row.log))
             yield from self._lines(*islice(copy.pieces(), PIECES))
         for each in above:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from taskrunner.cli.common import printable
+from taskrunner.cli.options import printable
 from taskrunner.machines.chart import Move
 from taskrunner.machines.task import TaskEvent
 from taskrunner.machines.worker import WorkerEvent

@@ -1,4 +1,4 @@
-"""Board: what the live table shows of a worker, and how it is drawn."""
+"""WorkerStatus: what the live table shows of a worker, and how it is drawn."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from taskrunner.cli.common import COLOURS, printable
 from taskrunner.cli.display.view import amount, duration
+from taskrunner.cli.options import COLOURS, printable
 from taskrunner.log.reader import last_line
 from taskrunner.model import Progress
 
@@ -53,7 +53,7 @@ class Row:
 
 
 @attrs.define
-class Board:
+class WorkerStatus:
     """Everything that is seen of a worker at one moment."""
 
     queue: str = ""
@@ -80,29 +80,29 @@ class Board:
         return ", ".join(f"{self.ended[kind]} {kind}" for kind in COLOURS)
 
 
-def draw(board: Board, width: int) -> RenderableType:
+def draw(status: WorkerStatus, width: int) -> RenderableType:
     """The whole of it: a line about the worker, a notice if there is one, and a row for each run."""
-    parts: list[RenderableType] = [_head(board, width)]
-    if notice := board.notice():
+    parts: list[RenderableType] = [_head(status, width)]
+    if notice := status.notice():
         parts.append(Text(printable(notice), "yellow", no_wrap=True, overflow="ellipsis"))
-    if board.rows:
-        parts.append(_table(board, width))
+    if status.rows:
+        parts.append(_table(status, width))
     return Group(*parts)
 
 
-def _head(board: Board, width: int) -> Text:
+def _head(status: WorkerStatus, width: int) -> Text:
     head = Text(no_wrap=True, overflow="ellipsis")
-    head.append(board.state.replace("_", " "), "bold")
-    head.append(f"  {len(board.rows)} of {board.capacity} slot{'s' * (board.capacity > 1)}")
+    head.append(status.state.replace("_", " "), "bold")
+    head.append(f"  {len(status.rows)} of {status.capacity} slot{'s' * (status.capacity > 1)}")
     for kind in ("completed", "failed", "exception"):
-        if (number := board.ended[kind]) or width >= WIDE:
+        if (number := status.ended[kind]) or width >= WIDE:
             head.append(f"  {number} {kind}", COLOURS[kind] if number else "bright_black")
     if width >= WIDE:
-        head.append(f"  {board.queue}", "bright_black")
+        head.append(f"  {status.queue}", "bright_black")
     return head
 
 
-def _table(board: Board, width: int) -> Table:
+def _table(status: WorkerStatus, width: int) -> Table:
     table = Table(box=None, expand=True, padding=(0, 2, 0, 0), show_header=width >= WIDE, header_style="bright_black")
     if width >= WIDE:
         table.add_column("slot", justify="right", no_wrap=True)
@@ -110,7 +110,7 @@ def _table(board: Board, width: int) -> Table:
     table.add_column("state", no_wrap=True)
     table.add_column("elapsed", justify="right", no_wrap=True)
     table.add_column("last line", ratio=1, no_wrap=True, overflow="ellipsis")
-    for row in sorted(board.rows.values(), key=lambda row: row.slot):
+    for row in sorted(status.rows.values(), key=lambda row: row.slot):
         slot = [str(row.slot)] if width >= WIDE else []
         state = Text(row.state, STATES.get(row.state, ""))
         table.add_row(*slot, _task(row, width), state, duration(row.took), activity(row, width))

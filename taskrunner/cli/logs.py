@@ -12,7 +12,8 @@ from pathlib import Path
 import attrs
 import click
 
-from taskrunner.cli.common import (
+from taskrunner.cli.display.sanitize import WholeLines, harmless
+from taskrunner.cli.options import (
     USAGE,
     Complaint,
     config_option,
@@ -23,7 +24,6 @@ from taskrunner.cli.common import (
     submitter,
     verb,
 )
-from taskrunner.cli.display.sanitize import WholeLines, harmless
 from taskrunner.config.environment import home
 from taskrunner.interfaces.artifacts import LOG_NAME, ArtifactStore
 from taskrunner.interfaces.queue import Submitter

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import click
 
-from taskrunner.cli.common import check_file, config_option, load_config, printable, queue_option, shown_url, verb
+from taskrunner.cli.options import check_file, config_option, load_config, printable, queue_option, shown_url, verb
 from taskrunner.config.config import Config
 from taskrunner.config.environment import config_file, environment, home
 from taskrunner.config.plugins import load_platform, open_queue, platforms

@@ -1,4 +1,4 @@
-"""Outlet: lines to a stream that must never hold up a worker.
+"""LineWriter: lines to a stream that must never hold up a worker.
 
 Somebody who pauses `taskrunner run | less`, or presses Ctrl-S, stops the one who writes. In the event loop that would
 stop every run's claim from being renewed, so lines are written by a thread of their own. It writes all that wait
@@ -14,7 +14,7 @@ from typing import TextIO
 
 import click
 
-from taskrunner.cli.common import mute
+from taskrunner.cli.options import mute
 
 MOST_LINES = 10_000
 """Lines that wait for a reader who has paused; more than these are left out."""
@@ -27,14 +27,14 @@ SETTLE = 1.0
 """Seconds to wait for a reader before something else is shown to him."""
 
 
-class Outlet:
+class LineWriter:
     """One stream. A reader who has gone is no error: lines then go nowhere."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
         self._lines: SimpleQueue[str | threading.Event | None] = SimpleQueue()
         self._left_out = 0
-        self._thread = threading.Thread(target=self._write_all, name="outlet", daemon=True)
+        self._thread = threading.Thread(target=self._write_all, name="line writer", daemon=True)
         self._thread.start()
 
     def write(self, line: str) -> None:

@@ -1,4 +1,4 @@
-"""Canvas: the lowest lines of a terminal, drawn again and again in their place, while others scroll above them.
+"""Footer: the lowest lines of a terminal, drawn again and again in their place, while others scroll above them.
 
 Rich draws what stands on them. Its own live display loses its place when the terminal gets narrower, since terminals
 wrap their contents anew, and a line that has become too long then takes two rows. Here the length of each is known.
@@ -21,7 +21,7 @@ class Raw:
 
 
 @attrs.define
-class Canvas:
+class Footer:
     """Used from one thread. Drawing takes as long as the terminal is stopped, and raises OSError when it has gone."""
 
     console: Console

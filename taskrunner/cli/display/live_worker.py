@@ -19,11 +19,11 @@ from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from taskrunner.cli.common import COLOURS, printable
-from taskrunner.cli.display.board import Board, Row, draw
-from taskrunner.cli.display.canvas import Canvas
-from taskrunner.cli.display.outlet import MOST_LINES
+from taskrunner.cli.display.footer import Footer
+from taskrunner.cli.display.line_writer import MOST_LINES
+from taskrunner.cli.display.live_table import Row, WorkerStatus, draw
 from taskrunner.cli.display.view import View, details, duration, news
+from taskrunner.cli.options import COLOURS, printable
 from taskrunner.machines.chart import Move
 from taskrunner.machines.worker import WorkerEvent
 from taskrunner.model import Progress, Resolution
@@ -41,7 +41,7 @@ class LiveWorker(View):
     """Seconds between two drawings when nothing has changed but the time."""
 
     def __init__(self, home: Path) -> None:
-        self.board = Board()
+        self.status = WorkerStatus()
         self._home = home
         self._above: deque[object] = deque(maxlen=MOST_LINES)
         self._changed = threading.Condition()
@@ -51,7 +51,7 @@ class LiveWorker(View):
     # ---- what is seen, from any thread ------------------------------------------------------------------
 
     def opened(self, worker_id: str, queue: str, capacity: int) -> None:
-        self.board.queue, self.board.capacity = queue, capacity
+        self.status.queue, self.status.capacity = queue, capacity
         self.tell(line("worker", f"{worker_id} with {capacity} slot{'s' * (capacity > 1)}, tasks from {queue}"))
         self.start()
 
@@ -62,38 +62,38 @@ class LiveWorker(View):
     def worker_moved(self, move: Move, why: str) -> None:
         with self._changed:
             self._note(move, why)
-            text = news(move, why) + (f": {self.board.summary()}" if move.target == "stopped" else "")
+            text = news(move, why) + (f": {self.status.summary()}" if move.target == "stopped" else "")
             self.tell(*([line("worker", text)] if text else []))
 
     def _note(self, move: Move, why: str) -> None:
-        board = self.board
-        board.state = move.target
+        status = self.status
+        status.state = move.target
         if move.event in {WorkerEvent.SHUTDOWN, WorkerEvent.SHUTDOWN_NOW}:
-            board.told, board.why = board.told + 1, why
+            status.told, status.why = status.told + 1, why
         elif move.event in {WorkerEvent.PAUSE, WorkerEvent.RESUME}:
-            board.pause = why if move.event == WorkerEvent.PAUSE else ""
+            status.pause = why if move.event == WorkerEvent.PAUSE else ""
 
     def started(self, run: RunView) -> None:
         name = str(run.claim.run)
         with self._changed:
-            self.board.rows[name] = Row(name, run.slot, RunFolder(self._home, run.claim.run).log)
+            self.status.rows[name] = Row(name, run.slot, RunFolder(self._home, run.claim.run).log)
             self.tell()
 
     def moved(self, run: RunView, move: Move) -> None:
-        row = self.board.rows.get(str(run.claim.run))
+        row = self.status.rows.get(str(run.claim.run))
         if row and move.moved:
             row.state, row.name, row.progress = move.target, run.name, None
             self.tell()
 
     def progress(self, run: RunView, progress: Progress) -> None:
-        if row := self.board.rows.get(str(run.claim.run)):
+        if row := self.status.rows.get(str(run.claim.run)):
             row.progress = progress
             self.tell()
 
     def ended(self, run: RunView, resolution: Resolution) -> None:
         with self._changed:
-            row = self.board.rows.pop(str(run.claim.run))
-            self.board.ended[resolution.kind] += 1
+            row = self.status.rows.pop(str(run.claim.run))
+            self.status.ended[resolution.kind] += 1
             self.tell(*self.end_of(row, resolution))
 
     def warn(self, text: str) -> None:
@@ -121,35 +121,35 @@ class LiveWorker(View):
 
     # ---- drawing, in a thread ---------------------------------------------------------------------------
 
-    def picture(self, board: Board, width: int) -> RenderableType:
+    def picture(self, status: WorkerStatus, width: int) -> RenderableType:
         """What is redrawn in its place."""
-        return draw(board, width)
+        return draw(status, width)
 
-    def shown(self, board: Board, above: Iterable[object]) -> Iterable[object]:  # noqa: ARG002  for who shows more
+    def shown(self, status: WorkerStatus, above: Iterable[object]) -> Iterable[object]:  # noqa: ARG002  for who shows more
         """What is to stand above the picture from now on."""
         return above
 
     def _paint(self) -> None:
-        canvas = Canvas(Console(stderr=True, highlight=False, markup=False))
+        footer = Footer(Console(stderr=True, highlight=False, markup=False))
         try:
             while not self._over:
-                self._paint_once(canvas)
+                self._paint_once(footer)
                 self._wait()
-            self._paint_once(canvas)
-            canvas.draw((), Group())
+            self._paint_once(footer)
+            footer.draw((), Group())
         except OSError:
             return  # the terminal has gone; the worker has not
 
-    def _paint_once(self, canvas: Canvas) -> None:
+    def _paint_once(self, footer: Footer) -> None:
         with self._changed:
             above, self._dirty = list(self._above), False
             self._above.clear()
-            board = attrs.evolve(self.board, rows=dict(self.board.rows))
-        canvas.draw(self.shown(board, above), self.picture(board, canvas.console.width))
+            status = attrs.evolve(self.status, rows=dict(self.status.rows))
+        footer.draw(self.shown(status, above), self.picture(status, footer.console.width))
 
     def _wait(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._dirty or self._over, self.tick if self.board.rows else None)
+            self._changed.wait_for(lambda: self._dirty or self._over, self.tick if self.status.rows else None)
         if not self._over:
             time.sleep(AT_MOST)
 
