@@ -21,9 +21,10 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from taskrunner.cli.display.footer import Footer, Raw
-from taskrunner.cli.display.live_table import Row, WorkerStatus, draw
+from taskrunner.cli.display.live_table import draw
 from taskrunner.cli.display.live_task import LogCopy
-from taskrunner.cli.display.sanitize import WholeLines, harmless
+from taskrunner.cli.display.sanitize import LineBuffer, sanitize
+from taskrunner.cli.display.worker_status import Row, WorkerStatus
 from taskrunner.model import Progress
 from tests.support.command_line import LIMIT, TASKRUNNER, CommandLine, open_gate
 
@@ -143,13 +144,13 @@ def test_a_log_on_a_terminal_gives_it_no_orders(cli: CommandLine) -> None:
 
 
 def test_what_a_task_prints_gives_the_terminal_no_orders() -> None:
-    assert harmless(b"a\x1b[31mred\x1b[0m\n") == "a\x1b[31mred\x1b[0m\x1b[0m\n"
+    assert sanitize(b"a\x1b[31mred\x1b[0m\n") == "a\x1b[31mred\x1b[0m\x1b[0m\n"
     hostile = b"\x1b[2J\x1b]0;title\x07\x1bc\x1bP1$r\x1b\\\x9b3A\x07\x08one\x1b[?1049h\x1b\n\x00two"
-    assert harmless(hostile).replace("\ufffd", "") == "3Aone\ntwo\x1b[0m\n"
+    assert sanitize(hostile).replace("\ufffd", "") == "3Aone\ntwo\x1b[0m\n"
 
 
 def test_a_log_without_lines_is_cut_somewhere() -> None:
-    lines = WholeLines()
+    lines = LineBuffer()
     assert sum(len(lines.feed(b"x" * 100_000)) for _ in range(10)) >= 700_000
 
 

@@ -1,8 +1,8 @@
-"""LineWriter: lines to a stream that must never hold up a worker.
+"""LineWriter: writes lines to a stream that must never block the worker.
 
-Somebody who pauses `taskrunner run | less`, or presses Ctrl-S, stops the one who writes. In the event loop that would
-stop every run's claim from being renewed, so lines are written by a thread of their own. It writes all that wait
-together, and not more often than anybody can read: each time it wakes up, the event loop has to wait for it.
+A reader who pauses `taskrunner run | less`, or presses Ctrl-S, blocks the writer. In the event loop that would stop the
+renewal of every claim, so a thread writes the lines. It writes all waiting lines together, and not more often than a
+person can read: each time it wakes up, the event loop has to wait for it.
 """
 
 from __future__ import annotations
@@ -14,21 +14,20 @@ from typing import TextIO
 
 import click
 
-from taskrunner.cli.options import mute
+from taskrunner.cli.display.stdout import discard_output
 
 MOST_LINES = 10_000
-"""Lines that wait for a reader who has paused; more than these are left out."""
+"""Lines that wait for a reader who has paused; later ones are left out."""
 
 PAUSE = 0.02
 """Seconds between two writes: a screen does not show more than about fifty a second."""
 
-
 SETTLE = 1.0
-"""Seconds to wait for a reader before something else is shown to him."""
+"""Seconds that `settle` waits for a reader who has paused."""
 
 
 class LineWriter:
-    """One stream. A reader who has gone is no error: lines then go nowhere."""
+    """One stream. When its reader has gone, lines are discarded without an error."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
@@ -38,23 +37,23 @@ class LineWriter:
         self._thread.start()
 
     def write(self, line: str) -> None:
-        """From any thread; returns at once."""
+        """May be called from any thread; returns at once."""
         if self._lines.qsize() >= MOST_LINES:
             self._left_out += 1
             return
         if self._left_out:
-            self._lines.put(f"# {self._left_out} lines were left out here: nobody read them in time")
+            self._lines.put(f"# {self._left_out} lines were left out here: the reader was too slow")
             self._left_out = 0
         self._lines.put(line)
 
     def settle(self) -> None:
-        """Waits until what was written so far is with its reader, or for SETTLE when he has paused."""
-        there = threading.Event()
-        self._lines.put(there)
-        there.wait(SETTLE)
+        """Blocks until the lines so far are written, at most SETTLE."""
+        written = threading.Event()
+        self._lines.put(written)
+        written.wait(SETTLE)
 
     def close(self) -> None:
-        """Waits until all is written, however long its reader takes: there is nothing left to hold up."""
+        """Blocks until all lines are written, however long the reader takes: the worker has ended."""
         self._lines.put(None)
         self._thread.join()
 
@@ -63,15 +62,15 @@ class LineWriter:
             text = "\n".join(line for line in lines if isinstance(line, str))
             if text and self._stream:  # a process may be started without one
                 self._write(self._stream, text)
-            for there in lines:
-                if isinstance(there, threading.Event):
-                    there.set()
+            for written in lines:
+                if isinstance(written, threading.Event):
+                    written.set()
             if lines[-1] is None:
                 return
             time.sleep(PAUSE)
 
     def _waiting(self) -> list[str | threading.Event | None]:
-        """All that wait, at least one."""
+        """All waiting lines, at least one; waits for it."""
         lines = [self._lines.get()]
         try:
             while lines[-1] is not None:
@@ -84,4 +83,4 @@ class LineWriter:
         try:
             click.echo(text, file=stream)
         except (OSError, ValueError):
-            mute(stream)
+            discard_output(stream)

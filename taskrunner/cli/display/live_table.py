@@ -1,87 +1,32 @@
-"""WorkerStatus: what the live table shows of a worker, and how it is drawn."""
+"""The live table: how the status of a worker is drawn."""
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from pathlib import Path
-
-import attrs
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from taskrunner.cli.display.view import amount, duration
-from taskrunner.cli.options import COLOURS, printable
-from taskrunner.log.reader import last_line
+from taskrunner.cli.display.sanitize import printable
+from taskrunner.cli.display.text import COLOURS, amount, duration
+from taskrunner.cli.display.worker_status import Row, WorkerStatus
 from taskrunner.model import Progress
 
 STATES = {"claimed": "cyan", "loading": "blue", "running": "green", "uploading": "yellow", "cleanup": "bright_black"}
 """The colours of a run's states."""
 
 WIDE = 70
-"""Columns from which on a row has room for everything."""
+"""Columns of a terminal on which a row has room for everything."""
 
 NARROW = 50
-"""Columns below which words are better than bars."""
+"""Columns below which there is no room for a progress bar."""
 
 BAR_WIDTH = 20
 """Columns of a progress bar: fine enough for five percent."""
 
 
-@attrs.define
-class Row:
-    """One run that is going on."""
-
-    run: str
-    slot: int
-    log: Path
-    name: str = ""
-    state: str = "claimed"
-    progress: Progress | None = None
-    began: float = attrs.field(factory=time.monotonic)
-
-    @property
-    def took(self) -> float:
-        return time.monotonic() - self.began
-
-    def newest(self) -> str:
-        """The last line of its log; when that overflows, of the newest part beside it."""
-        parts = sorted(self.log.parent.glob(f"{self.log.name}.tail-*"), key=lambda part: int(part.name.split("-")[-1]))
-        return next(filter(None, map(last_line, [*reversed(parts), self.log])), "")
-
-
-@attrs.define
-class WorkerStatus:
-    """Everything that is seen of a worker at one moment."""
-
-    queue: str = ""
-    capacity: int = 1
-    state: str = "booting"
-    pause: str = ""
-    told: int = 0
-    """How often it was told to stop."""
-    why: str = ""
-    rows: dict[str, Row] = attrs.field(factory=dict)
-    ended: Counter[str] = attrs.field(factory=Counter)
-
-    def notice(self) -> str:
-        """What whoever sits at the terminal should know now."""
-        runs = f"{len(self.rows)} run{'s' * (len(self.rows) != 1)}"
-        if self.told > 1:
-            return f"handing back {runs}; Ctrl-C again kills this worker"
-        if self.told:
-            return f"{self.why}: finishing {runs}; Ctrl-C again hands {'it' if len(self.rows) == 1 else 'them'} back"
-        return f"paused: {self.pause}" if self.pause else ""
-
-    def summary(self) -> str:
-        """How the runs ended that it has seen."""
-        return ", ".join(f"{self.ended[kind]} {kind}" for kind in COLOURS)
-
-
 def draw(status: WorkerStatus, width: int) -> RenderableType:
-    """The whole of it: a line about the worker, a notice if there is one, and a row for each run."""
+    """A line about the worker, a notice if there is one, and a row for each run."""
     parts: list[RenderableType] = [_head(status, width)]
     if notice := status.notice():
         parts.append(Text(printable(notice), "yellow", no_wrap=True, overflow="ellipsis"))
@@ -125,7 +70,7 @@ def _task(row: Row, width: int) -> Text:
 
 
 def activity(row: Row, width: int) -> RenderableType:
-    """What a run does at the moment: a bar when it says how far it is, else the last line of its log."""
+    """What a run does: its progress if it reports any, else the last line of its log."""
     progress = row.progress
     if progress is None:
         return Text(row.newest(), no_wrap=True, overflow="ellipsis")
@@ -133,7 +78,7 @@ def activity(row: Row, width: int) -> RenderableType:
 
 
 def bar(progress: Progress, width: int) -> RenderableType:
-    """How far what is, and before it a progress bar, on a terminal that is wide enough for both."""
+    """A step and its amount, with a progress bar on a terminal that is wide enough."""
     words = Text(f"{progress.step} {amount(progress)}", no_wrap=True, overflow="ellipsis")
     words.append(f"  {printable(progress.note)}" if progress.note else "", "bright_black")
     if width < NARROW:
