@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 
-from tests.support.command_line import TASKRUNNER, CommandLine, open_gate
+from tests.support.command_line import LIMIT, TASKRUNNER, CommandLine, open_gate
 
 AGAIN = "[on_exit_status]\nretry = [7]\n"
 
@@ -116,6 +117,37 @@ def test_a_task_ends_though_nobody_reads_its_log_any_more(cli: CommandLine) -> N
         assert run.wait() == 0
     assert "Traceback" not in said
     assert "chatty/0  completed" in said.splitlines()[-1]
+
+
+WRITING = """
+import asyncio, math, sys
+from functools import partial
+from taskrunner.blocking import run_blocking
+from taskrunner.cli.display.stdout import write_or_discard
+
+async def main():
+    writing = asyncio.create_task(
+        run_blocking(partial(write_or_discard, bytes(1 << 20)), limit=math.inf, doing="writing")
+    )
+    await run_blocking(sys.stdin.read, limit=60, doing="waiting for the test")
+    writing.cancel()
+
+asyncio.run(main())
+"""
+"""Ends while its thread is blocked by a reader who has paused. Run with -E, since PYTHONUNBUFFERED leaves no lock to
+be held."""
+
+
+def test_a_reader_who_has_paused_does_not_keep_the_process_alive() -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-E", "-c", WRITING], stdin=pipe, stdout=pipe, stderr=pipe) as writer:
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        assert writer.stderr is not None
+        assert writer.stdout.read(1) == b"\0"  # it writes, and the rest does not fit into the pipe
+        writer.stdin.close()
+        assert writer.wait(LIMIT) == 0
+        assert writer.stderr.read() == b""
 
 
 def test_options_that_contradict_each_other_are_refused(cli: CommandLine) -> None:
