@@ -125,7 +125,7 @@ async def _save(body: AsyncIterator[bytes], artifact: Artifact, target: Path) ->
                 file.write(piece)
                 digest.update(piece)
         if digest.hexdigest() != artifact.sha256:
-            raise CommandError(f"{artifact.name} is damaged: it has not the SHA-256 with which it was kept")
+            raise CommandError(f"{artifact.name} is damaged: its SHA-256 is not that of the stored one")
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)

@@ -48,9 +48,7 @@ async def submitter(config: Config) -> AsyncIterator[Submitter]:
     opened = open_queue(config.queue_url(home()))
     try:
         if not isinstance(opened, Submitter):
-            raise CommandError(
-                "this queue is handed its tasks by others: nothing can be submitted to it, or asked of it"
-            )
+            raise CommandError("this queue gets its tasks from elsewhere: it takes no submissions and no queries")
         yield opened
     finally:
         await opened.close()

@@ -35,7 +35,7 @@ from taskrunner.worker.stop_condition import StopCondition
 @queue_option
 @click.option("--capacity", type=click.IntRange(1, 1000), metavar="N", help="How many runs at a time; otherwise 1.")
 @click.option("--max-tasks", type=click.IntRange(1), metavar="N", help="Stop after N runs.")
-@click.option("--idle-timeout", type=click.FloatRange(0), metavar="SECONDS", help="Stop after so long without a run.")
+@click.option("--idle-timeout", type=click.FloatRange(0), metavar="SECONDS", help="Stop after this time without a run.")
 @click.option("--until-empty", is_flag=True, help="Stop when nothing is pending and nothing runs.")
 @click.option(
     "--task",

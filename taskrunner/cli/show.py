@@ -46,7 +46,7 @@ def _story(task_id: str, run_id: int) -> tuple[StateVisit, ...]:
 
 
 async def _artifacts(status: TaskStatus) -> list[Artifact]:
-    """Of the last run."""
+    """The artifacts of the last run."""
     if not status.runs:
         return []
     return await artifact_store().list(RunKey(status.task_id, status.runs[-1].run_id))
@@ -151,7 +151,7 @@ def _local(time: datetime) -> str:
     return f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-# ---- many -----------------------------------------------------------------------------------------------
+# ---- list -----------------------------------------------------------------------------------------------
 
 
 @click.command("list")

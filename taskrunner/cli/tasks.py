@@ -81,7 +81,7 @@ async def retry_verb(task_id: str, config_path: Path | None, queue: str | None) 
         if await tasks.retry(task_id):
             click.echo(f"{task_id} is pending again")
             return 0
-        click.echo(f"{task_id} is {(await tasks.status(task_id)).state}: only a resolved task can be tried again")
+        click.echo(f"{task_id} is {(await tasks.status(task_id)).state}: only a resolved task can be run again")
         return NOTHING_DONE
 
 

@@ -1,4 +1,4 @@
-"""The live table: on a real terminal of the kernel's, and drawn at several widths."""
+"""The live displays, on a pseudo-terminal, and drawn at several widths."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""Becomes a command whose terminal is its stdin, so that keys are signals."""
+"""Executes a command whose controlling terminal is its stdin, so that keys become signals."""
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -49,7 +49,7 @@ class Terminal:
         self.seen = ""
 
     def until(self, text: str) -> None:
-        """Reads until this was printed, colours aside."""
+        """Reads until this text was printed; control sequences are ignored."""
         while text not in self.seen:
             piece = self._read()
             assert piece, f"{text!r} did not come:\n{self.seen}"
@@ -68,7 +68,7 @@ class Terminal:
         try:
             return ESCAPES.sub("", os.read(self.main, 65536).decode(errors="replace"))
         except OSError as error:
-            if error.errno != errno.EIO:  # Linux's way to say that nobody is at the other side
+            if error.errno != errno.EIO:  # Linux's error when the other side is closed
                 raise
             return ""
 
@@ -91,7 +91,7 @@ def terminal(cli: CommandLine, *arguments: str, columns: int = 100) -> Iterator[
         os.close(main)
 
 
-def test_a_worker_shows_what_runs_and_how_ctrl_c_is_meant(cli: CommandLine) -> None:
+def test_a_worker_shows_its_runs_and_what_ctrl_c_did(cli: CommandLine) -> None:
     gate = cli.gate()
     cli("submit", cli.task("slow", f"echo what it says last; read x < {gate}", 'name = "a slow one"'))
     with terminal(cli, "run", "--capacity", "2") as seen:
@@ -118,7 +118,7 @@ def test_the_second_ctrl_c_hands_back_and_says_so(cli: CommandLine) -> None:
     assert cli.show("slow")["state"] == "pending"
 
 
-def test_one_task_scrolls_its_log_above_one_line(cli: CommandLine) -> None:
+def test_the_log_of_one_task_scrolls_above_one_line(cli: CommandLine) -> None:
     gate = cli.gate()
     path = cli.task(
         "one",
@@ -135,7 +135,7 @@ def test_one_task_scrolls_its_log_above_one_line(cli: CommandLine) -> None:
         assert "one/0  failed (exit-code) after" in seen.seen.splitlines()[-2]
 
 
-def test_a_log_on_a_terminal_gives_it_no_orders(cli: CommandLine) -> None:
+def test_logs_on_a_terminal_is_sanitized_and_in_a_pipe_is_not(cli: CommandLine) -> None:
     cli("run", "--task", cli.task("rude", "printf '\\033[31mred\\033[0m \\033]0;a title\\007end'"))
     with terminal(cli, "logs", "rude") as seen:
         assert seen.end() == 0
@@ -143,13 +143,13 @@ def test_a_log_on_a_terminal_gives_it_no_orders(cli: CommandLine) -> None:
     assert b"\x1b]0;a title\x07end" in cli("logs", "rude").raw
 
 
-def test_what_a_task_prints_gives_the_terminal_no_orders() -> None:
+def test_sanitized_lines_keep_colours_and_no_other_control_sequences() -> None:
     assert sanitize(b"a\x1b[31mred\x1b[0m\n") == "a\x1b[31mred\x1b[0m\x1b[0m\n"
     hostile = b"\x1b[2J\x1b]0;title\x07\x1bc\x1bP1$r\x1b\\\x9b3A\x07\x08one\x1b[?1049h\x1b\n\x00two"
     assert sanitize(hostile).replace("\ufffd", "") == "3Aone\ntwo\x1b[0m\n"
 
 
-def test_a_log_without_lines_is_cut_somewhere() -> None:
+def test_a_line_without_end_is_cut() -> None:
     lines = LineBuffer()
     assert sum(len(lines.feed(b"x" * 100_000)) for _ in range(10)) >= 700_000
 
@@ -186,7 +186,7 @@ def test_the_table_fits_any_terminal(tmp_path: Path, columns: int) -> None:
     lines = drawn(status, columns)
     assert max(map(len, lines)) <= columns
     assert len(lines) == 1 + len(status.rows) + (columns >= 70)
-    status.pause = "the disk is full, and this is told in more words than fit on a line of such a terminal" * 3
+    status.pause = "the disk is full, and this sentence is longer than a line of such a terminal" * 3
     assert len(drawn(status, columns)) == len(lines) + 1
 
 
@@ -206,7 +206,7 @@ def test_the_newest_line_of_a_log_that_overflows_is_in_its_tail(tmp_path: Path) 
     assert row.newest() == "newest"
 
 
-def test_a_picture_is_erased_by_the_rows_that_it_has_now() -> None:
+def test_a_footer_is_erased_by_the_rows_that_it_has_at_the_present_width() -> None:
     out = StringIO()
     console = Console(file=out, width=20, height=10, force_terminal=True, color_system=None)
     footer = Footer(console)

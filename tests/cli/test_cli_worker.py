@@ -1,4 +1,4 @@
-"""A worker on the command line: when it stops, what it says, and how it is told to leave."""
+"""A worker on the command line: stop conditions, signals and output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def states(lines: list[str], run: str) -> list[str]:
     return [line.split("  ", 1)[1] for line in lines if f" {run}  " in line]
 
 
-def test_until_empty_runs_everything_and_says_so_line_by_line(cli: CommandLine) -> None:
+def test_until_empty_runs_every_task_and_prints_a_line_for_each_change(cli: CommandLine) -> None:
     for task_id in ("one", "two"):
         cli("submit", cli.task(task_id, "true"))
     ended = cli("run", "--until-empty")
@@ -30,7 +30,7 @@ def test_until_empty_runs_everything_and_says_so_line_by_line(cli: CommandLine) 
     assert [line.split(" ", 1)[1] for line in lines[-2:]] == ["worker  stops: nothing is pending", "worker  stopped"]
 
 
-def test_until_empty_waits_for_what_is_tried_again(cli: CommandLine) -> None:
+def test_until_empty_waits_for_retries(cli: CommandLine) -> None:
     cli("submit", cli.task("twice", f"test -e {cli.folder}/seen || {{ touch {cli.folder}/seen; exit 7; }}", AGAIN))
     assert cli("run", "--until-empty").status == 0
     shown = cli.show("twice")
@@ -38,7 +38,7 @@ def test_until_empty_waits_for_what_is_tried_again(cli: CommandLine) -> None:
     assert shown["resolution"] == "completed"
 
 
-def test_a_worker_stops_after_so_many_tasks_and_after_so_long_without(cli: CommandLine) -> None:
+def test_a_worker_stops_at_max_tasks_and_at_its_idle_timeout(cli: CommandLine) -> None:
     for task_id in ("one", "two"):
         cli("submit", cli.task(task_id, "true"))
     assert cli("run", "--max-tasks", "1").status == 0
@@ -49,7 +49,7 @@ def test_a_worker_stops_after_so_many_tasks_and_after_so_long_without(cli: Comma
     assert {cli.show(task_id)["state"] for task_id in ("one", "two")} == {"resolved"}
 
 
-def test_sigterm_lets_finish_what_runs(cli: CommandLine) -> None:
+def test_the_first_signal_lets_runs_finish(cli: CommandLine) -> None:
     gate = cli.gate()
     cli("submit", cli.task("slow", f"read x < {gate}"))
     cli("submit", cli.task("next", "true"))
@@ -63,7 +63,7 @@ def test_sigterm_lets_finish_what_runs(cli: CommandLine) -> None:
     assert cli.show("next")["state"] == "pending"
 
 
-def test_the_second_signal_hands_back_what_runs(cli: CommandLine) -> None:
+def test_the_second_signal_hands_runs_back(cli: CommandLine) -> None:
     cli("submit", cli.task("slow", f"read x < {cli.gate()}"))
     with cli.start("run") as worker:
         worker.until("slow/0  running")
@@ -102,7 +102,7 @@ def test_json_is_one_object_a_line(cli: CommandLine) -> None:
     assert said[-1]["state"] == "stopped"
 
 
-def test_a_task_ends_though_nobody_reads_its_log_any_more(cli: CommandLine) -> None:
+def test_a_task_ends_though_the_reader_of_its_log_has_gone(cli: CommandLine) -> None:
     gate = cli.gate()
     path = cli.task("chatty", f"echo first; read x < {gate}; seq 100000")
     command = [TASKRUNNER, "run", "--task", path]
