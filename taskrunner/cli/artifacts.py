@@ -14,7 +14,7 @@ import click
 from taskrunner.cli.display.sanitize import printable
 from taskrunner.cli.display.stdout import print_bytes
 from taskrunner.cli.exit_status import NOTHING_DONE, USAGE
-from taskrunner.cli.options import (
+from taskrunner.cli.shared_options import (
     chosen_run,
     config_option,
     json_option,

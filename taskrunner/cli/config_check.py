@@ -13,7 +13,7 @@ import click
 from taskrunner.cli.display.sanitize import printable
 from taskrunner.cli.display.text import public_url
 from taskrunner.cli.exit_status import USAGE
-from taskrunner.cli.options import config_option, load_config, queue_option
+from taskrunner.cli.shared_options import config_option, load_config, queue_option
 from taskrunner.cli.verb import verb
 from taskrunner.config.config import Config
 from taskrunner.config.environment import config_file, environment, home

@@ -10,7 +10,7 @@ import click
 from taskrunner.cli.artifacts import artifact_store
 from taskrunner.cli.display.stdout import print_bytes
 from taskrunner.cli.exit_status import NOTHING_DONE
-from taskrunner.cli.options import chosen_run, config_option, load_config, queue_option, run_option, submitter
+from taskrunner.cli.shared_options import chosen_run, config_option, load_config, queue_option, run_option, submitter
 from taskrunner.cli.verb import verb
 from taskrunner.config.environment import home
 from taskrunner.interfaces.artifacts import LOG_NAME

@@ -17,8 +17,8 @@ from taskrunner.cli.display.task_lines import TaskLines
 from taskrunner.cli.display.text import public_url
 from taskrunner.cli.display.view import LogHandler, View
 from taskrunner.cli.exit_status import BROKEN
-from taskrunner.cli.options import check_file, config_option, json_option, queue_option, submitter
 from taskrunner.cli.run_task import LOOK_AGAIN, run_one
+from taskrunner.cli.shared_options import check_file, config_option, json_option, queue_option, submitter
 from taskrunner.cli.task_files import read_task
 from taskrunner.cli.verb import CommandError, verb
 from taskrunner.config.config import Config, decode_config

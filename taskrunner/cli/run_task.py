@@ -11,7 +11,7 @@ import click
 from taskrunner.cli.display.text import resolution_line
 from taskrunner.cli.display.view import View
 from taskrunner.cli.exit_status import BROKEN, status_of
-from taskrunner.cli.options import submitter
+from taskrunner.cli.shared_options import submitter
 from taskrunner.config.config import Config
 from taskrunner.config.environment import home
 from taskrunner.interfaces.host import Host

@@ -13,7 +13,7 @@ import click
 from taskrunner.cli.artifacts import artifact_store
 from taskrunner.cli.display.sanitize import printable
 from taskrunner.cli.display.text import message_lines, resolution_line
-from taskrunner.cli.options import config_option, json_option, load_config, queue_option, submitter
+from taskrunner.cli.shared_options import config_option, json_option, load_config, queue_option, submitter
 from taskrunner.cli.verb import verb
 from taskrunner.config.environment import home
 from taskrunner.model import Artifact, Resolution, RunKey, RunStatus, TaskStatus

@@ -10,7 +10,7 @@ import click
 from taskrunner.cli.display.sanitize import printable
 from taskrunner.cli.display.text import resolution_line
 from taskrunner.cli.exit_status import NOTHING_DONE, TIMED_OUT, status_of
-from taskrunner.cli.options import config_option, load_config, queue_option, submitter
+from taskrunner.cli.shared_options import config_option, load_config, queue_option, submitter
 from taskrunner.cli.task_files import read_task, warn_of_mistakes
 from taskrunner.cli.verb import verb
 from taskrunner.interfaces.queue import Submitter

@@ -24,7 +24,7 @@ from taskrunner.cli.display.footer import Footer, Raw
 from taskrunner.cli.display.live_table import draw
 from taskrunner.cli.display.live_task import LogCopy
 from taskrunner.cli.display.sanitize import LineBuffer, sanitize
-from taskrunner.cli.display.worker_status import Row, WorkerStatus
+from taskrunner.cli.display.worker_status import RunRow, WorkerStatus
 from taskrunner.model import Progress
 from tests.support.command_line import LIMIT, TASKRUNNER, CommandLine, open_gate
 
@@ -169,7 +169,9 @@ def test_a_log_is_copied_line_by_line_as_it_grows(tmp_path: Path) -> None:
 def a_status(folder: Path) -> WorkerStatus:
     (folder / "log").write_text("first\n\x1b[31ma last line that is far too long for any terminal at all\x1b[0m\n\n")
     progress = [Progress("clone", 12_345_678), Progress("build", 3, 7, "steps", "RUN make"), Progress("push", 42, 100)]
-    rows = [Row(f"t-{i}/0", i, folder / "log", "a name", "loading", each) for i, each in enumerate([*progress, None])]
+    rows = [
+        RunRow(f"t-{i}/0", i, folder / "log", "a name", "loading", each) for i, each in enumerate([*progress, None])
+    ]
     return WorkerStatus("sqlite:///queue.db", 4, "running", rows={row.run: row for row in rows})
 
 
@@ -199,7 +201,7 @@ def test_steps_have_bars_and_others_their_last_line(tmp_path: Path) -> None:
 
 
 def test_the_newest_line_of_a_log_that_overflows_is_in_its_tail(tmp_path: Path) -> None:
-    row = Row("t/0", 0, tmp_path / "log")
+    row = RunRow("t/0", 0, tmp_path / "log")
     row.log.write_text("head\n")
     (tmp_path / "log.tail-5-9").write_text("older\n")
     (tmp_path / "log.tail-5-10").write_text("newest\n")

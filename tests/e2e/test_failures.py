@@ -80,8 +80,8 @@ case(
     "clone: {private}/web refused the token: is it expired, and may it read this repository?",
 )  # fmt: skip
 case(
-    "git server down", build("http://{nobody}/web"), "exception", "resource-unavailable",
-    "clone: {nobody} refused the connection: is the address right, and does the server run?",
+    "git server down", build("http://{closed}/web"), "exception", "resource-unavailable",
+    "clone: {closed} refused the connection: is the address right, and does the server run?",
 )  # fmt: skip
 case(
     "unknown git server", build("http://git.invalid/web"), "exception", "resource-unavailable",
@@ -109,8 +109,8 @@ case(
     "excludes it",
 )  # fmt: skip
 case(
-    "registry down", push("{nobody}/team/app:1"), "exception", "resource-unavailable",
-    'push of {nobody}/team/app:1 failed: Get "http://{nobody}/v2/": dial tcp {nobody}: connect: connection refused; '
+    "registry down", push("{closed}/team/app:1"), "exception", "resource-unavailable",
+    'push of {closed}/team/app:1 failed: Get "http://{closed}/v2/": dial tcp {closed}: connect: connection refused; '
     "the registry may be down",
 )  # fmt: skip
 case(
@@ -124,8 +124,8 @@ case(
     'for it: add [docker.registries."{registry_by_name}"] with username and password',
 )  # fmt: skip
 case(
-    "missing image", {"platform": "docker", "image": "{nobody}/team/other:1"}, "exception", "resource-unavailable",
-    'pull of {nobody}/team/other:1 failed: Get "http://{nobody}/v2/": dial tcp {nobody}: connect: connection refused; '
+    "missing image", {"platform": "docker", "image": "{closed}/team/other:1"}, "exception", "resource-unavailable",
+    'pull of {closed}/team/other:1 failed: Get "http://{closed}/v2/": dial tcp {closed}: connect: connection refused; '
     "the registry may be down",
 )  # fmt: skip
 case(
@@ -161,7 +161,7 @@ case(
 )  # fmt: skip
 case(
     "secret without a value", script("true", secrets={"A": {"secret": "unset"}}), "exception", "internal-error",
-    "the worker's configuration: secrets.unset: the variable NOBODY_SET_IT is not set or empty (give it the value)",
+    "the worker's configuration: secrets.unset: the variable UNSET_VARIABLE is not set or empty (give it the value)",
 )  # fmt: skip
 case(
     "retries used up", script("exit 75", retries=0, on_exit_status={"retry": [75]}), "exception", "intermittent-task",
@@ -189,14 +189,14 @@ def failed_tasks(
             "git": git.url("").rstrip("/"),
             "private": private,
             "private_with_token": private.replace("://", f"://bot:{WRONG_TOKEN}@"),
-            "nobody": f"127.0.0.1:{free_port()}",
+            "closed": f"127.0.0.1:{free_port()}",
             "registry": private_registry.host,
             "registry_by_name": f"localhost:{port}",
             "label": site.token,
             "path": site.environment()["PATH"],
         }
         site.configure(
-            '[secrets]\nunset = {env = "NOBODY_SET_IT"}\n'
+            '[secrets]\nunset = {env = "UNSET_VARIABLE"}\n'
             f'[docker.registries."{names["registry"]}"]\nusername = "ann"\npassword = "{WRONG_PASSWORD}"\n'
         )
         for name, (document, *_) in CASES.items():

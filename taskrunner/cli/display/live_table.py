@@ -9,7 +9,7 @@ from rich.text import Text
 
 from taskrunner.cli.display.sanitize import printable
 from taskrunner.cli.display.text import COLOURS, amount, duration
-from taskrunner.cli.display.worker_status import Row, WorkerStatus
+from taskrunner.cli.display.worker_status import RunRow, WorkerStatus
 from taskrunner.model import Progress
 
 STATES = {"claimed": "cyan", "loading": "blue", "running": "green", "uploading": "yellow", "cleanup": "bright_black"}
@@ -62,14 +62,14 @@ def _table(status: WorkerStatus, width: int) -> Table:
     return table
 
 
-def _task(row: Row, width: int) -> Text:
+def _task(row: RunRow, width: int) -> Text:
     text = Text(row.run)
     if row.name and width >= WIDE:
         text.append(f"  {printable(row.name)}", "bright_black")
     return text
 
 
-def activity(row: Row, width: int) -> RenderableType:
+def activity(row: RunRow, width: int) -> RenderableType:
     """What a run does: its progress if it reports any, else the last line of its log."""
     progress = row.progress
     if progress is None:

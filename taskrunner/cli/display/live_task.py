@@ -18,7 +18,7 @@ from taskrunner.cli.display.live_worker import AT_MOST, LiveWorker
 from taskrunner.cli.display.sanitize import LineBuffer, printable, sanitize
 from taskrunner.cli.display.stdout import write_or_discard
 from taskrunner.cli.display.text import duration
-from taskrunner.cli.display.worker_status import Row, WorkerStatus
+from taskrunner.cli.display.worker_status import RunRow, WorkerStatus
 from taskrunner.interfaces.results import READ_SIZE
 from taskrunner.machines.chart import Move
 from taskrunner.model import Resolution
@@ -54,7 +54,7 @@ class LogCopy:
 class Rest:
     """A place among the lines above: the rest of a run's log is printed there."""
 
-    row: Row
+    row: RunRow
 
 
 class LiveTask(LiveWorker):
@@ -74,7 +74,7 @@ class LiveTask(LiveWorker):
         if not why.endswith(" is resolved"):
             super().worker_moved(move, why)
 
-    def end_of(self, row: Row, resolution: Resolution) -> Iterable[object]:
+    def end_of(self, row: RunRow, resolution: Resolution) -> Iterable[object]:
         """The log ends with the reason; when it is not on this terminal, the lines here have the reason too."""
         yield Rest(row)
         lines = super().end_of(row, resolution)
@@ -108,7 +108,7 @@ class LiveTask(LiveWorker):
                 write_or_discard(piece)
 
 
-def _status(row: Row, width: int) -> RenderableType:
+def _status(row: RunRow, width: int) -> RenderableType:
     """The line about a run."""
     grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
     grid.add_column(no_wrap=True, overflow="ellipsis", max_width=width // 3)

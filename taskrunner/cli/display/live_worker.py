@@ -24,7 +24,7 @@ from taskrunner.cli.display.live_table import draw
 from taskrunner.cli.display.sanitize import printable
 from taskrunner.cli.display.text import COLOURS, duration, message_lines, worker_event
 from taskrunner.cli.display.view import View
-from taskrunner.cli.display.worker_status import Row, WorkerStatus
+from taskrunner.cli.display.worker_status import RunRow, WorkerStatus
 from taskrunner.machines.chart import Move
 from taskrunner.machines.worker import WorkerEvent
 from taskrunner.model import Progress, Resolution
@@ -78,7 +78,7 @@ class LiveWorker(View):
     def started(self, run: RunView) -> None:
         name = str(run.claim.run)
         with self._changed:
-            self.status.rows[name] = Row(name, run.slot, RunFolder(self._home, run.claim.run).log)
+            self.status.rows[name] = RunRow(name, run.slot, RunFolder(self._home, run.claim.run).log)
             self.update()
 
     def moved(self, run: RunView, move: Move) -> None:
@@ -108,7 +108,7 @@ class LiveWorker(View):
         if self._painter.is_alive():
             self._painter.join()
 
-    def end_of(self, row: Row, resolution: Resolution) -> Iterable[object]:
+    def end_of(self, row: RunRow, resolution: Resolution) -> Iterable[object]:
         """The lines about the end of a run, which stay above the table."""
         yield line(row.run, f"{resolution} after {duration(row.took)}  {row.name}", COLOURS[resolution.kind])
         for each in message_lines(resolution):

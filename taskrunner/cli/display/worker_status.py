@@ -14,7 +14,7 @@ from taskrunner.model import Progress
 
 
 @attrs.define
-class Row:
+class RunRow:
     """One run that is not over."""
 
     run: str
@@ -47,7 +47,7 @@ class WorkerStatus:
     """Why it stops; empty while it does not."""
     hands_back: bool = False
     """Whether it stops at once."""
-    rows: dict[str, Row] = attrs.field(factory=dict)
+    rows: dict[str, RunRow] = attrs.field(factory=dict)
     ended: Counter[str] = attrs.field(factory=Counter)
 
     def notice(self) -> str:
