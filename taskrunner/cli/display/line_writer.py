@@ -7,6 +7,7 @@ person can read: each time it wakes up, the event loop has to wait for it.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from queue import Empty, SimpleQueue
@@ -14,7 +15,8 @@ from typing import TextIO
 
 import click
 
-from taskrunner.cli.display.stdout import discard_output
+from taskrunner.blocking import run_blocking
+from taskrunner.cli.display.stdout import write_or_discard
 
 MOST_LINES = 10_000
 """Lines that wait for a reader who has paused; later ones are left out."""
@@ -30,7 +32,10 @@ class LineWriter:
     """One stream. When its reader has gone, lines are discarded without an error."""
 
     def __init__(self, stream: TextIO | None) -> None:
+        """`stream` is None when the process was started without it."""
         self._stream = stream
+        self._coloured = bool(stream and stream.isatty())
+        self._encoding = stream.encoding if stream else "utf-8"
         self._lines: SimpleQueue[str | threading.Event | None] = SimpleQueue()
         self._left_out = 0
         self._thread = threading.Thread(target=self._write_all, name="line writer", daemon=True)
@@ -52,16 +57,16 @@ class LineWriter:
         self._lines.put(written)
         written.wait(SETTLE)
 
-    def close(self) -> None:
-        """Blocks until all lines are written, however long the reader takes: the worker has ended."""
+    async def close(self) -> None:
+        """Waits until all lines are written, however long the reader takes: the worker has ended."""
         self._lines.put(None)
-        self._thread.join()
+        await run_blocking(self._thread.join, limit=math.inf, doing="writing the last lines")
 
     def _write_all(self) -> None:
         while lines := self._waiting():
             text = "\n".join(line for line in lines if isinstance(line, str))
-            if text and self._stream:  # a process may be started without one
-                self._write(self._stream, text)
+            if text:
+                write_or_discard(self._stream, self._encoded(text))
             for written in lines:
                 if isinstance(written, threading.Event):
                     written.set()
@@ -79,8 +84,7 @@ class LineWriter:
             pass
         return lines
 
-    def _write(self, stream: TextIO, text: str) -> None:
-        try:
-            click.echo(text, file=stream)
-        except (OSError, ValueError):
-            discard_output(stream)
+    def _encoded(self, text: str) -> bytes:
+        """Without colours, unless a terminal reads them."""
+        shown = text if self._coloured else click.unstyle(text)
+        return f"{shown}\n".encode(self._encoding, "backslashreplace")

@@ -59,7 +59,7 @@ class Lines(View):
         self._line("worker", f"{worker_id} with {capacity} slot{'s' * (capacity > 1)}, tasks from {printable(queue)}")
 
     async def closed(self) -> None:
-        self._out.close()
+        await self._out.close()
 
     def worker_moved(self, move: Move, why: str) -> None:
         if text := worker_event(move, why):
@@ -107,7 +107,7 @@ class JsonLines(View):
         self._write("worker", state="booting", event="opened", worker_id=worker_id, queue=queue, capacity=capacity)
 
     async def closed(self) -> None:
-        self._out.close()
+        await self._out.close()
 
     def worker_moved(self, move: Move, why: str) -> None:
         self._write("worker", state=move.target, event=move.event, why=why)

@@ -105,7 +105,7 @@ class LiveTask(LiveWorker):
             if self._same_terminal:
                 yield Raw(sanitize(piece))
             else:
-                write_or_discard(piece)
+                write_or_discard(sys.stdout, piece)
 
 
 def _status(row: RunRow, width: int) -> RenderableType:

@@ -6,6 +6,7 @@ five times a second. While there are runs, it also draws once a second, for the 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -18,6 +19,7 @@ from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from taskrunner.blocking import run_blocking
 from taskrunner.cli.display.footer import Footer
 from taskrunner.cli.display.line_writer import MOST_LINES
 from taskrunner.cli.display.live_table import draw
@@ -106,7 +108,7 @@ class LiveWorker(View):
             self._closing = True
             self.update()
         if self._painter.is_alive():
-            self._painter.join()
+            await run_blocking(self._painter.join, limit=math.inf, doing="drawing the last lines")
 
     def end_of(self, row: RunRow, resolution: Resolution) -> Iterable[object]:
         """The lines about the end of a run, which stay above the table."""

@@ -1,4 +1,4 @@
-"""Bytes to stdout, untouched, or made safe for a terminal."""
+"""Bytes to stdout and stderr, untouched, or made safe for a terminal."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def _write(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def write_or_discard(data: bytes) -> None:
-    """Writes to stdout; when its reader has gone, this and all later output is discarded. Blocks while the reader has
-    paused.
+def write_or_discard(stream: IO[Any] | None, data: bytes) -> None:
+    """Writes to a stream; when its reader has gone, this and all later output is discarded. Blocks while the reader has
+    paused. `stream` is None when the process was started without it.
 
     The bytes go past Python's buffer: its lock, held by a daemon thread that blocks here, would abort the interpreter
     when it flushes the buffer at exit.
     """
-    if sys.stdout is None:  # a process may be started without one
+    if stream is None:
         return
     try:
         view = memoryview(data)
         while view:
-            view = view[os.write(sys.stdout.fileno(), view) :]
+            view = view[os.write(stream.fileno(), view) :]
     except (OSError, ValueError):
-        discard_output(sys.stdout)
+        discard_output(stream)
 
 
 def discard_output(stream: IO[Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from collections import deque
 from contextlib import suppress
 from functools import partial
@@ -73,7 +74,9 @@ class TaskLines(Lines):
             rest = piece
             while rest:
                 part = rest[: self._until_next(name)]
-                await run_blocking(partial(write_or_discard, part), limit=math.inf, doing="writing to stdout")
+                await run_blocking(
+                    partial(write_or_discard, sys.stdout, part), limit=math.inf, doing="writing to stdout"
+                )
                 self._copied[name] = self._copied.get(name, 0) + len(part)
                 if self._write_due(name):
                     await self._settle()
