@@ -17,7 +17,7 @@ from taskrunner.cli.shared_options import config_option, json_option, load_confi
 from taskrunner.cli.verb import verb
 from taskrunner.config.environment import home
 from taskrunner.model import Artifact, Resolution, RunKey, RunStatus, TaskStatus
-from taskrunner.state.journal import RunFolder, StateVisit, read_journal, story
+from taskrunner.state.journal import RunFolder, StateVisit, read_journal, state_visits
 
 
 @click.command("show")
@@ -36,13 +36,13 @@ async def show_verb(task_id: str, config_path: Path | None, queue: str | None, *
     """
     async with submitter(load_config(config_path, queue=queue)) as tasks:
         status = await tasks.status(task_id)
-    runs = [(run, _story(task_id, run.run_id)) for run in status.runs]
+    runs = [(run, _visits(task_id, run.run_id)) for run in status.runs]
     artifacts = await _artifacts(status)
     click.echo(json.dumps(_json(status, runs, artifacts), indent=2) if as_json else _text(status, runs, artifacts))
 
 
-def _story(task_id: str, run_id: int) -> tuple[StateVisit, ...]:
-    return story(read_journal(RunFolder(home(), RunKey(task_id, run_id)).journal))
+def _visits(task_id: str, run_id: int) -> tuple[StateVisit, ...]:
+    return state_visits(read_journal(RunFolder(home(), RunKey(task_id, run_id)).journal))
 
 
 async def _artifacts(status: TaskStatus) -> list[Artifact]:
@@ -59,7 +59,7 @@ def _json(
     status: TaskStatus, runs: list[tuple[RunStatus, tuple[StateVisit, ...]]], artifacts: list[Artifact]
 ) -> dict[str, Any]:
     return _task_json(status) | {
-        "runs": [_run_json(run) | {"story": _story_json(visits)} for run, visits in runs],
+        "runs": [_run_json(run) | {"story": _visits_json(visits)} for run, visits in runs],
         "artifacts": [attrs.asdict(artifact) for artifact in artifacts],
     }
 
@@ -75,7 +75,7 @@ def _task_json(status: TaskStatus) -> dict[str, Any]:
     }
 
 
-def _story_json(visits: tuple[StateVisit, ...]) -> list[dict[str, Any]]:
+def _visits_json(visits: tuple[StateVisit, ...]) -> list[dict[str, Any]]:
     return [{"at": _time(visit.at), "state": visit.state, "event": visit.event} for visit in visits]
 
 

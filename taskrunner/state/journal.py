@@ -179,7 +179,7 @@ def read_journal(path: Path) -> list[Record]:
     return [record for record in records if record is not None]
 
 
-def story(records: Sequence[Record]) -> tuple[StateVisit, ...]:
+def state_visits(records: Sequence[Record]) -> tuple[StateVisit, ...]:
     """The states that a run was in, and for how long."""
     moves = [record for record in records if record.kind == "moved"]
     lasted = [(after.at - before.at).total_seconds() for before, after in pairwise(moves)]

@@ -11,7 +11,7 @@ import pytest
 
 from taskrunner.errors import MalformedPayload, TaskFailedInternally
 from taskrunner.model import Claim, RunKey
-from taskrunner.state.journal import Journal, RunFolder, read_journal, story, unfinished
+from taskrunner.state.journal import Journal, RunFolder, read_journal, state_visits, unfinished
 from tests.support.killed import run_until_ready_and_kill
 
 CLAIM = Claim("t1", 0, {"platform": "docker", "env": {"PASSWORD": "hunter2"}}, "w1", "the-token")
@@ -32,7 +32,7 @@ def test_the_journal_has_the_claim_and_every_state(tmp_path: Path) -> None:
     assert [record.kind for record in records] == ["claimed", "moved", "moved"]
     assert records[0].data == {"worker_id": "w1", "platform": "docker", "token": "the-token"}
     assert before <= records[0].at <= records[1].at <= records[2].at <= datetime.now(UTC)
-    visits = story(records)
+    visits = state_visits(records)
     assert [(visit.state, visit.event) for visit in visits] == [("loading", "begin"), ("resolved", "cleaned")]
     assert visits[0].took == (records[2].at - records[1].at).total_seconds()
     assert visits[1].took is None
