@@ -18,7 +18,7 @@ import attrs
 from taskrunner.model import RunKey
 from taskrunner.queues.sqlite.queue import SqliteQueue
 from taskrunner.schema.task import submission_of
-from taskrunner.state.journal import FINAL, Record, RunFolder, read_journal, story
+from taskrunner.state.journal import FINAL, Record, RunFolder, read_journal, state_visits
 
 DOCKER = "/usr/bin/docker"
 """Debian's, whose `docker build` speaks to BuildKit; newer ones need a plugin for that."""
@@ -186,7 +186,7 @@ def _journal(home: Path, task: str) -> list[Record]:
 
 
 def _phases(home: Path, task: str) -> dict[str, float]:
-    steps = story(_journal(home, task))
+    steps = state_visits(_journal(home, task))
     took = {PHASES[step.state]: step.took or 0.0 for step in steps if step.state in PHASES}
     return _split(took, RunFolder(home, RunKey(task, 0)).log.read_text())
 

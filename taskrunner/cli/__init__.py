@@ -1,5 +1,5 @@
-"""The command line. This module imports click and nothing else of weight: each verb is loaded when it is called, and
-the list of verbs is here, so that `taskrunner --help` is instant.
+"""The command line. This module has the list of verbs and imports click alone, so that `taskrunner --help` is instant.
+The module of a verb is imported when the verb is called.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ import click
 
 VERBS = {
     "run": ("taskrunner.cli.run", "Run a worker on this machine, or one task."),
-    "submit": ("taskrunner.cli.tasks", "Hand in a task; prints its id."),
+    "submit": ("taskrunner.cli.tasks", "Submit a task; prints its id."),
     "list": ("taskrunner.cli.show", "List the newest tasks."),
-    "show": ("taskrunner.cli.show", "Tell the story of a task."),
-    "logs": ("taskrunner.cli.output", "Print the log of a task, and follow it."),
-    "artifacts": ("taskrunner.cli.output", "List or fetch what a task left."),
-    "cancel": ("taskrunner.cli.tasks", "End a task that nobody wants any more."),
+    "show": ("taskrunner.cli.show", "Show the runs of a task, state by state."),
+    "logs": ("taskrunner.cli.logs", "Print the log of a task, and follow it."),
+    "artifacts": ("taskrunner.cli.artifacts", "List or fetch the artifacts of a task."),
+    "cancel": ("taskrunner.cli.tasks", "Cancel a task, pending or running."),
     "retry": ("taskrunner.cli.tasks", "Run a resolved task again."),
     "wait": ("taskrunner.cli.tasks", "Wait until tasks are resolved."),
     "states": ("taskrunner.cli.states", "Print a state machine, from its declaration."),
-    "schema": ("taskrunner.cli.documents", "Print the JSON Schema of a task file."),
-    "config": ("taskrunner.cli.documents", "Check a worker's configuration."),
+    "schema": ("taskrunner.cli.schema", "Print the JSON Schema of a task file."),
+    "config": ("taskrunner.cli.config_check", "Check a worker's configuration."),
 }
-"""Verb to the module that has it under the same name, and what it does in one line."""
+"""Verb to its module, which has it as `<verb>_verb`, and its help in one line."""
 
 
 def literal(verb: click.Command) -> click.Command:
-    r"""Click leaves the lines after a backspace as they are. Docstrings write it as \b, so that no such character
-    stands in the source."""
+    r"""Click does not wrap the lines after a backspace. Docstrings write it as \b, so that the source has no such
+    character."""
     verb.help = (verb.help or "").replace(r"\b", "\b")
     for part in verb.commands.values() if isinstance(verb, click.Group) else ():
         literal(part)
@@ -36,7 +36,7 @@ def literal(verb: click.Command) -> click.Command:
 
 
 class Verbs(click.Group):
-    """A group that knows its verbs by name, and loads one when it is called."""
+    """A group that imports a verb when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         return list(VERBS)
@@ -58,8 +58,8 @@ class Verbs(click.Group):
 def taskrunner() -> None:
     r"""A task worker that you can read.
 
-    Tasks are handed in with `submit` and run by workers, which are started with `run`. Everything is kept under
-    TASKRUNNER_HOME, or in your data folder (~/.local/share/taskrunner).
+    `submit` queues a task, `run` starts a worker. All files are kept under TASKRUNNER_HOME, or in your data folder
+    (~/.local/share/taskrunner).
 
     \b
     Example:

@@ -12,21 +12,15 @@ from typing import Any
 
 import click
 
-from taskrunner.cli.common import (
-    BROKEN,
-    Complaint,
-    check_file,
-    config_option,
-    json_option,
-    queue_option,
-    shown_url,
-    submitter,
-    verb,
-)
 from taskrunner.cli.display.lines import JsonLines, Lines
-from taskrunner.cli.display.view import Logged, View
-from taskrunner.cli.run_task import LOOK_AGAIN, TaskLines, run_one
+from taskrunner.cli.display.task_lines import TaskLines
+from taskrunner.cli.display.text import public_url
+from taskrunner.cli.display.view import LogHandler, View
+from taskrunner.cli.exit_status import BROKEN
+from taskrunner.cli.run_task import LOOK_AGAIN, run_one
+from taskrunner.cli.shared_options import check_file, config_option, json_option, queue_option, submitter
 from taskrunner.cli.task_files import read_task
+from taskrunner.cli.verb import CommandError, verb
 from taskrunner.config.config import Config, decode_config
 from taskrunner.config.environment import home
 from taskrunner.config.plugins import hosts, open_queue
@@ -41,7 +35,7 @@ from taskrunner.worker.stop_condition import StopCondition
 @queue_option
 @click.option("--capacity", type=click.IntRange(1, 1000), metavar="N", help="How many runs at a time; otherwise 1.")
 @click.option("--max-tasks", type=click.IntRange(1), metavar="N", help="Stop after N runs.")
-@click.option("--idle-timeout", type=click.FloatRange(0), metavar="SECONDS", help="Stop after so long without a run.")
+@click.option("--idle-timeout", type=click.FloatRange(0), metavar="SECONDS", help="Stop after this time without a run.")
 @click.option("--until-empty", is_flag=True, help="Stop when nothing is pending and nothing runs.")
 @click.option(
     "--task",
@@ -64,13 +58,13 @@ async def run_verb(
 ) -> int:
     r"""Run a worker on this machine, or one task.
 
-    A worker takes tasks from its queue until it is told to stop. SIGTERM or the first Ctrl-C: it finishes what runs;
+    A worker takes tasks from its queue until a signal stops it. SIGTERM or the first Ctrl-C: it finishes what runs;
     the second, or a closed terminal: it hands back what runs, now; the third kills it. On a terminal it shows a live
     table; elsewhere a line for each change on stderr, or with --json an object for each on stdout.
 
     \b
     Exit status:
-      0    the worker stopped as it was told to; the task is completed
+      0    the worker stopped as requested; the task is completed
       1    the task failed
       2    a mistake in the call, the configuration, or the task file
       3    the task is an exception, or was handed back
@@ -86,7 +80,7 @@ async def run_verb(
     config = decode_config(host.load_config())
     if task_path is not None:
         if max_tasks or idle_timeout is not None or until_empty:
-            raise Complaint(
+            raise CommandError(
                 "--task runs one task and stops: it goes with none of --max-tasks, --idle-timeout, --until-empty"
             )
         submission = read_task(task_path)
@@ -107,7 +101,7 @@ async def run_verb(
 
 def _view(*, as_json: bool, one: bool) -> View:
     view = _new_view(as_json=as_json, one=one)
-    logging.getLogger().addHandler(Logged(view))
+    logging.getLogger().addHandler(LogHandler(view))
     return view
 
 
@@ -120,27 +114,27 @@ def _new_view(*, as_json: bool, one: bool) -> View:
 
 
 def _live_view(*, one: bool) -> View:
-    """Rich takes a while to load, and a service never needs it."""
-    from taskrunner.cli.display.live import LiveWorker
+    """Imports rich late: that takes a while, and a service never needs it."""
     from taskrunner.cli.display.live_task import LiveTask
+    from taskrunner.cli.display.live_worker import LiveWorker
 
     return LiveTask(home()) if one else LiveWorker(home())
 
 
 def _opening(config: Config, view: View) -> Callable[[str], Queue]:
-    """Opens the worker's queue, and lets the view know of both."""
+    """Makes the function that opens the worker's queue and announces both to the view."""
 
     def open_it(worker_id: str) -> Queue:
         url = config.queue_url(home())
         opened = open_queue(url, worker_id)
-        view.opened(worker_id, shown_url(url), config.capacity)
+        view.opened(worker_id, public_url(url), config.capacity)
         return opened
 
     return open_it
 
 
 def _host(config_path: Path | None, flags: dict[str, Any]) -> Host:
-    """Where this worker lives. There is one kind of host so far that takes a configuration from the command line."""
+    """The host of this worker. Only the standalone one takes a configuration from the command line so far."""
     check_file(config_path)
     standalone: Any = hosts().named("standalone")
     host: Host = standalone(config_path, flags)
@@ -150,5 +144,5 @@ def _host(config_path: Path | None, flags: dict[str, Any]) -> Host:
 async def _nothing_pending(tasks: Submitter) -> str:
     if not await tasks.pending():
         return "nothing is pending"
-    await asyncio.sleep(LOOK_AGAIN)  # what is pending could not be claimed just now: it waits to be tried again
+    await asyncio.sleep(LOOK_AGAIN)  # the pending tasks wait to be retried, so none could be claimed
     return ""

@@ -1,4 +1,4 @@
-"""`taskrunner show` and `list`: what became of tasks."""
+"""`taskrunner show` and `list`: tasks, their runs and how these ended."""
 
 from __future__ import annotations
 
@@ -10,21 +10,14 @@ from typing import Any
 import attrs
 import click
 
-from taskrunner.cli.common import (
-    config_option,
-    json_option,
-    load_config,
-    printable,
-    queue_option,
-    submitter,
-    told,
-    verb,
-)
-from taskrunner.cli.display.view import details
+from taskrunner.cli.artifacts import artifact_store
+from taskrunner.cli.display.sanitize import printable
+from taskrunner.cli.display.text import message_lines, resolution_line
+from taskrunner.cli.shared_options import config_option, json_option, load_config, queue_option, submitter
+from taskrunner.cli.verb import verb
 from taskrunner.config.environment import home
 from taskrunner.model import Artifact, Resolution, RunKey, RunStatus, TaskStatus
-from taskrunner.state.journal import RunFolder, Step, read_journal, story
-from taskrunner.stores.folder import FolderStore
+from taskrunner.state.journal import RunFolder, StateVisit, read_journal, state_visits
 
 
 @click.command("show")
@@ -34,7 +27,7 @@ from taskrunner.stores.folder import FolderStore
 @json_option
 @verb
 async def show_verb(task_id: str, config_path: Path | None, queue: str | None, *, as_json: bool) -> None:
-    r"""Tell the story of a task: each state of each run, how long it took, how it ended and why.
+    r"""Show the runs of a task: each state, how long it took, how the run ended and why.
 
     \b
     Example:
@@ -43,47 +36,47 @@ async def show_verb(task_id: str, config_path: Path | None, queue: str | None, *
     """
     async with submitter(load_config(config_path, queue=queue)) as tasks:
         status = await tasks.status(task_id)
-    runs = [(run, _story(task_id, run.run_id)) for run in status.runs]
+    runs = [(run, _visits(task_id, run.run_id)) for run in status.runs]
     artifacts = await _artifacts(status)
     click.echo(json.dumps(_json(status, runs, artifacts), indent=2) if as_json else _text(status, runs, artifacts))
 
 
-def _story(task_id: str, run_id: int) -> tuple[Step, ...]:
-    return story(read_journal(RunFolder(home(), RunKey(task_id, run_id)).journal))
+def _visits(task_id: str, run_id: int) -> tuple[StateVisit, ...]:
+    return state_visits(read_journal(RunFolder(home(), RunKey(task_id, run_id)).journal))
 
 
 async def _artifacts(status: TaskStatus) -> list[Artifact]:
-    """Of the last run."""
+    """The artifacts of the last run."""
     if not status.runs:
         return []
-    return await FolderStore(home() / "artifacts").list(RunKey(status.task_id, status.runs[-1].run_id))
+    return await artifact_store().list(RunKey(status.task_id, status.runs[-1].run_id))
 
 
 # ---- for programs ---------------------------------------------------------------------------------------
 
 
 def _json(
-    status: TaskStatus, runs: list[tuple[RunStatus, tuple[Step, ...]]], artifacts: list[Artifact]
+    status: TaskStatus, runs: list[tuple[RunStatus, tuple[StateVisit, ...]]], artifacts: list[Artifact]
 ) -> dict[str, Any]:
     return _task_json(status) | {
-        "runs": [_run_json(run) | {"story": _story_json(steps)} for run, steps in runs],
+        "runs": [_run_json(run) | {"story": _visits_json(visits)} for run, visits in runs],
         "artifacts": [attrs.asdict(artifact) for artifact in artifacts],
     }
 
 
 def _task_json(status: TaskStatus) -> dict[str, Any]:
-    """What the queue knows: neither the stories of its runs nor their artifacts."""
+    """What the queue knows: not the states of the runs, nor their artifacts."""
     return {
         "task_id": status.task_id,
         "state": status.state,
-        **_ending(status.resolution),
+        **_resolution_json(status.resolution),
         "submitted": _time(status.submitted),
         "runs": [_run_json(run) for run in status.runs],
     }
 
 
-def _story_json(steps: tuple[Step, ...]) -> list[dict[str, Any]]:
-    return [{"at": _time(step.at), "state": step.state, "event": step.event} for step in steps]
+def _visits_json(visits: tuple[StateVisit, ...]) -> list[dict[str, Any]]:
+    return [{"at": _time(visit.at), "state": visit.state, "event": visit.event} for visit in visits]
 
 
 def _run_json(run: RunStatus) -> dict[str, Any]:
@@ -93,13 +86,13 @@ def _run_json(run: RunStatus) -> dict[str, Any]:
         "worker_id": run.worker_id,
         "started": _time(run.started),
         "resolved": _time(run.resolved),
-        **_ending(ending),
+        **_resolution_json(ending),
         "exit_code": ending.exit_code if ending else None,
         "result": dict(ending.result) if ending else {},
     }
 
 
-def _ending(resolution: Resolution | None) -> dict[str, Any]:
+def _resolution_json(resolution: Resolution | None) -> dict[str, Any]:
     if resolution is None:
         return {"resolution": None, "reason": None, "message": None}
     return {"resolution": resolution.kind, "reason": resolution.reason or None, "message": resolution.message or None}
@@ -112,37 +105,44 @@ def _time(time: datetime | None) -> str | None:
 # ---- for people -----------------------------------------------------------------------------------------
 
 
-def _text(status: TaskStatus, runs: list[tuple[RunStatus, tuple[Step, ...]]], artifacts: list[Artifact]) -> str:
-    lines = [f"{_called(status)}: {told(status.resolution) or status.state}", f"submitted {_local(status.submitted)}"]
-    for run, steps in runs:
-        lines += ["", *_run_text(run, steps)]
+def _text(status: TaskStatus, runs: list[tuple[RunStatus, tuple[StateVisit, ...]]], artifacts: list[Artifact]) -> str:
+    lines = [
+        f"{_title(status)}: {resolution_line(status.resolution) or status.state}",
+        f"submitted {_local(status.submitted)}",
+    ]
+    for run, visits in runs:
+        lines += ["", *_run_text(run, visits)]
     if status.resolution and not (runs and runs[-1][0].resolution == status.resolution):
-        lines += ["", "ended without another run" if runs else "ended without a run", *_ending_text(status.resolution)]
+        lines += [
+            "",
+            "ended without another run" if runs else "ended without a run",
+            *_resolution_text(status.resolution),
+        ]
     if artifacts:
         lines += ["", "artifacts"]
         lines += [f"  {printable(artifact.name)}  {artifact.size:,} bytes" for artifact in artifacts]
     return "\n".join(lines)
 
 
-def _run_text(run: RunStatus, steps: tuple[Step, ...]) -> list[str]:
+def _run_text(run: RunStatus, visits: tuple[StateVisit, ...]) -> list[str]:
     lines = [f"run {run.run_id} on {run.worker_id}, {_local(run.started)}"]
-    states = max((len(step.state) for step in steps), default=0)
-    for step in steps:
-        took = f"{step.took:8.2f} s" if step.took is not None else " " * 10
-        lines.append(f"  {step.state:<{states}}  {took}  {step.event}")
-    return [*lines, *_ending_text(run.resolution)]
+    states = max((len(visit.state) for visit in visits), default=0)
+    for visit in visits:
+        took = f"{visit.took:8.2f} s" if visit.took is not None else " " * 10
+        lines.append(f"  {visit.state:<{states}}  {took}  {visit.event}")
+    return [*lines, *_resolution_text(run.resolution)]
 
 
-def _ending_text(resolution: Resolution | None) -> list[str]:
-    """How and why, and what came of it."""
+def _resolution_text(resolution: Resolution | None) -> list[str]:
+    """How and why a run ended, and its result."""
     if resolution is None:
         return []
     result = json.dumps(dict(resolution.result), indent=2).splitlines()[1:-1]
-    return [f"  {told(resolution)}", *(f"    {line}" for line in (*details(resolution), *result))]
+    return [f"  {resolution_line(resolution)}", *(f"    {line}" for line in (*message_lines(resolution), *result))]
 
 
-def _called(status: TaskStatus) -> str:
-    """A task by its id, and the name that its author gave it."""
+def _title(status: TaskStatus) -> str:
+    """The id of a task, and its name if it has one."""
     name = status.submission.document.get("name")
     return f"{status.task_id} ({printable(name)})" if name and isinstance(name, str) else status.task_id
 
@@ -151,7 +151,7 @@ def _local(time: datetime) -> str:
     return f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-# ---- many -----------------------------------------------------------------------------------------------
+# ---- list -----------------------------------------------------------------------------------------------
 
 
 @click.command("list")
@@ -174,6 +174,6 @@ async def list_verb(limit: int, config_path: Path | None, queue: str | None, *, 
         return
     width = max((len(status.task_id) for status in statuses), default=0)
     for status in statuses:
-        ending = told(status.resolution) or status.state
-        name = _called(status).removeprefix(status.task_id)
+        ending = resolution_line(status.resolution) or status.state
+        name = _title(status).removeprefix(status.task_id)
         click.echo(f"{status.task_id:<{width}}  {_local(status.submitted)}  runs {len(status.runs)}  {ending}{name}")

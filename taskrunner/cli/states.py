@@ -1,4 +1,4 @@
-"""`taskrunner states`: the state machines, from their declaration."""
+"""`taskrunner states`: the state machines, printed from their declaration."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ MACHINES: dict[str, type[Chart[Any]]] = {"task": TaskChart, "worker": WorkerChar
 def states_verb(machine: str, form: str) -> None:
     r"""Print a state machine from its declaration: which event does what in which state.
 
-    The table and JSON show everything, events that move nothing (`·`) included; an empty cell is an event that this
-    state refuses. The diagrams, Mermaid and Graphviz, show the moves.
+    The table and JSON show everything, also events that move nothing (`·`); an empty cell is an event that the state
+    refuses. The diagrams, Mermaid and Graphviz, show the moves.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""Task files, and what a worker would say of a task."""
+"""Task files: reading one, and checking it as a worker does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from taskrunner.cli.common import printable
+from taskrunner.cli.display.sanitize import printable
 from taskrunner.config.plugins import payload_classes
 from taskrunner.errors import Complaint, ConfigError, MalformedPayload
 from taskrunner.model import Submission
@@ -16,22 +16,22 @@ from taskrunner.schema.task import decode_task, submission_of
 
 
 def read_task(path: str) -> Submission:
-    """A task from a file, or from stdin when the path is `-`. Only what cannot be queued at all is refused.
+    """Reads a task from a file, or from stdin when the path is `-`. Only a task that cannot be queued is refused.
 
     Raises: MalformedPayload.
     """
     if path != "-":
         return submission_of(read_document(Path(path)))
     if sys.stdin is None:  # a process may be started without one
-        raise MalformedPayload(Complaint("stdin", "is closed", "hand the task in there, or name a file"))
+        raise MalformedPayload(Complaint("stdin", "is closed", "send the task to it, or name a file"))
     return submission_of(parse_document(sys.stdin.buffer.read(MAX_SIZE + 1), "stdin"))
 
 
-def warn_of(submission: Submission) -> None:
-    """Says on stderr what a worker will complain about, so that the author need not wait for it."""
+def warn_of_mistakes(submission: Submission) -> None:
+    """Prints on stderr why a worker will refuse the task, so that the author need not wait for the worker."""
     try:
         decode_task(submission.document, payload_classes())
     except MalformedPayload as error:
         click.echo(f"taskrunner: no worker will take this task:\n{printable(str(error))}", err=True)
     except ConfigError as error:
-        click.echo(f"taskrunner: this task cannot be judged here: {error}", err=True)
+        click.echo(f"taskrunner: this task cannot be checked here: {error}", err=True)

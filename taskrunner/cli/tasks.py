@@ -1,4 +1,4 @@
-"""`taskrunner submit`, `cancel`, `retry` and `wait`: what is done with tasks."""
+"""`taskrunner submit`, `cancel`, `retry` and `wait`: the verbs that act on tasks."""
 
 from __future__ import annotations
 
@@ -7,23 +7,13 @@ from pathlib import Path
 
 import click
 
-from taskrunner.cli.common import (
-    config_option,
-    exit_status,
-    load_config,
-    printable,
-    queue_option,
-    submitter,
-    told,
-    verb,
-)
-from taskrunner.cli.task_files import read_task, warn_of
+from taskrunner.cli.display.sanitize import printable
+from taskrunner.cli.display.text import resolution_line
+from taskrunner.cli.exit_status import NOTHING_DONE, TIMED_OUT, status_of
+from taskrunner.cli.shared_options import config_option, load_config, queue_option, submitter
+from taskrunner.cli.task_files import read_task, warn_of_mistakes
+from taskrunner.cli.verb import verb
 from taskrunner.interfaces.queue import Submitter
-
-NOTHING_DONE = 1
-"""The exit status when there was nothing to do."""
-TIMED_OUT = 124
-"""The exit status of `wait` when its time was over: that of timeout(1)."""
 
 
 @click.command("submit")
@@ -32,11 +22,11 @@ TIMED_OUT = 124
 @queue_option
 @verb
 async def submit_verb(path: str, config_path: Path | None, queue: str | None) -> None:
-    r"""Hand in a task, and print its id alone.
+    r"""Submit a task, and print its id alone.
 
     FILE ends in .toml, .yaml or .json; `-` reads one of them from stdin. A task with an `id` is queued once, however
-    often it is submitted; one without is given a new id each time. What is wrong with the task is told on stderr at
-    once; it is queued all the same, and the worker resolves it as malformed-payload.
+    often it is submitted; one without gets a new id each time. Mistakes in the task are printed on stderr at once; it
+    is queued all the same, and the worker resolves it as malformed-payload.
 
     \b
     Example:
@@ -47,19 +37,19 @@ async def submit_verb(path: str, config_path: Path | None, queue: str | None) ->
         submission = read_task(path)
         await tasks.submit(submission)
     click.echo(submission.task_id)
-    warn_of(submission)
+    warn_of_mistakes(submission)
 
 
 @click.command("cancel")
 @click.argument("task_id", metavar="ID")
-@click.option("--message", default="", metavar="TEXT", help="Why, for whoever looks at the task.")
+@click.option("--message", default="", metavar="TEXT", help="The reason, which is shown with the task.")
 @config_option
 @queue_option
 @verb
 async def cancel_verb(task_id: str, message: str, config_path: Path | None, queue: str | None) -> int:
-    r"""End a task that nobody wants any more, pending or running.
+    r"""Cancel a task, pending or running.
 
-    Exits with 1 when it was resolved already.
+    Exits with 1 when the task was resolved already.
 
     \b
     Example:
@@ -69,7 +59,7 @@ async def cancel_verb(task_id: str, message: str, config_path: Path | None, queu
         if await tasks.cancel(task_id, message):
             click.echo(f"{task_id} is cancelled")
             return 0
-        click.echo(f"{task_id} was resolved already: {told((await tasks.status(task_id)).resolution)}")
+        click.echo(f"{task_id} was resolved already: {resolution_line((await tasks.status(task_id)).resolution)}")
         return NOTHING_DONE
 
 
@@ -81,7 +71,7 @@ async def cancel_verb(task_id: str, message: str, config_path: Path | None, queu
 async def retry_verb(task_id: str, config_path: Path | None, queue: str | None) -> int:
     r"""Run a resolved task again.
 
-    Exits with 1 when it is not resolved, so that there is nothing to run again.
+    Exits with 1 when the task is not resolved yet.
 
     \b
     Example:
@@ -91,7 +81,7 @@ async def retry_verb(task_id: str, config_path: Path | None, queue: str | None) 
         if await tasks.retry(task_id):
             click.echo(f"{task_id} is pending again")
             return 0
-        click.echo(f"{task_id} is {(await tasks.status(task_id)).state}: only a resolved task can be tried again")
+        click.echo(f"{task_id} is {(await tasks.status(task_id)).state}: only a resolved task can be run again")
         return NOTHING_DONE
 
 
@@ -108,7 +98,7 @@ async def wait_verb(
 ) -> int:
     r"""Wait until tasks are resolved, and print how each of them ended.
 
-    Exits as the worst of them demands: 0 all completed, 1 one failed, 3 one is an exception; 124 when the time was
+    The exit status is that of the worst: 0 all completed, 1 one failed, 3 one is an exception; 124 when the time was
     over.
 
     \b
@@ -117,7 +107,7 @@ async def wait_verb(
     """
     async with submitter(load_config(config_path, queue=queue)) as tasks:
         for task_id in task_ids:
-            await tasks.status(task_id)  # an unknown one is told before anything is waited for
+            await tasks.status(task_id)  # an unknown id is an error before the wait begins
         try:
             async with asyncio.timeout(seconds):
                 return max(await asyncio.gather(*(_wait(tasks, task_id) for task_id in dict.fromkeys(task_ids))))
@@ -128,8 +118,8 @@ async def wait_verb(
 
 async def _wait(tasks: Submitter, task_id: str) -> int:
     async for _ in tasks.watch(task_id):
-        """Only the end counts."""
+        """Only the last status counts."""
     status = await tasks.status(task_id)
     message = status.resolution.message.partition("\n")[0] if status.resolution else ""
-    click.echo(f"{task_id}  {told(status.resolution)}" + (f"  {printable(message)}" if message else ""))
-    return exit_status(status)
+    click.echo(f"{task_id}  {resolution_line(status.resolution)}" + (f"  {printable(message)}" if message else ""))
+    return status_of(status)

@@ -1,11 +1,11 @@
-"""Hides secrets in a stream of bytes, however the stream is cut.
+"""Hides secrets in a stream of bytes, wherever the stream is cut into pieces.
 
-What is hidden are *forms*: the secret itself, its base64 at each of the three alignments that it can have inside a
-longer text (a token in `user:token`), its URL-encoded spellings, and each longer line of a secret of many lines, since
-such a one is printed line by line and with other line ends. Every occurrence is found, overlapping ones too; what they
-cover together becomes one `***`.
+The masker hides *forms*: the secret itself, its base64 at each of the three alignments that it can have inside a longer
+text (a token in `user:token`), its URL-encoded spellings, and each longer line of a secret of many lines, since
+programs print such a secret line by line and with other line ends. Every occurrence is found, overlapping ones too;
+occurrences that overlap become one `***`.
 
-What this cannot hide: a secret that the task itself encodes in another way, reverses, or prints a piece at a time.
+It cannot hide a secret that the task itself encodes in another way, reverses, or prints a part at a time.
 
 Speed: a text without a hit costs one `bytes.find` for each form that holds no other form, and no step per byte.
 """
@@ -19,14 +19,14 @@ from urllib.parse import quote, quote_plus
 MASK = b"***"
 
 MIN_SECRET = 4
-"""Bytes. A shorter value is refused: it would be hit in ordinary words and numbers all over a log, which shreds the log
-and tells by the gaps what the value is. The others draw the line at 4 (Woodpecker), 6 (Buildkite) and 8 (GitLab)."""
+"""Bytes. A shorter value is refused: it would match ordinary words and numbers all over a log, which makes the log
+unreadable and reveals the value by the gaps. Others refuse less than 4 (Woodpecker), 6 (Buildkite) or 8 (GitLab)."""
 
 MIN_LINE = 8
 """Bytes. Shorter lines of a secret of many lines (`}`, `EOF`, `- true`) are ordinary text when they stand alone."""
 
 HEAD = 4
-"""Bytes at the start of a form by which its beginnings are looked for at the end of a text. No form is shorter."""
+"""Bytes at the start of a form, by which the end of a text is searched for beginnings of it. No form is shorter."""
 
 
 class Masker:
@@ -38,12 +38,12 @@ class Masker:
         self._by_head: dict[bytes, list[bytes]] = {}
         self._openings = frozenset[bytes]()
         self._inner = frozenset[int]()
-        self._resources = b""
+        self._held = b""
         self._covered = 0
 
     def add(self, secret: str) -> bool:
-        """Hides this value from now on, also in what is held back. False: it is too short to be hidden (`MIN_SECRET`).
-        White space around it does not count, since it is often lost on the way; an empty value is ignored.
+        """Hides this value from now on, also in the bytes that are held back. False: it is too short to be hidden
+        (`MIN_SECRET`). White space around it does not count, since programs often strip it; an empty value is ignored.
         """
         value = encode(secret).strip()
         if len(value) < MIN_SECRET:
@@ -52,23 +52,23 @@ class Masker:
         return True
 
     def feed(self, data: bytes) -> bytes:
-        """Takes the next bytes and gives back, masked, what is certain now. Held back is at most the longest end that
-        could still become a form, so less than the longest form.
+        """Takes the next bytes and returns, masked, those that are decided now. It holds back the longest end that may
+        still become a form, which is shorter than the longest form.
         """
-        return self._mask(self._resources + data if self._resources else data, last=False)
+        return self._mask(self._held + data if self._held else data, last=False)
 
     def flush(self) -> bytes:
-        """The rest, masked: no more bytes will complete a form."""
-        return self._mask(self._resources, last=True)
+        """Returns the bytes held back, masked: no more bytes will complete a form."""
+        return self._mask(self._held, last=True)
 
     def whole(self, text: bytes) -> bytes:
-        """Masks a text that stands on its own, beside the stream."""
+        """Masks a text that is not part of the stream."""
         return _replace(text, list(self._hits(text)), len(text), 0)[0]
 
     def _mask(self, text: bytes, *, last: bool) -> bytes:
         end = len(text) if last else self._undecided(text)
         done, covered = _replace(text, list(self._hits(text)), end, self._covered)
-        self._resources, self._covered = text[end:], covered
+        self._held, self._covered = text[end:], covered
         return done
 
     def _hits(self, text: bytes) -> Iterator[tuple[int, int]]:
@@ -86,7 +86,7 @@ class Masker:
             yield start, end
 
     def _undecided(self, text: bytes) -> int:
-        """Where the longest end of the text begins that is a proper beginning of a form."""
+        """The start of the longest end of the text that is a proper beginning of a form."""
         if not text or text[-1] not in self._inner:
             return len(text)
         window = max(0, len(text) - max(map(len, self._forms)) + 1)
@@ -95,7 +95,7 @@ class Masker:
         return min([*starts, *short, len(text)])
 
     def _begun(self, head: bytes, text: bytes, window: int) -> Iterator[int]:
-        """The first place where this head stands and all that follows it is the beginning of a form."""
+        """The first occurrence of this head from which the text, to its end, is the beginning of a form."""
         at = text.find(head, window)
         while at >= 0:
             rest = text[at:]
@@ -115,7 +115,7 @@ class Masker:
 
 
 def encode(text: str) -> bytes:
-    """A text as a task sees it in its environment; what no environment can hold is encoded all the same."""
+    """A text as a task sees it in its environment; a text that no environment can hold is encoded too."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -123,7 +123,7 @@ def encode(text: str) -> bytes:
 
 
 def forms_of(value: bytes) -> set[bytes]:
-    """All spellings of a secret that are hidden. `value` has at least `MIN_SECRET` bytes."""
+    """All forms of a secret. `value` has at least `MIN_SECRET` bytes."""
     lines = (line.strip() for line in value.splitlines()) if b"\n" in value else ()
     texts = {value, *(line for line in lines if len(line) >= MIN_LINE)}
     urls = {spell(value, safe).encode() for spell in (quote, quote_plus) for safe in ("", "/")}
@@ -131,8 +131,8 @@ def forms_of(value: bytes) -> set[bytes]:
 
 
 def _base64_forms(value: bytes) -> Iterator[bytes]:
-    """The base64 of a value that begins at any place in a longer text: only the characters that are the value's alone,
-    and the same with its end when the value is the last thing encoded.
+    """The base64 of a value at any offset in a longer text: the characters that depend on the value alone, and those up
+    to the end when the value is the last part of that text.
     """
     for spell in (b64encode, urlsafe_b64encode):
         for before, mixed in ((0, 0), (1, 2), (2, 3)):
@@ -150,7 +150,7 @@ def _find_all(form: bytes, text: bytes) -> Iterator[tuple[int, int]]:
 
 def _replace(text: bytes, hits: Iterable[tuple[int, int]], end: int, covered: int) -> tuple[bytes, int]:
     """The text up to `end` with its hits masked. The first `covered` bytes belong to a hit that was masked before.
-    Returns also how many bytes after `end` a hit covers that began before it.
+    Also returns how many bytes after `end` are covered by a hit that began before it.
     """
     pieces, at = [], covered
     for start, stop in hits:

@@ -1,7 +1,7 @@
-"""The overflow of a log: keeps the newest bytes of a flood in at most two files of fixed size.
+"""The overflow of a log: keeps the newest bytes of a long log in at most two files of fixed size.
 
 The files are called `<log>.tail-<where>-<number>`: `where` is the size of the log at which they will be joined,
-`number` counts the segments. So a worker that finds them after a crash knows everything about them by their names.
+`number` counts the segments. After a crash, the names say all that is needed to join them.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ COPY_SIZE = 1 << 20
 APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
-class LogTail:
-    """Keeps at least `segment` and at most twice as many of the newest bytes. Errors are those of the disk: OSError."""
+class Overflow:
+    """Keeps the newest bytes: at least `segment` of them, at most twice as many. Methods raise OSError."""
 
     def __init__(self, log: Path, segment: int) -> None:
         self._log, self._segment = log, max(1, segment)
         self._number, self._size, self._file = -1, 0, -1
         self.joins_at = 0
-        """The size of the log, in bytes, where what is kept here belongs."""
+        """The offset in the log, in bytes, at which the overflow is joined."""
 
     @property
     def begun(self) -> bool:
@@ -32,7 +32,7 @@ class LogTail:
 
     @property
     def left_out(self) -> int:
-        """Bytes that came in and are not kept."""
+        """Bytes that were appended and dropped since."""
         return max(0, self._number - 1) * self._segment
 
     def begin(self, joins_at: int) -> None:
@@ -48,7 +48,7 @@ class LogTail:
             self._size, view = self._size + taken, view[taken:]
 
     def find(self) -> None:
-        """Takes over the segments that a worker has left, if there are any."""
+        """Opens the segments that a dead worker left, if there are any."""
         pattern = re.compile(re.escape(self._log.name) + r"\.tail-(\d+)-(\d+)")
         found = [match for match in (pattern.fullmatch(path.name) for path in self._log.parent.iterdir()) if match]
         if not found:
@@ -58,7 +58,7 @@ class LogTail:
         self._size = os.fstat(self._file).st_size
         self._path(self._number - 2).unlink(missing_ok=True)
         if self._number > 0 and not self._path(self._number - 1).exists():
-            self.remove()  # they are removed oldest first: that worker had joined them already
+            self.remove()  # they are removed oldest first, so they were joined already
 
     def newest(self) -> Path | None:
         """The file with the newest bytes, if there are any."""
@@ -67,7 +67,7 @@ class LogTail:
         return self._path(self._number - 1) if self._number > 0 else None
 
     def pieces(self) -> Iterator[bytes]:
-        """What is kept, oldest first. When something older was left out, it begins with a whole line."""
+        """The kept bytes, oldest first. When older bytes were dropped, they begin with a whole line."""
         cut = self.left_out > 0
         for number in (self._number - 1, self._number):
             if number >= 0:
@@ -76,14 +76,14 @@ class LogTail:
                     cut = False
 
     def remove(self) -> None:
-        """Removes the files, oldest first. Afterwards nothing has begun."""
+        """Removes the files, oldest first. Afterwards `begin` may be called again."""
         os.close(self._file)
         for number in (self._number - 1, self._number):
             self._path(number).unlink(missing_ok=True)
         self._number, self._size, self._file = -1, 0, -1
 
     def _next(self) -> None:
-        """Opens the next segment, and only then drops the one before the last: two are always there."""
+        """Opens the next segment, and only then removes the one before the last: two always exist."""
         file = os.open(self._path(self._number + 1), APPEND | os.O_CREAT | os.O_EXCL, 0o600)
         if self.begun:
             os.close(self._file)

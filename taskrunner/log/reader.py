@@ -1,6 +1,6 @@
 """Reading the log of a run: all of it, from an offset, live, or just its last line.
 
-A log is a file that only grows, so an offset in bytes names a place in it for good.
+A log is a file that only grows, so an offset in bytes always means the same place in it.
 """
 
 from __future__ import annotations
@@ -9,38 +9,43 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from inspect import isawaitable
 from pathlib import Path
 
+from taskrunner.blocking import run_blocking
 from taskrunner.interfaces.results import READ_SIZE
 
 POLL = 0.1
-"""Seconds between two looks at the size of a file that somebody follows: below what a reader of a log notices. Asking
-for the size costs a microsecond; being notified needs inotify or kqueue, threads, and more care than it saves."""
+"""Seconds between two checks of the size of a followed file: a delay that a reader of a log does not notice. A check
+costs a microsecond; notifications need inotify or kqueue, threads, and more code than they save."""
+
+READ_LIMIT = 60.0
+"""Seconds for reading one piece (`READ_SIZE`): the slowest disk needs a few milliseconds, and a longer read hangs."""
 
 WINDOW = 4096
-"""Bytes at the end of a log in which its last line is looked for."""
+"""Bytes at the end of a log that are searched for its last line."""
 
 LINE_LENGTH = 200
-"""Characters of a last line that are shown: more than a terminal is wide."""
+"""Characters of a last line that are kept: more than a terminal is wide."""
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*(?:[@-~]|$)|[\]PX^_].*?(?:\x07|\x1b\\|$)|[ -/]*[0-~])")
 """ANSI: control sequences; strings such as a window's title, up to their end; the short escapes."""
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
-"""What moves the cursor, breaks a line, or turns the direction of writing."""
+"""Characters that move the cursor, break a line, or change the direction of writing."""
 
 Ended = Callable[[], bool | Awaitable[bool]]
 
 
 async def follow(path: Path, offset: int = 0, *, ended: Ended) -> AsyncIterator[bytes]:
     """The log from a byte offset, live: every byte once, in order. Waits for the file to appear, and stops when `ended`
-    says that nobody writes any more and all has been read.
+    has returned true, after which nothing may be written, and all has been read.
 
-    Raises: OSError when the file is there and cannot be read.
+    Raises: OSError when the file exists and cannot be read.
     """
     while True:
-        last = await _holds(ended)  # before the reading: what was written by then is read below
+        last = await _is_true(ended)  # asked before the reading, so that all that was written by then is read
         async for piece in read(path, offset):
             offset += len(piece)
             yield piece
@@ -50,15 +55,18 @@ async def follow(path: Path, offset: int = 0, *, ended: Ended) -> AsyncIterator[
 
 
 async def read(path: Path, offset: int = 0) -> AsyncIterator[bytes]:
-    """The log from a byte offset to its present end; nothing when there is none. Raises OSError."""
-    while _size(path) > offset and (piece := await asyncio.to_thread(_read, path, offset)):
+    """The log from a byte offset to its present end; nothing when there is no file.
+
+    Raises: OSError, of which OverLimit is one.
+    """
+    while _size(path) > offset and (piece := await _read_piece(path, offset)):
         offset += len(piece)
         yield piece
 
 
 def last_line(path: Path) -> str:
-    """The newest line of a log with something to see, as short plain text; empty when there is none. Of a progress bar
-    that redraws its line, the newest state. Raises nothing.
+    """The newest line of a log that is not blank, as short plain text; empty when there is none. Of a progress bar that
+    redraws its line, the newest state. Raises nothing.
     """
     try:
         end = _read(path, max(0, _size(path) - WINDOW), WINDOW)
@@ -79,6 +87,10 @@ def _size(path: Path) -> int:
         return 0
 
 
+async def _read_piece(path: Path, offset: int) -> bytes:
+    return await run_blocking(partial(_read, path, offset), limit=READ_LIMIT, doing=f"reading {path}")
+
+
 def _read(path: Path, offset: int, size: int = READ_SIZE) -> bytes:
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -90,6 +102,6 @@ def _read(path: Path, offset: int, size: int = READ_SIZE) -> bytes:
         os.close(file)
 
 
-async def _holds(ended: Ended) -> bool:
+async def _is_true(ended: Ended) -> bool:
     answer = ended()
     return await answer if isawaitable(answer) else answer

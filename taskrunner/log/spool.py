@@ -1,14 +1,14 @@
 """The spool: the log of one run as a file, safe from the death of this process with every write.
 
-A spool is one file that only grows. A flood fills it up to `HEAD` bytes; what comes after goes to the overflow beside
-it (`taskrunner.log_tail`), which keeps the newest bytes only, and is joined to the file at the end. So memory and disk
-are bounded, offsets never change, and the part that people look for, the end, is always there::
+A spool is one file that only grows. A long log fills it up to `HEAD` bytes; later bytes go to the overflow beside it
+(`taskrunner.log.overflow`), which keeps the newest only, and is appended to the file at the end. So memory and disk are
+bounded, offsets never change, and the part that readers look for, the end, is always there::
 
     head ... | [taskrunner] the log is long: ... | [taskrunner] 1,234,567 bytes left out ... | newest ... | trailer
 
-The last lines are the trailer: how and why the run ended. There is always room for it, even when the disk is full,
-which is just when people want to know: as long as the log is short, the rest of its first block; before it gets longer,
-a few blocks are reserved in a file beside it. A spool that has its trailer is read-only; so a later worker can tell.
+The last lines are the trailer: how and why the run ended. There is always room for it, even when the disk is full. A
+short log has the rest of its first block; before a log gets longer, a few blocks are reserved in a file beside it. A
+spool that has its trailer is read-only, which is how a later worker recognizes it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ import logging
 import os
 import stat
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
 from taskrunner.errors import TaskFailedInternally
 from taskrunner.interfaces.log import Log
 from taskrunner.log.masking import MIN_SECRET, Masker, encode
-from taskrunner.log.overflow import LogTail
-from taskrunner.log.reader import follow, last_line, read
+from taskrunner.log.overflow import Overflow
+from taskrunner.log.reader import last_line
 from taskrunner.model import Resolution
 
 HEAD = 48 << 20
@@ -33,27 +32,23 @@ HEAD = 48 << 20
 open, while a hundred such runs fit on a small disk. GitLab keeps 4 MiB, and of that the start only."""
 
 TAIL = 16 << 20
-"""Bytes kept from the end: at least the half of it, see `LogTail`."""
+"""Bytes kept from the end: at least half of it, see `Overflow`."""
 
 RESERVE = 8 << 10
 """Bytes of disk held for the trailer: two blocks of the usual 4 KiB, since the file's last block may be full."""
 
 SHORT = 2 << 10
-"""Bytes of a log up to which nothing is reserved: the other half of the usual block takes any trailer but a very long
-one. Making and removing a file costs as much as the rest of a short log, and most logs are short."""
+"""Bytes of a log up to which nothing is reserved: the other half of the usual block has room for any trailer but a very
+long one. Making and removing a file costs as much as the rest of a short log, and most logs are short."""
 
 FLAGS = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 
 FINISHED = 0o400
-"""The mode of a spool that has its trailer. Before, its owner may write it too."""
+"""The mode of a spool that has its trailer. Until then it is 0600."""
 
 NEWLINE = ord("\n")
 PREFIX = b"[taskrunner] "
 LONG = "the log is long: what follows is shown when the run has ended, its newest part at least"
-
-OnAppend = Callable[[int, bytes], None]
-"""Told of each piece that was appended to the file, with the offset where it stands. Called with the spool's lock held,
-in the order of the file, from any thread: it must neither block, nor raise, nor call the spool."""
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +56,8 @@ log = logging.getLogger(__name__)
 class Spool(Log):
     """The log of one run, in a file that only its owner may read.
 
-    `finish` ends it. When the disk does not take it any more, the first write that hits this raises
-    TaskFailedInternally; later ones are left out, and the trailer says how much that was.
+    `finish` ends it. When the disk fails, the first write that fails raises TaskFailedInternally. Later writes are left
+    out, and the trailer says how many bytes that were.
     """
 
     def __init__(
@@ -71,13 +66,12 @@ class Spool(Log):
         *,
         head: int = HEAD,
         tail: int = TAIL,
-        on_append: OnAppend | None = None,
         existing: bool = False,
     ) -> None:
         """Makes the file; see `reopen` for one that exists. Raises TaskFailedInternally when that fails."""
         self.path = path
-        self._head, self._on_append = head, on_append
-        self._tail = LogTail(path, tail // 2)
+        self._head = head
+        self._overflow = Overflow(path, tail // 2)
         self._reserve, self._reserved = path.with_name(path.name + ".reserve"), existing
         self._masker = Masker()
         self._lock = threading.Lock()
@@ -88,17 +82,17 @@ class Spool(Log):
             self._size = os.fstat(self._file).st_size
             self._at_line_start = os.pread(self._file, 1, max(0, self._size - 1)) in {b"", b"\n"}
             if existing:
-                self._tail.find()
+                self._overflow.find()
         except OSError as error:
             raise TaskFailedInternally(f"cannot open the log of this run, {path}: {error.strerror}") from error
 
     @classmethod
-    def reopen(cls, path: Path, *, head: int = HEAD, tail: int = TAIL, on_append: OnAppend | None = None) -> Self:
-        """Goes on with the spool of a worker that died, to write its trailer. Its secrets are not known any more.
+    def reopen(cls, path: Path, *, head: int = HEAD, tail: int = TAIL) -> Self:
+        """Opens the spool of a worker that died, to write its trailer. Its secrets are no longer known.
 
-        Raises: TaskFailedInternally, also when there is none.
+        Raises: TaskFailedInternally, also when there is no file.
         """
-        return cls(path, head=head, tail=tail, on_append=on_append, existing=True)
+        return cls(path, head=head, tail=tail, existing=True)
 
     # ---- Log
 
@@ -108,55 +102,55 @@ class Spool(Log):
                 self._put(self._masker.feed(data))
 
     def say(self, text: str) -> None:
-        """Each line begins on a line of its own. It may overtake the last bytes of the task's, when these look like the
+        """Each line begins on a line of its own. It may overtake the newest bytes of the task, when these look like the
         beginning of a secret."""
         with self._lock:
             if not self._finished:
                 self._put(self._lines(text))
 
     def mask(self, secret: str) -> None:
-        """A secret shorter than `MIN_SECRET` bytes is not hidden, and the log says so: its author can change it."""
+        """A secret shorter than `MIN_SECRET` bytes is not hidden, and the log says so: the author can change it."""
         with self._lock:
             hidden = self._masker.add(secret)
         if not hidden:
             self.say(f"a secret shorter than {MIN_SECRET} bytes cannot be hidden in this log; use a longer one")
 
     def hide(self, text: str) -> str:
-        """A text that goes somewhere else, a resolution's message for instance, without this log's secrets."""
+        """Removes this log's secrets from a text that is shown elsewhere, such as a resolution's message."""
         with self._lock:
             return self._masker.whole(encode(text)).decode("utf-8", "replace")
 
     # ---- the end
 
     def finish(self, resolution: Resolution, took: float) -> None:
-        """Ends the log with how and why the run ended, after `took` seconds. Afterwards writes go nowhere, and a second
-        call does nothing. Cannot fail: what the disk does not take is left out.
+        """Ends the log with how and why the run ended, after `took` seconds. Later writes are ignored, and a second
+        call does nothing. Raises nothing: what cannot be written is left out.
         """
         with self._lock:
             if self._finished:
                 return
-            self._put_quietly(self._masker.flush())
+            self._try_put(self._masker.flush())
             self._finished = True
             self._join()
-            self._give_up_reserve()
-            self._append_quietly(self._lines(self._trailer(resolution, took)))
+            self._remove_reserve()
+            self._try_append(self._lines(self._trailer(resolution, took)))
             os.fchmod(self._file, FINISHED)
             os.close(self._file)
 
     @property
     def last_line(self) -> str:
-        """The newest line with something to see, for a table that is drawn again and again: short, without control
-        characters. Read from the end of the file only when asked for."""
-        return last_line(self._tail.newest() or self.path)
+        """The newest line that is not blank: short, without control characters. Reads the end of the file on each
+        call."""
+        return last_line(self._overflow.newest() or self.path)
 
     # ---- inside, with the lock held
 
-    def _hold_reserve(self) -> None:
-        """Raises OSError: then what would fill the first block stays out of it."""
+    def _allocate_reserve(self) -> None:
+        """Raises OSError; then the bytes that would fill the first block are not written to it."""
         self._reserved = True
         self._reserve.write_bytes(bytes(RESERVE))
 
-    def _give_up_reserve(self) -> None:
+    def _remove_reserve(self) -> None:
         if self._reserved:
             try:
                 self._reserve.unlink(missing_ok=True)
@@ -169,7 +163,7 @@ class Spool(Log):
         return lines if self._at_line_start else b"\n" + lines
 
     def _put(self, data: bytes) -> None:
-        """Appends, or overflows. Raises TaskFailedInternally the first time that the disk refuses."""
+        """Appends, or overflows. Raises TaskFailedInternally the first time that the disk fails."""
         if self._why_lost:
             self._lost += len(data)
         elif data:
@@ -184,58 +178,56 @@ class Spool(Log):
 
     def _store(self, data: bytes) -> None:
         if not self._reserved and self._size + len(data) > SHORT:
-            self._hold_reserve()
-        room = 0 if self._tail.begun else max(0, self._head - self._size)
+            self._allocate_reserve()
+        room = 0 if self._overflow.begun else max(0, self._head - self._size)
         if room:
             self._append(data[:room])
         if len(data) > room:
-            if not self._tail.begun:
+            if not self._overflow.begun:
                 self._append(self._lines(LONG))
-                self._tail.begin(self._size)
-            self._tail.append(data[room:])
+                self._overflow.begin(self._size)
+            self._overflow.append(data[room:])
         self._at_line_start = data.endswith(b"\n")
 
     def _append(self, data: bytes) -> None:
-        """Unbuffered: what the system call has taken survives the death of this process."""
+        """Unbuffered: what the system call has accepted survives the death of this process."""
         view = memoryview(data)
         while view:
             taken = os.write(self._file, view)
-            offset, self._size = self._size, self._size + taken
-            if self._on_append:
-                self._on_append(offset, bytes(view[:taken]))
+            self._size += taken
             self._at_line_start = view[taken - 1] == NEWLINE
             view = view[taken:]
 
-    def _append_quietly(self, data: bytes) -> None:
+    def _try_append(self, data: bytes) -> None:
         try:
             self._append(data)
         except OSError as error:
             log.warning("the end of the log %s is not whole: %s", self.path, error.strerror)
 
-    def _put_quietly(self, data: bytes) -> None:
+    def _try_put(self, data: bytes) -> None:
         try:
             self._put(data)
         except TaskFailedInternally as error:
             log.warning("%s", error)
 
     def _join(self) -> None:
-        """Moves what the overflow has kept to the end of the file. When the disk is full, the oldest of it."""
-        if self._tail.begun:
+        """Moves the overflow to the end of the file. When the disk is full, as much of its beginning as fits."""
+        if self._overflow.begun:
             try:
-                self._copy_tail()
+                self._copy_overflow()
             except OSError as error:
                 self._why_lost = error.strerror or str(error)
             try:
-                self._tail.remove()
+                self._overflow.remove()
             except OSError as error:
                 log.warning("a part of the log %s is left beside it: %s", self.path, error.strerror)
 
-    def _copy_tail(self) -> None:
-        os.ftruncate(self._file, self._tail.joins_at)  # what a worker had joined before it died half-way
-        self._size, self._at_line_start = self._tail.joins_at, True
-        if self._tail.left_out:
-            self._append(self._lines(f"{self._tail.left_out:,} bytes left out here: the log is too long"))
-        for piece in self._tail.pieces():
+    def _copy_overflow(self) -> None:
+        os.ftruncate(self._file, self._overflow.joins_at)  # a worker may have died in the middle of joining
+        self._size, self._at_line_start = self._overflow.joins_at, True
+        if self._overflow.left_out:
+            self._append(self._lines(f"{self._overflow.left_out:,} bytes left out here: the log is too long"))
+        for piece in self._overflow.pieces():
             self._append(piece)
 
     def _trailer(self, resolution: Resolution, took: float) -> str:
@@ -247,6 +239,3 @@ class Spool(Log):
 def is_finished(path: Path) -> bool:
     """Whether there is a spool at this path, and it has its trailer."""
     return path.exists() and not path.stat().st_mode & stat.S_IWUSR
-
-
-__all__ = ["HEAD", "TAIL", "OnAppend", "Spool", "follow", "is_finished", "last_line", "read"]

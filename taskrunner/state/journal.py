@@ -1,9 +1,9 @@
-"""The journal of a run: every step it took, written down before it is acted on.
+"""The journal of a run: its claim and every state it enters, written before the work of that state begins.
 
 One file of JSON lines per run, `<home>/runs/<task>/<run>/journal.jsonl`, each line appended by one system call. What
-that call has taken survives the death of this process, which is what the journal is for: the next worker on this home
-reads there what a dead one held, to remove it. It is not synced to the disk: after a power cut nothing of the run is
-alive that would have to be found, its lease runs out, and the queue gives it to somebody again.
+that call has accepted survives the death of this process, which is the journal's purpose: the next worker on this home
+reads which runs a dead worker held, and cleans them up. The file is not synced to the disk: a power cut leaves no
+process of the run to clean up, the lease expires, and the queue grants the run again.
 
 The journal holds no secret but the claim's token, and is readable by its owner only.
 """
@@ -23,24 +23,23 @@ from pathlib import Path
 import attrs
 
 from taskrunner.errors import Complaint, MalformedPayload, TaskFailedInternally
-from taskrunner.model import Claim, Document, Json, Resolution, RunKey
-from taskrunner.state.worker_lock import WorkerLock, bury, dead_workers
+from taskrunner.model import Claim, Document, Json, RunKey
 
 FINAL = "resolved"
-"""The state in which a run is done; a journal without it was left by a worker that died."""
+"""The last state of a run. A dead worker's run whose journal lacks it is recovered."""
 
 TASK_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
-"""What can be a folder on every system, and cannot lead out of one."""
+"""A valid folder name on every system, which cannot lead out of its parent."""
 
 log = logging.getLogger(__name__)
 
 _encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
-"""As `json.dumps` would, which makes an encoder each time."""
+"""As `json.dumps`, which makes an encoder on each call."""
 
 
 @attrs.frozen
 class RunFolder:
-    """Where one run keeps its things. Raises MalformedPayload when the task's id cannot be the name of a folder."""
+    """The paths of one run's files. Raises MalformedPayload when the task's id cannot be the name of a folder."""
 
     home: Path
     run: RunKey
@@ -64,7 +63,7 @@ class RunFolder:
 
     @cached_property
     def work(self) -> Path:
-        """What the engine is given: the run's own folder, removed after it."""
+        """The working folder of the engine, removed when the run ends."""
         return self.path / "work"
 
 
@@ -75,41 +74,42 @@ class Record:
     at: datetime
     """Time of day, UTC."""
     kind: str
-    """`claimed` (the first), `moved` (to a state), or what `Journal.note` was given."""
+    """`claimed` (the first), or `moved` (to a state)."""
     state: str = ""
     event: str = ""
-    """What moved it there."""
+    """The event that led to `state`."""
     data: Document = attrs.field(factory=dict, repr=False)
+    """The claim, in the first record: `worker_id`, `platform`, `token`."""
 
 
 @attrs.frozen
-class Step:
-    """One state of a run, as `story` tells it."""
+class StateVisit:
+    """One state that a run was in."""
 
     at: datetime
     state: str
     event: str
     took: float | None
-    """Seconds until the next state; None in the last."""
+    """Seconds until the next state; None for the last."""
 
 
 @attrs.frozen
 class Unfinished:
-    """A run that a worker has begun and not brought to its end."""
+    """A run that a worker began and did not finish."""
 
     folder: RunFolder
     claim: Claim
-    """As it was granted, but without the document, which is not written down: it may hold secrets."""
+    """As it was granted, without the document: that may hold secrets, so the journal does not have it."""
     platform: str
-    """As the document named it; may be none that there is."""
+    """As the document named it; possibly unknown."""
     records: tuple[Record, ...] = attrs.field(repr=False)
 
 
 class Journal:
     """Writes the journal of one run. Used by the run's owner only; not for several threads at once.
 
-    Once it is made, nothing here raises: what the disk does not take is a warning. The run must still be brought to its
-    end, which does not need the journal; and whatever it has started carries the worker's id, by which it is found too.
+    After its creation no method raises: a failed write is a warning. The run can end without its journal, and all that
+    it started is also labelled with the worker's id, by which crash recovery finds it.
     """
 
     def __init__(self, folder: RunFolder, file: int) -> None:
@@ -118,8 +118,8 @@ class Journal:
 
     @classmethod
     def create(cls, folder: RunFolder, claim: Claim) -> Journal:
-        """Makes the run's folder, and in it the journal with its first record. A folder that is there already, from a
-        queue that counts from 0 again, is moved aside.
+        """Makes the run's folder, and in it the journal with its first record. A folder of the same name, left from a
+        queue that was reset and counts from 0 again, is renamed.
 
         Raises: TaskFailedInternally.
         """
@@ -129,13 +129,13 @@ class Journal:
             journal = cls(folder, os.open(folder.journal, flags, 0o600))
         except OSError as error:
             raise TaskFailedInternally(f"cannot make the folder of run {folder.run}: {error}") from error
-        platform = claim.document.get("platform")  # nobody has judged the document yet
-        journal.note("claimed", worker_id=claim.worker_id, platform=str(platform)[:100], token=claim.token)
+        platform = str(claim.document.get("platform"))[:100]  # the document is not checked yet
+        journal._append("claimed", data={"worker_id": claim.worker_id, "platform": platform, "token": claim.token})
         return journal
 
     @classmethod
     def reopen(cls, folder: RunFolder) -> Journal:
-        """Goes on with the journal of a worker that died. Raises TaskFailedInternally."""
+        """Opens the journal of a worker that died, to append to it. Raises TaskFailedInternally."""
         try:
             journal = cls(folder, os.open(folder.journal, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
         except OSError as error:
@@ -143,29 +143,18 @@ class Journal:
         journal._whole = False  # the worker may have died in the middle of a line
         return journal
 
-    def moved(self, state: str, event: str, /, **data: Json) -> None:
+    def moved(self, state: str, event: str) -> None:
         """The run is in this state now, because of this event."""
-        self._append("moved", {"state": state, "event": event}, data)
-
-    def note(self, kind: str, /, **data: Json) -> None:
-        """Anything else to find after a crash: `handle`, `leak`."""
-        self._append(kind, {}, data)
-
-    def resolution(self, resolution: Resolution) -> None:
-        """How the run ends; written before anybody is told."""
-        self.note("resolution", resolution=attrs.asdict(resolution))
+        self._append("moved", state=state, event=event)
 
     def close(self) -> None:
-        """No more records. A second call does nothing."""
+        """Closes the file. A second call does nothing."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
-    def _append(self, kind: str, step: dict[str, Json], data: dict[str, Json]) -> None:
-        record: dict[str, Json] = {"at": _now(), "kind": kind, **step}
-        if data:
-            record["data"] = data
-        line = _encode(record).encode() + b"\n"
+    def _append(self, kind: str, **fields: Json) -> None:
+        line = _encode({"at": _now(), "kind": kind, **fields}).encode() + b"\n"
         try:
             written = os.write(self._file, line if self._whole else b"\n" + line)
         except OSError as error:
@@ -175,35 +164,37 @@ class Journal:
 
 
 def read_journal(path: Path) -> list[Record]:
-    """The records of a journal, in their order. Lines that are none, such as the last one of a worker that was killed
-    in the middle of it, are left out with a warning; an unknown journal is empty. Raises OSError.
+    """The records of a journal, in their order; none when there is no file. A line that is not a record, such as one
+    that a killed worker began, is left out with a warning.
+
+    Raises: OSError.
     """
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         return []
     records = [_parse(line) for line in lines if line]
-    if rubbish := records.count(None):
-        log.warning("%s: %d lines are no records and were left out", path, rubbish)
+    if invalid := records.count(None):
+        log.warning("%s: %d lines are no records and were left out", path, invalid)
     return [record for record in records if record is not None]
 
 
-def story(records: Sequence[Record]) -> tuple[Step, ...]:
-    """The states that a run went through, and for how long."""
+def state_visits(records: Sequence[Record]) -> tuple[StateVisit, ...]:
+    """The states that a run was in, and for how long."""
     moves = [record for record in records if record.kind == "moved"]
     lasted = [(after.at - before.at).total_seconds() for before, after in pairwise(moves)]
     return tuple(
-        Step(move.at, move.state, move.event, took) for move, took in zip(moves, [*lasted, None], strict=False)
+        StateVisit(move.at, move.state, move.event, took) for move, took in zip(moves, [*lasted, None], strict=False)
     )
 
 
 def unfinished(home: Path, worker_id: str) -> list[Unfinished]:
-    """The runs that this worker has begun and not brought to their end. Only meaningful when it is dead."""
-    found = (_left(RunFolder(home, run), worker_id) for run in _runs(home))
+    """The runs that this worker began and did not finish. Only meaningful when the worker is dead."""
+    found = (_unfinished(RunFolder(home, run), worker_id) for run in _runs(home))
     return [run for run in found if run]
 
 
-def _left(folder: RunFolder, worker_id: str) -> Unfinished | None:
+def _unfinished(folder: RunFolder, worker_id: str) -> Unfinished | None:
     try:
         records = read_journal(folder.journal)
     except OSError as error:
@@ -229,9 +220,9 @@ def _make(folder: Path) -> None:
         folder.mkdir(mode=0o700)
     except FileExistsError:
         number = 1
-        while (aside := folder.with_name(f"{folder.name}~{number}")).exists():
+        while (free := folder.with_name(f"{folder.name}~{number}")).exists():
             number += 1
-        folder.rename(aside)
+        folder.rename(free)
         folder.mkdir(mode=0o700)
 
 
@@ -251,19 +242,3 @@ def _parse(line: bytes) -> Record | None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-__all__ = [
-    "FINAL",
-    "Journal",
-    "Record",
-    "RunFolder",
-    "Step",
-    "Unfinished",
-    "WorkerLock",
-    "bury",
-    "dead_workers",
-    "read_journal",
-    "story",
-    "unfinished",
-]

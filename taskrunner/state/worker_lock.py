@@ -1,8 +1,8 @@
 """Which workers on this home are alive: each holds a lock on a file for as long as its process lives.
 
-The kernel lets go of the lock when the process ends, however it ends, so a file `<home>/workers/<id>.lock` that can be
-locked belongs to a worker that died. Whoever sweeps up after it holds the lock meanwhile, so that two do not do it at
-once, and removes the file when it is done.
+The kernel releases the lock when the process ends, however it ends. So a file `<home>/workers/<id>.lock` that can be
+locked belongs to a worker that died. Crash recovery of that worker holds the lock, so that it happens once at a time,
+and removes the file at its end.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from taskrunner.errors import Conflict
 
 
 class WorkerLock:
-    """The sign of life of this process, held from the making of it until `release`.
+    """The lock of this process, held from construction until `release`.
 
-    The file is locked before it gets its name, so that nobody ever sees it unlocked while its worker lives; and no
-    program that this process starts inherits it.
+    The file is locked before it gets its name, so that it is never seen unlocked while its worker lives. Programs that
+    this process starts do not inherit it.
     """
 
     def __init__(self, home: Path, worker_id: str) -> None:
-        """Raises Conflict when a worker of this id is alive, or died and was not swept up after; OSError."""
+        """Raises Conflict when a worker of this id is alive, or died and was not recovered; OSError."""
         self._path = _path(home, worker_id)
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         unnamed = self._path.with_suffix(f".{os.getpid()}.new")
@@ -39,13 +39,13 @@ class WorkerLock:
             unnamed.unlink()
 
     def release(self) -> None:
-        """This worker has left nothing behind. A second call does nothing."""
+        """This worker ends and nothing of it is left to recover. A second call does nothing."""
         if self._file >= 0:
             self._path.unlink(missing_ok=True)
             self.abandon()
 
     def abandon(self) -> None:
-        """This worker may have left something behind: others sweep up after it as if it had been killed."""
+        """This worker ends and something of it may be left: it is recovered as if it had been killed."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -57,9 +57,9 @@ def dead_workers(home: Path) -> list[str]:
 
 
 @contextmanager
-def bury(home: Path, worker_id: str) -> Iterator[bool]:
-    """Sweeping up after a dead worker happens inside of this. True: it is ours to do, and when the block ends without
-    an error, the worker is forgotten. False: it lives, or somebody else does it now, or has done it.
+def recovering(home: Path, worker_id: str) -> Iterator[bool]:
+    """Encloses the recovery of a dead worker. True: the caller has the lock and recovers; when the block ends without
+    an error, the lock file is removed. False: the worker lives, or another process recovers it, or has done so.
     """
     path = _path(home, worker_id)
     file = _lock(path, fcntl.LOCK_EX)
@@ -74,21 +74,21 @@ def bury(home: Path, worker_id: str) -> Iterator[bool]:
 
 
 def _is_dead(path: Path) -> bool:
-    file = _lock(path, fcntl.LOCK_SH)  # shared, so that those who only look do not stop each other
+    file = _lock(path, fcntl.LOCK_SH)  # shared, so that two checks do not exclude each other
     if file is not None:
         os.close(file)
     return file is not None
 
 
 def _lock(path: Path, kind: int) -> int | None:
-    """The open file with the lock on it; None when it is gone or somebody else holds it."""
+    """The open file with the lock on it; None when the file is gone or another process holds the lock."""
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     with suppress(OSError):
         fcntl.flock(file, kind | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(file), path.stat()):  # else it was buried while we were opening it
+        if os.path.samestat(os.fstat(file), path.stat()):  # else it was recovered and removed meanwhile
             return file
     os.close(file)
     return None

@@ -19,7 +19,7 @@ from taskrunner.files.untrusted import remove_folder
 from taskrunner.log.spool import Spool, is_finished
 from taskrunner.model import Resolution, exception
 from taskrunner.state.journal import FINAL, Journal, Unfinished, unfinished
-from taskrunner.state.worker_lock import bury, dead_workers
+from taskrunner.state.worker_lock import dead_workers, recovering
 from taskrunner.worker.services import Services
 
 T = TypeVar("T")
@@ -70,7 +70,7 @@ class CrashRecovery:
         home = self.services.home
         for worker_id in await _on_disk(lambda: dead_workers(home), "looking for workers that died"):
             try:
-                with bury(home, worker_id) as mine:
+                with recovering(home, worker_id) as mine:
                     if mine:
                         said += [line async for line in self._recover(worker_id)]
             except (TaskrunnerError, OSError) as error:  # it is not forgotten, and its runs are left to their leases

@@ -176,8 +176,6 @@ class TaskRun:
             raise Bug("running without an engine")
         execution = await self._resources.engine.start(self._environment())
         self._resources.started(execution)
-        if execution.handle:
-            self.record.journal.note("handle", handle=execution.handle)
         try:
             results = await execution.wait()
         except asyncio.CancelledError:
@@ -210,7 +208,7 @@ class TaskRun:
         await self._timers.stop("claim")
         leaks = await self._resources.release(commit_caches=self.attempt.commits_caches)
         for leak in [*leaks, *await self._remove_folder()]:
-            self.services.observer.warn(f"{self.claim.run} has left something behind: {self.record.leak(leak)}")
+            self.services.observer.warn(f"{self.claim.run} has left something behind: {self.record.log.hide(leak)}")
         await self._close_log()
         return Signal(TaskEvent.CLEANED)
 
@@ -284,7 +282,6 @@ class TaskRun:
         """Reports how it ended, or hands it back. A claim that is lost by now is an event like any other."""
         await self._timers.stop("claim")
         resolution = self.resolution
-        self.record.journal.resolution(resolution)
         if not has_room(self.services.home):  # the queue may be on the disk that the task has filled
             await self._remove_folder()
         try:
@@ -358,4 +355,4 @@ class TaskRun:
 
     def _report_stray(self, error: BaseException) -> None:
         self.record.describe(error)
-        self.services.observer.warn(f"{self.claim.run}: {self.record.leak(str(error))}")
+        self.services.observer.warn(f"{self.claim.run}: {self.record.log.hide(str(error))}")

@@ -9,7 +9,8 @@ import attrs
 
 from taskrunner.interfaces.artifacts import ArtifactStore
 from taskrunner.interfaces.queue import Queue
-from taskrunner.log.spool import Spool, follow
+from taskrunner.log.reader import follow
+from taskrunner.log.spool import Spool
 from taskrunner.machines.chart import Move
 from taskrunner.machines.task import TaskState
 from taskrunner.model import Claim, Resolution
@@ -41,14 +42,6 @@ class RunRecord:
     def moved(self, move: Move) -> None:
         if move.moved:
             self.journal.moved(move.target, move.event)
-        else:
-            self.journal.note("stayed", state=move.target, event=move.event)
-
-    def leak(self, text: str) -> str:
-        """Notes what was left behind, and returns it fit to be shown."""
-        shown = self.log.hide(text)
-        self.journal.note("leak", text=shown)
-        return shown
 
     def describe(self, error: BaseException) -> None:
         """The traceback, for an error that a developer of this worker or of a plug has to mend."""

@@ -1,4 +1,4 @@
-"""What scripts may rely on: what is printed, and the exit status."""
+"""The contract with scripts: output and exit status."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ARTIFACT = '[[artifacts]]\nname = "public/made.txt"\npath = "made.txt"\n'
 MALFORMED = 'id = "wrong"\nplatform = "process"\ncommand = "rm"\nretries = -1\ncolour = "red"\n'
 
 
-def test_submit_prints_the_id_alone_and_the_same_again(cli: CommandLine) -> None:
+def test_submit_prints_the_id_alone_and_again_the_same(cli: CommandLine) -> None:
     path = cli.task("hello", "true")
     for _ in range(2):
         ended = cli("submit", path)
@@ -30,13 +30,13 @@ def test_submit_prints_the_id_alone_and_the_same_again(cli: CommandLine) -> None
      '{"platform": "process", "command": ["true"]}'],
     ids=["toml", "yaml", "json"],
 )  # fmt: skip
-def test_a_task_comes_from_stdin_in_any_format_and_is_given_an_id(cli: CommandLine, document: str) -> None:
+def test_a_task_is_read_from_stdin_in_any_format_and_gets_an_id(cli: CommandLine, document: str) -> None:
     ended = cli("submit", "-", stdin=document)
     assert (ended.status, ended.err) == (0, "")
     assert cli.show(ended.out.strip())["state"] == "pending"
 
 
-def test_show_json_has_the_shape_that_was_promised(cli: CommandLine) -> None:
+def test_show_json_has_the_documented_form(cli: CommandLine) -> None:
     assert cli("run", "--task", cli.task("hello", "echo hi > made.txt", ARTIFACT)).status == 0
     shown = cli.show("hello")
     assert {key: shown[key] for key in ("task_id", "state", "resolution", "reason")} == {
@@ -64,7 +64,7 @@ def test_show_json_has_the_shape_that_was_promised(cli: CommandLine) -> None:
     assert (listed["task_id"], listed["resolution"]) == ("hello", "completed")
 
 
-def test_a_task_that_waits_is_shown_too(cli: CommandLine) -> None:
+def test_a_pending_task_is_shown_too(cli: CommandLine) -> None:
     cli("submit", cli.task("later", "true"))
     shown = cli.show("later")
     assert (shown["state"], shown["resolution"], shown["runs"], shown["artifacts"]) == ("pending", None, [], [])
@@ -98,13 +98,13 @@ def test_a_malformed_task_gets_every_complaint_at_once_everywhere(cli: CommandLi
 
 
 @pytest.mark.parametrize("verb", ["show", "logs", "artifacts", "cancel", "retry", "wait"])
-def test_an_unknown_id_is_one_clear_line(cli: CommandLine, verb: str) -> None:
-    ended = cli(verb, "nobody")
+def test_an_unknown_id_is_an_error_of_one_line(cli: CommandLine, verb: str) -> None:
+    ended = cli(verb, "unknown")
     assert (ended.status, ended.out) == (2, "")
-    assert ended.err == "taskrunner: there is no task 'nobody'\n"
+    assert ended.err == "taskrunner: there is no task 'unknown'\n"
 
 
-def test_what_cannot_be_queued_at_all_is_refused(cli: CommandLine) -> None:
+def test_a_file_that_cannot_be_queued_is_refused(cli: CommandLine) -> None:
     for name, text in [("task.toml", "platform = "), ("task.txt", ""), ("list.json", "[]")]:
         (cli.folder / name).write_text(text)
         for arguments in (["submit", name], ["run", "--task", name]):
@@ -113,7 +113,7 @@ def test_what_cannot_be_queued_at_all_is_refused(cli: CommandLine) -> None:
             assert name in ended.err
 
 
-def test_another_queue_is_named_by_its_url(cli: CommandLine) -> None:
+def test_the_queue_is_chosen_by_its_url(cli: CommandLine) -> None:
     queue = f"sqlite://{cli.folder}/other.db"
     cli("submit", cli.task("hello", "true"), "--queue", queue)
     assert cli("show", "hello").status == 2
@@ -138,7 +138,7 @@ def test_cancel_and_retry_say_what_they_did(cli: CommandLine) -> None:
     assert cli("wait", "hello").status == 0
 
 
-def test_wait_exits_as_the_worst_and_gives_up_in_time(cli: CommandLine) -> None:
+def test_wait_exits_as_the_worst_task_and_stops_at_its_timeout(cli: CommandLine) -> None:
     for task_id, script in (("good", "true"), ("bad", "exit 1")):
         cli("submit", cli.task(task_id, script))
     assert cli("wait", "good", "--timeout", "0").status == 124
@@ -148,7 +148,7 @@ def test_wait_exits_as_the_worst_and_gives_up_in_time(cli: CommandLine) -> None:
         assert sorted(line.split("  ")[1] for line in waiting.lines) == ["completed", "failed (exit-code)"]
 
 
-def test_list_json_says_what_the_queue_knows_and_no_more(cli: CommandLine) -> None:
+def test_list_json_has_what_the_queue_knows_and_no_more(cli: CommandLine) -> None:
     assert cli("run", "--task", cli.task("hello", "echo hi > made.txt", ARTIFACT)).status == 0
     [listed] = json.loads(cli("list", "--json").out)
     shown = cli.show("hello")
@@ -157,7 +157,7 @@ def test_list_json_says_what_the_queue_knows_and_no_more(cli: CommandLine) -> No
     assert listed == shown
 
 
-def test_a_closed_stdin_holds_no_task(cli: CommandLine) -> None:
+def test_a_closed_stdin_is_an_error(cli: CommandLine) -> None:
     ended = cli.closed_stdin("submit", "-")
     assert (ended.status, ended.out) == (2, "")
     assert "stdin: is closed" in ended.err

@@ -1,4 +1,4 @@
-"""The live table: on a real terminal of the kernel's, and drawn at several widths."""
+"""The live displays, on a pseudo-terminal, and drawn at several widths."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ import pytest
 from rich.console import Console, Group
 from rich.text import Text
 
-from taskrunner.cli.display.board import Board, Row, draw
-from taskrunner.cli.display.canvas import Canvas, Raw
+from taskrunner.cli.display.footer import Footer, Raw
+from taskrunner.cli.display.live_table import draw
 from taskrunner.cli.display.live_task import LogCopy
-from taskrunner.cli.display.sanitize import WholeLines, harmless
+from taskrunner.cli.display.sanitize import LineBuffer, sanitize
+from taskrunner.cli.display.worker_status import RunRow, WorkerStatus
 from taskrunner.model import Progress
 from tests.support.command_line import LIMIT, TASKRUNNER, CommandLine, open_gate
 
@@ -35,7 +36,7 @@ import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""Becomes a command whose terminal is its stdin, so that keys are signals."""
+"""Executes a command whose controlling terminal is its stdin, so that keys become signals."""
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -48,7 +49,7 @@ class Terminal:
         self.seen = ""
 
     def until(self, text: str) -> None:
-        """Reads until this was printed, colours aside."""
+        """Reads until this text was printed; control sequences are ignored."""
         while text not in self.seen:
             piece = self._read()
             assert piece, f"{text!r} did not come:\n{self.seen}"
@@ -67,7 +68,7 @@ class Terminal:
         try:
             return ESCAPES.sub("", os.read(self.main, 65536).decode(errors="replace"))
         except OSError as error:
-            if error.errno != errno.EIO:  # Linux's way to say that nobody is at the other side
+            if error.errno != errno.EIO:  # Linux's error when the other side is closed
                 raise
             return ""
 
@@ -90,7 +91,7 @@ def terminal(cli: CommandLine, *arguments: str, columns: int = 100) -> Iterator[
         os.close(main)
 
 
-def test_a_worker_shows_what_runs_and_how_ctrl_c_is_meant(cli: CommandLine) -> None:
+def test_a_worker_shows_its_runs_and_what_ctrl_c_did(cli: CommandLine) -> None:
     gate = cli.gate()
     cli("submit", cli.task("slow", f"echo what it says last; read x < {gate}", 'name = "a slow one"'))
     with terminal(cli, "run", "--capacity", "2") as seen:
@@ -117,7 +118,7 @@ def test_the_second_ctrl_c_hands_back_and_says_so(cli: CommandLine) -> None:
     assert cli.show("slow")["state"] == "pending"
 
 
-def test_one_task_scrolls_its_log_above_one_line(cli: CommandLine) -> None:
+def test_the_log_of_one_task_scrolls_above_one_line(cli: CommandLine) -> None:
     gate = cli.gate()
     path = cli.task(
         "one",
@@ -134,7 +135,7 @@ def test_one_task_scrolls_its_log_above_one_line(cli: CommandLine) -> None:
         assert "one/0  failed (exit-code) after" in seen.seen.splitlines()[-2]
 
 
-def test_a_log_on_a_terminal_gives_it_no_orders(cli: CommandLine) -> None:
+def test_logs_on_a_terminal_is_sanitized_and_in_a_pipe_is_not(cli: CommandLine) -> None:
     cli("run", "--task", cli.task("rude", "printf '\\033[31mred\\033[0m \\033]0;a title\\007end'"))
     with terminal(cli, "logs", "rude") as seen:
         assert seen.end() == 0
@@ -142,14 +143,14 @@ def test_a_log_on_a_terminal_gives_it_no_orders(cli: CommandLine) -> None:
     assert b"\x1b]0;a title\x07end" in cli("logs", "rude").raw
 
 
-def test_what_a_task_prints_gives_the_terminal_no_orders() -> None:
-    assert harmless(b"a\x1b[31mred\x1b[0m\n") == "a\x1b[31mred\x1b[0m\x1b[0m\n"
+def test_sanitized_lines_keep_colours_and_no_other_control_sequences() -> None:
+    assert sanitize(b"a\x1b[31mred\x1b[0m\n") == "a\x1b[31mred\x1b[0m\x1b[0m\n"
     hostile = b"\x1b[2J\x1b]0;title\x07\x1bc\x1bP1$r\x1b\\\x9b3A\x07\x08one\x1b[?1049h\x1b\n\x00two"
-    assert harmless(hostile).replace("\ufffd", "") == "3Aone\ntwo\x1b[0m\n"
+    assert sanitize(hostile).replace("\ufffd", "") == "3Aone\ntwo\x1b[0m\n"
 
 
-def test_a_log_without_lines_is_cut_somewhere() -> None:
-    lines = WholeLines()
+def test_a_line_without_end_is_cut() -> None:
+    lines = LineBuffer()
     assert sum(len(lines.feed(b"x" * 100_000)) for _ in range(10)) >= 700_000
 
 
@@ -165,32 +166,34 @@ def test_a_log_is_copied_line_by_line_as_it_grows(tmp_path: Path) -> None:
     assert copy.lines.rest == b"thr"
 
 
-def a_board(folder: Path) -> Board:
+def a_status(folder: Path) -> WorkerStatus:
     (folder / "log").write_text("first\n\x1b[31ma last line that is far too long for any terminal at all\x1b[0m\n\n")
     progress = [Progress("clone", 12_345_678), Progress("build", 3, 7, "steps", "RUN make"), Progress("push", 42, 100)]
-    rows = [Row(f"t-{i}/0", i, folder / "log", "a name", "loading", each) for i, each in enumerate([*progress, None])]
-    return Board("sqlite:///queue.db", 4, "running", rows={row.run: row for row in rows})
+    rows = [
+        RunRow(f"t-{i}/0", i, folder / "log", "a name", "loading", each) for i, each in enumerate([*progress, None])
+    ]
+    return WorkerStatus("sqlite:///queue.db", 4, "running", rows={row.run: row for row in rows})
 
 
-def drawn(board: Board, columns: int) -> list[str]:
+def drawn(status: WorkerStatus, columns: int) -> list[str]:
     console = Console(file=StringIO(), width=columns, color_system=None)
     with console.capture() as captured:
-        console.print(draw(board, columns))
+        console.print(draw(status, columns))
     return captured.get().splitlines()
 
 
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, 200])
 def test_the_table_fits_any_terminal(tmp_path: Path, columns: int) -> None:
-    board = a_board(tmp_path)
-    lines = drawn(board, columns)
+    status = a_status(tmp_path)
+    lines = drawn(status, columns)
     assert max(map(len, lines)) <= columns
-    assert len(lines) == 1 + len(board.rows) + (columns >= 70)
-    board.pause = "the disk is full, and this is told in more words than fit on a line of such a terminal" * 3
-    assert len(drawn(board, columns)) == len(lines) + 1
+    assert len(lines) == 1 + len(status.rows) + (columns >= 70)
+    status.pause = "the disk is full, and this sentence is longer than a line of such a terminal" * 3
+    assert len(drawn(status, columns)) == len(lines) + 1
 
 
 def test_steps_have_bars_and_others_their_last_line(tmp_path: Path) -> None:
-    lines = drawn(a_board(tmp_path), 120)
+    lines = drawn(a_status(tmp_path), 120)
     for text, line in zip(("clone 12.3 MB", "build 3 of 7 steps  RUN make", "push 42 %"), lines[2:], strict=False):
         assert text in line
         assert "━━━" in line
@@ -198,21 +201,21 @@ def test_steps_have_bars_and_others_their_last_line(tmp_path: Path) -> None:
 
 
 def test_the_newest_line_of_a_log_that_overflows_is_in_its_tail(tmp_path: Path) -> None:
-    row = Row("t/0", 0, tmp_path / "log")
+    row = RunRow("t/0", 0, tmp_path / "log")
     row.log.write_text("head\n")
     (tmp_path / "log.tail-5-9").write_text("older\n")
     (tmp_path / "log.tail-5-10").write_text("newest\n")
     assert row.newest() == "newest"
 
 
-def test_a_picture_is_erased_by_the_rows_that_it_has_now() -> None:
+def test_a_footer_is_erased_by_the_rows_that_it_has_at_the_present_width() -> None:
     out = StringIO()
     console = Console(file=out, width=20, height=10, force_terminal=True, color_system=None)
-    canvas = Canvas(console)
-    canvas.draw((Raw("kept\n"),), Group(Text("x" * 20), Text("short")))
+    footer = Footer(console)
+    footer.draw((Raw("kept\n"),), Group(Text("x" * 20), Text("short")))
     assert out.getvalue() == "\r\x1b[J" + "kept\n" + "x" * 20 + "\nshort\n"
     console.width = 8
     out.truncate(0)
     out.seek(0)
-    canvas.draw((), Group())
+    footer.draw((), Group())
     assert out.getvalue() == "\r\x1b[4A\x1b[J"  # three rows of the long line, and one

@@ -1,4 +1,4 @@
-"""What the command loads: click alone for its help, and no library of a platform that nobody asked for."""
+"""The imports of the command: click alone for its help, and no library of a platform that is not used."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_help_imports_click_alone(cli: CommandLine) -> None:
     assert "asyncio" not in imported(cli, "--help")
 
 
-def test_a_worker_runs_a_process_without_the_libraries_of_others(cli: CommandLine) -> None:
+def test_a_worker_runs_a_process_without_the_libraries_of_other_platforms(cli: CommandLine) -> None:
     cli("submit", cli.task("one", "true"))
     modules = imported(cli, "run", "--until-empty")
     assert "taskrunner_process.platform" in modules
@@ -42,14 +42,14 @@ def test_a_worker_runs_a_process_without_the_libraries_of_others(cli: CommandLin
 
 
 @pytest.mark.parametrize("verb", [*VERBS, "config check"])
-def test_every_verb_explains_itself_with_an_example(verb: str) -> None:
+def test_the_help_of_every_verb_has_an_example(verb: str) -> None:
     ended = CliRunner().invoke(taskrunner, [*verb.split(), "--help"])
     assert ended.exit_code == 0
     assert "\\b" not in ended.output
     assert f"taskrunner {verb}" in ended.output.partition("\n  Example:\n")[2]
 
 
-def test_alone_it_shows_its_help(cli: CommandLine) -> None:
+def test_the_command_alone_prints_its_help(cli: CommandLine) -> None:
     ended = cli()
     assert all(line.strip() in ended.out + ended.err for _, line in VERBS.values())
     assert cli("--version").out.startswith("taskrunner, version ")

@@ -1,12 +1,15 @@
-"""A worker on the command line: when it stops, what it says, and how it is told to leave."""
+"""A worker on the command line: stop conditions, signals and output."""
 
 from __future__ import annotations
 
 import json
 import signal
 import subprocess
+import sys
 
-from tests.support.command_line import TASKRUNNER, CommandLine, open_gate
+import pytest
+
+from tests.support.command_line import LIMIT, TASKRUNNER, CommandLine, open_gate
 
 AGAIN = "[on_exit_status]\nretry = [7]\n"
 
@@ -15,7 +18,7 @@ def states(lines: list[str], run: str) -> list[str]:
     return [line.split("  ", 1)[1] for line in lines if f" {run}  " in line]
 
 
-def test_until_empty_runs_everything_and_says_so_line_by_line(cli: CommandLine) -> None:
+def test_until_empty_runs_every_task_and_prints_a_line_for_each_change(cli: CommandLine) -> None:
     for task_id in ("one", "two"):
         cli("submit", cli.task(task_id, "true"))
     ended = cli("run", "--until-empty")
@@ -29,7 +32,7 @@ def test_until_empty_runs_everything_and_says_so_line_by_line(cli: CommandLine) 
     assert [line.split(" ", 1)[1] for line in lines[-2:]] == ["worker  stops: nothing is pending", "worker  stopped"]
 
 
-def test_until_empty_waits_for_what_is_tried_again(cli: CommandLine) -> None:
+def test_until_empty_waits_for_retries(cli: CommandLine) -> None:
     cli("submit", cli.task("twice", f"test -e {cli.folder}/seen || {{ touch {cli.folder}/seen; exit 7; }}", AGAIN))
     assert cli("run", "--until-empty").status == 0
     shown = cli.show("twice")
@@ -37,7 +40,7 @@ def test_until_empty_waits_for_what_is_tried_again(cli: CommandLine) -> None:
     assert shown["resolution"] == "completed"
 
 
-def test_a_worker_stops_after_so_many_tasks_and_after_so_long_without(cli: CommandLine) -> None:
+def test_a_worker_stops_at_max_tasks_and_at_its_idle_timeout(cli: CommandLine) -> None:
     for task_id in ("one", "two"):
         cli("submit", cli.task(task_id, "true"))
     assert cli("run", "--max-tasks", "1").status == 0
@@ -48,7 +51,7 @@ def test_a_worker_stops_after_so_many_tasks_and_after_so_long_without(cli: Comma
     assert {cli.show(task_id)["state"] for task_id in ("one", "two")} == {"resolved"}
 
 
-def test_sigterm_lets_finish_what_runs(cli: CommandLine) -> None:
+def test_the_first_signal_lets_runs_finish(cli: CommandLine) -> None:
     gate = cli.gate()
     cli("submit", cli.task("slow", f"read x < {gate}"))
     cli("submit", cli.task("next", "true"))
@@ -62,7 +65,7 @@ def test_sigterm_lets_finish_what_runs(cli: CommandLine) -> None:
     assert cli.show("next")["state"] == "pending"
 
 
-def test_the_second_signal_hands_back_what_runs(cli: CommandLine) -> None:
+def test_the_second_signal_hands_runs_back(cli: CommandLine) -> None:
     cli("submit", cli.task("slow", f"read x < {cli.gate()}"))
     with cli.start("run") as worker:
         worker.until("slow/0  running")
@@ -101,7 +104,7 @@ def test_json_is_one_object_a_line(cli: CommandLine) -> None:
     assert said[-1]["state"] == "stopped"
 
 
-def test_a_task_ends_though_nobody_reads_its_log_any_more(cli: CommandLine) -> None:
+def test_a_task_ends_though_the_reader_of_its_log_has_gone(cli: CommandLine) -> None:
     gate = cli.gate()
     path = cli.task("chatty", f"echo first; read x < {gate}; seq 100000")
     command = [TASKRUNNER, "run", "--task", path]
@@ -116,6 +119,44 @@ def test_a_task_ends_though_nobody_reads_its_log_any_more(cli: CommandLine) -> N
         assert run.wait() == 0
     assert "Traceback" not in said
     assert "chatty/0  completed" in said.splitlines()[-1]
+
+
+WRITING = """
+import asyncio, math, sys
+from taskrunner.blocking import run_blocking
+from taskrunner.cli.display.line_writer import LineWriter
+from taskrunner.cli.display.stdout import write_or_discard
+
+async def write_log():
+    await run_blocking(lambda: write_or_discard(sys.stdout, bytes(1 << 20)), limit=math.inf, doing="writing")
+
+async def write_lines():
+    lines = LineWriter(sys.stdout)
+    lines.write("0" * (1 << 20))
+    await lines.close()
+
+async def main():
+    writing = asyncio.create_task(globals()[sys.argv[1]]())
+    await run_blocking(sys.stdin.read, limit=60, doing="waiting for the test")
+    writing.cancel()
+
+asyncio.run(main())
+"""
+"""Ends while its thread is blocked by a reader who has paused. Run with -E, since PYTHONUNBUFFERED leaves no lock to
+be held."""
+
+
+@pytest.mark.parametrize("work", ["write_log", "write_lines"])
+def test_a_reader_who_has_paused_does_not_keep_the_process_alive(work: str) -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-E", "-c", WRITING, work], stdin=pipe, stdout=pipe, stderr=pipe) as writer:
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        assert writer.stderr is not None
+        assert writer.stdout.read(1) in {b"\0", b"0"}  # it writes, and the rest does not fit into the pipe
+        writer.stdin.close()
+        assert writer.wait(LIMIT) == 0
+        assert writer.stderr.read() == b""
 
 
 def test_options_that_contradict_each_other_are_refused(cli: CommandLine) -> None:

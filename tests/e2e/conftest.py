@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from script.base_image import ensure_base_image
-from tests.support.e2e import Bench
+from tests.support.e2e import Site
 from tests.support.githttp import GitServer, make_repository
 from tests.support.registry import Registry, registry
 
@@ -25,10 +25,10 @@ def base_image() -> str:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, base_image: str) -> Iterator[Bench]:
-    bench = Bench(tmp_path)
-    yield bench
-    bench.close()
+def site(tmp_path: Path, base_image: str) -> Iterator[Site]:
+    site = Site(tmp_path)
+    yield site
+    site.close()
 
 
 @pytest.fixture(scope="session")
@@ -41,20 +41,20 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def private_git(repositories: Path) -> Iterator[GitServer]:
-    """It wants the token."""
+    """Serves with the token only."""
     with GitServer(repositories, token=GIT_TOKEN) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def private_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """It wants the user `ann` with the password."""
+    """Serves the user `ann` with the password only."""
     with registry(tmp_path_factory.mktemp("registry"), {"ann": PASSWORD}) as running:
         yield running
 
 
 @pytest.fixture
 def git(repositories: Path) -> Iterator[GitServer]:
-    """A server of the test's own, open to all, which can be told to stall."""
+    """A server of one test, open to all, which the test can stall."""
     with GitServer(repositories) as server:
         yield server

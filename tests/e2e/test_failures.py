@@ -1,4 +1,4 @@
-"""Everything that a user does wrong, or that is down: which step failed, why, and what to do, word for word."""
+"""Mistakes of users and servers that are down: each message says which step failed, why, and what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from tests.e2e.conftest import GIT_TOKEN
-from tests.support.e2e import LABEL, Bench
+from tests.support.e2e import LABEL, Site
 from tests.support.githttp import GitServer, make_repository
 from tests.support.registry import Registry, free_port
 
@@ -27,17 +27,17 @@ FILES = {
 
 
 @attrs.frozen
-class World:
-    """What stands around the failing tasks, and how each of them ended."""
+class FailedTasks:
+    """The site on which every failing task was run."""
 
-    bench: Bench
+    site: Site
     names: Mapping[str, str]
-    """What differs from one test run to the next: addresses."""
+    """Addresses and the like, which differ from one test run to the next."""
     output: str
 
 
 CASES: dict[str, tuple[dict[str, Any], str, str, str]] = {}
-"""Name to document, kind, reason and message. `{git}` and the like stand for addresses, in both."""
+"""Name to document, kind, reason and message. `{git}` and the like in documents and messages are addresses."""
 
 
 def case(name: str, document: dict[str, Any], kind: str, reason: str, message: str) -> None:
@@ -80,8 +80,8 @@ case(
     "clone: {private}/web refused the token: is it expired, and may it read this repository?",
 )  # fmt: skip
 case(
-    "git server down", build("http://{nobody}/web"), "exception", "resource-unavailable",
-    "clone: {nobody} refused the connection: is the address right, and does the server run?",
+    "git server down", build("http://{closed}/web"), "exception", "resource-unavailable",
+    "clone: {closed} refused the connection: is the address right, and does the server run?",
 )  # fmt: skip
 case(
     "unknown git server", build("http://git.invalid/web"), "exception", "resource-unavailable",
@@ -109,8 +109,8 @@ case(
     "excludes it",
 )  # fmt: skip
 case(
-    "registry down", push("{nobody}/team/app:1"), "exception", "resource-unavailable",
-    'push of {nobody}/team/app:1 failed: Get "http://{nobody}/v2/": dial tcp {nobody}: connect: connection refused; '
+    "registry down", push("{closed}/team/app:1"), "exception", "resource-unavailable",
+    'push of {closed}/team/app:1 failed: Get "http://{closed}/v2/": dial tcp {closed}: connect: connection refused; '
     "the registry may be down",
 )  # fmt: skip
 case(
@@ -124,8 +124,8 @@ case(
     'for it: add [docker.registries."{registry_by_name}"] with username and password',
 )  # fmt: skip
 case(
-    "missing image", {"platform": "docker", "image": "{nobody}/team/other:1"}, "exception", "resource-unavailable",
-    'pull of {nobody}/team/other:1 failed: Get "http://{nobody}/v2/": dial tcp {nobody}: connect: connection refused; '
+    "missing image", {"platform": "docker", "image": "{closed}/team/other:1"}, "exception", "resource-unavailable",
+    'pull of {closed}/team/other:1 failed: Get "http://{closed}/v2/": dial tcp {closed}: connect: connection refused; '
     "the registry may be down",
 )  # fmt: skip
 case(
@@ -161,7 +161,7 @@ case(
 )  # fmt: skip
 case(
     "secret without a value", script("true", secrets={"A": {"secret": "unset"}}), "exception", "internal-error",
-    "the worker's configuration: secrets.unset: the variable NOBODY_SET_IT is not set or empty (give it the value)",
+    "the worker's configuration: secrets.unset: the variable UNSET_VARIABLE is not set or empty (give it the value)",
 )  # fmt: skip
 case(
     "retries used up", script("exit 75", retries=0, on_exit_status={"retry": [75]}), "exception", "intermittent-task",
@@ -170,38 +170,38 @@ case(
 
 
 @pytest.fixture(scope="module")
-def world(
+def failed_tasks(
     tmp_path_factory: pytest.TempPathFactory,
     base_image: str,
     repositories: Path,
     private_git: GitServer,
     private_registry: Registry,
-) -> Iterator[World]:
+) -> Iterator[FailedTasks]:
     """Every failing task, run by one worker."""
     make_repository(repositories / "faulty", FILES)
-    bench = Bench(tmp_path_factory.mktemp("failures"))
+    site = Site(tmp_path_factory.mktemp("failures"))
     port = private_registry.host.partition(":")[2]
     with ExitStack() as servers:
         git = servers.enter_context(GitServer(repositories))
-        servers.callback(bench.close)
+        servers.callback(site.close)
         private = private_git.url("").rstrip("/")
         names = {
             "git": git.url("").rstrip("/"),
             "private": private,
             "private_with_token": private.replace("://", f"://bot:{WRONG_TOKEN}@"),
-            "nobody": f"127.0.0.1:{free_port()}",
+            "closed": f"127.0.0.1:{free_port()}",
             "registry": private_registry.host,
             "registry_by_name": f"localhost:{port}",
-            "label": bench.token,
-            "path": bench.environment()["PATH"],
+            "label": site.token,
+            "path": site.environment()["PATH"],
         }
-        bench.configure(
-            '[secrets]\nunset = {env = "NOBODY_SET_IT"}\n'
+        site.configure(
+            '[secrets]\nunset = {env = "UNSET_VARIABLE"}\n'
             f'[docker.registries."{names["registry"]}"]\nusername = "ann"\npassword = "{WRONG_PASSWORD}"\n'
         )
         for name, (document, *_) in CASES.items():
-            bench.submit({"id": id_of(name), **filled(document, names)})
-        yield World(bench, names, bench.worker_ends("--capacity", "4").output)
+            site.submit({"id": id_of(name), **filled(document, names)})
+        yield FailedTasks(site, names, site.run_worker("--capacity", "4").output)
 
 
 def id_of(name: str) -> str:
@@ -219,43 +219,42 @@ def filled(value: Any, names: Mapping[str, str]) -> Any:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_failure_says_which_step_why_and_what_to_do(world: World, name: str) -> None:
+def test_the_message_of_a_failure_says_which_step_why_and_what_to_do(failed_tasks: FailedTasks, name: str) -> None:
     _, kind, reason, message = CASES[name]
-    ending = world.bench.status(id_of(name)).resolution
+    ending = failed_tasks.site.status(id_of(name)).resolution
     assert ending is not None
     assert (ending.kind, ending.reason) == (kind, reason)
-    assert ending.message == filled(message, world.names)
+    assert ending.message == filled(message, failed_tasks.names)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_log_of_a_failed_run_ends_with_why(world: World, name: str) -> None:
+def test_the_log_of_a_failed_run_ends_with_the_reason(failed_tasks: FailedTasks, name: str) -> None:
     _, kind, reason, message = CASES[name]
-    log = world.bench.log(id_of(name))
+    log = failed_tasks.site.log(id_of(name))
     last = f"[taskrunner] {kind} ({reason}) after "
     assert last in log
-    told = log[log.index(last) :].partition(" s: ")[2].replace("\n[taskrunner] ", "\n").rstrip("\n")
-    assert told == filled(message, world.names)
+    text = log[log.index(last) :].partition(" s: ")[2].replace("\n[taskrunner] ", "\n").rstrip("\n")
+    assert text == filled(message, failed_tasks.names)
     assert "Traceback" not in log
 
 
-def test_the_worker_tells_each_failure_once_and_no_traceback(world: World) -> None:
-    assert "Traceback" not in world.output
-    assert "warning" not in world.output
+def test_the_worker_prints_each_failure_once_and_no_traceback(failed_tasks: FailedTasks) -> None:
+    assert "Traceback" not in failed_tasks.output
+    assert "warning" not in failed_tasks.output
     for name, (_, _, _, message) in CASES.items():
-        first = filled(message, world.names).splitlines()[0]
-        assert world.output.count(f"{id_of(name)}/0    {first}") == 1, name
+        first = filled(message, failed_tasks.names).splitlines()[0]
+        assert failed_tasks.output.count(f"{id_of(name)}/0    {first}") == 1, name
 
 
-def test_nothing_is_left_of_any_of_them(world: World) -> None:
-    assert world.bench.left() == []
+def test_failed_tasks_leave_nothing(failed_tasks: FailedTasks) -> None:
+    assert failed_tasks.site.leftovers() == []
 
 
 @pytest.mark.parametrize("secret", [WRONG_TOKEN, WRONG_PASSWORD, GIT_TOKEN])
-def test_no_failure_shows_a_secret(world: World, secret: str) -> None:
-    assert secret not in world.output
-    assert [name for name in world.bench.holding(secret) if not name.startswith("queue.db")] == []
-    shown = [
-        world.bench.command("show", id_of(name), "--json").everything for name in ("wrong token", "wrong password")
-    ]
+def test_no_failure_shows_a_secret(failed_tasks: FailedTasks, secret: str) -> None:
+    assert secret not in failed_tasks.output
+    assert [name for name in failed_tasks.site.files_containing(secret) if not name.startswith("queue.db")] == []
+    site = failed_tasks.site
+    shown = [site.command("show", id_of(name), "--json").everything for name in ("wrong token", "wrong password")]
     assert secret not in "".join(shown)
-    assert secret not in world.bench.command("list", "--json", "--limit", "100").everything
+    assert secret not in failed_tasks.site.command("list", "--json", "--limit", "100").everything

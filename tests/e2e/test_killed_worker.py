@@ -1,4 +1,4 @@
-"""A worker that dies in the middle: whoever starts next removes what it left, and finishes its task."""
+"""A worker that is killed: the next worker removes all that its run left, and finishes the task."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.e2e import Bench
+from tests.support.e2e import Site
 from tests.support.gate import Gate
 from tests.support.githttp import GitServer, commit, make_repository
 
@@ -26,36 +26,36 @@ done
 """
 
 
-def test_nothing_of_a_killed_workers_run_is_alive_when_the_next_one_begins(bench: Bench) -> None:
-    pids = bench.folder / "pids"
-    task = bench.submit(bench.process(FAMILY.format(token=bench.token, pids=pids)))
-    first = bench.worker()
-    bench.says(task, "the first has begun")
+def test_nothing_of_a_killed_workers_run_is_alive_when_the_next_one_begins(site: Site) -> None:
+    pids = site.folder / "pids"
+    task = site.submit(site.process(FAMILY.format(token=site.token, pids=pids)))
+    first = site.worker()
+    site.wait_for_log(task, "the first has begun")
     first.kill()
-    assert len(bench.processes()) >= 3, "killing the worker alone was to leave its run alive"
-    bench.worker_ends()
-    assert bench.endings(task) == ["exception (worker-shutdown)", "completed"]
-    assert bench.log(task, 1).count("is gone") == len(pids.read_text().split()) == 3
-    assert "is alive" not in bench.log(task, 1)
-    assert bench.left() == []
+    assert len(site.processes()) >= 3, "the run must outlive its worker in this test"
+    site.run_worker()
+    assert site.resolutions(task) == ["exception (worker-shutdown)", "completed"]
+    assert site.log(task, 1).count("is gone") == len(pids.read_text().split()) == 3
+    assert "is alive" not in site.log(task, 1)
+    assert site.leftovers() == []
 
 
-def test_the_dead_run_says_what_became_of_it(bench: Bench) -> None:
-    task = bench.submit(bench.process(f'[ "$RUN_ID" = 1 ] || exec sleep {bench.token}'))
-    first = bench.worker()
-    bench.reaches(task, "running")
+def test_the_run_of_a_dead_worker_says_that_it_died(site: Site) -> None:
+    task = site.submit(site.process(f'[ "$RUN_ID" = 1 ] || exec sleep {site.token}'))
+    first = site.worker()
+    site.wait_for_state(task, "running")
     first.kill()
-    second = bench.worker_ends()
-    dead = bench.status(task).runs[0].worker_id
-    words = f"worker {dead} died; another one takes the task over"
+    second = site.run_worker()
+    dead = site.status(task).runs[0].worker_id
+    message = f"worker {dead} died; another one takes the task over"
     assert f"warning  run {task}/0 of worker {dead}, which died, was handed back" in second.output
-    run = bench.status(task).runs[0]
+    run = site.status(task).runs[0]
     assert run.resolution is not None
-    assert (run.resolution.reason, run.resolution.message) == ("worker-shutdown", words)
-    assert bench.states(task)[-1] == "resolved"
-    assert bench.log(task).splitlines()[-1].endswith(words)
-    shown = bench.command("show", task)
-    assert words in shown.out
+    assert (run.resolution.reason, run.resolution.message) == ("worker-shutdown", message)
+    assert site.states(task)[-1] == "resolved"
+    assert site.log(task).splitlines()[-1].endswith(message)
+    shown = site.command("show", task)
+    assert message in shown.out
 
 
 @pytest.mark.parametrize(
@@ -70,58 +70,56 @@ def test_the_dead_run_says_what_became_of_it(bench: Bench) -> None:
     ],
 )
 def test_a_worker_killed_in_any_state_of_a_container_leaves_nothing(
-    bench: Bench, tmp_path: Path, state: str, request_: bytes
+    site: Site, tmp_path: Path, state: str, request_: bytes
 ) -> None:
     command = ["sh", "-c", "echo once > /made.txt"]
     made = [{"name": "made.txt", "path": "made.txt"}]
-    task = bench.submit(
-        {"id": f"t{bench.token}", "platform": "docker", "image": "taskrunner-base", "command": command}
+    task = site.submit(
+        {"id": f"t{site.token}", "platform": "docker", "image": "taskrunner-base", "command": command}
         | {"artifacts": made, "working_dir": "/"}
     )
     with Gate(SOCKET, tmp_path) as gate:
         gate.hold(request_)
-        bench.variables["DOCKER_HOST"] = gate.address
-        first = bench.worker()
+        site.variables["DOCKER_HOST"] = gate.address
+        first = site.worker()
         gate.wait_until_held()
-        assert bench.states(task)[-1] == state
+        assert site.states(task)[-1] == state
         first.kill()
-    del bench.variables["DOCKER_HOST"]
-    bench.worker_ends()
-    endings = bench.endings(task)
+    del site.variables["DOCKER_HOST"]
+    site.run_worker()
+    endings = site.resolutions(task)
     assert endings[-1] == "completed"
     assert endings.count("completed") == 1
-    assert bench.states(task)[-1] == "resolved"
-    assert bench.left() == []
+    assert site.states(task)[-1] == "resolved"
+    assert site.leftovers() == []
 
 
-def test_a_run_that_had_been_reported_keeps_its_own_last_words(bench: Bench, tmp_path: Path) -> None:
-    task = bench.submit(
-        {"id": f"t{bench.token}", "platform": "docker", "image": "taskrunner-base", "command": ["true"]}
-    )
+def test_a_run_that_was_reported_keeps_its_resolution_and_the_end_of_its_log(site: Site, tmp_path: Path) -> None:
+    task = site.submit({"id": f"t{site.token}", "platform": "docker", "image": "taskrunner-base", "command": ["true"]})
     with Gate(SOCKET, tmp_path) as gate:
         gate.hold(rb"DELETE /v[\d.]+/containers/")
-        bench.variables["DOCKER_HOST"] = gate.address
-        first = bench.worker()
+        site.variables["DOCKER_HOST"] = gate.address
+        first = site.worker()
         gate.wait_until_held()
         first.kill()
-    del bench.variables["DOCKER_HOST"]
-    bench.worker_ends()
-    assert bench.endings(task) == ["completed"]
-    assert "completed after" in bench.log(task)
-    assert "worker-shutdown" not in bench.log(task)
-    assert bench.left() == []
+    del site.variables["DOCKER_HOST"]
+    site.run_worker()
+    assert site.resolutions(task) == ["completed"]
+    assert "completed after" in site.log(task)
+    assert "worker-shutdown" not in site.log(task)
+    assert site.leftovers() == []
 
 
 def test_the_next_worker_finishes_a_build_that_was_killed_in_a_step(
-    bench: Bench, git: GitServer, repositories: Path
+    site: Site, git: GitServer, repositories: Path
 ) -> None:
-    repository = repositories / f"slow-{bench.token}"
-    make_repository(repository, {"Dockerfile": f"FROM taskrunner-base\nRUN sleep {bench.token}\n"})
-    task = bench.submit(bench.build(git.url(repository.name)))
-    first = bench.worker()
-    bench.sleeps()
+    repository = repositories / f"slow-{site.token}"
+    make_repository(repository, {"Dockerfile": f"FROM taskrunner-base\nRUN sleep {site.token}\n"})
+    task = site.submit(site.build(git.url(repository.name)))
+    first = site.worker()
+    site.wait_for_sleep()
     first.kill()
     commit(repository, {"Dockerfile": "FROM taskrunner-base\nRUN echo quick\n"})
-    bench.worker_ends()
-    assert bench.endings(task) == ["exception (worker-shutdown)", "completed"]
-    assert bench.left() == []
+    site.run_worker()
+    assert site.resolutions(task) == ["exception (worker-shutdown)", "completed"]
+    assert site.leftovers() == []

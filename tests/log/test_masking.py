@@ -1,4 +1,4 @@
-"""No form of a secret is ever in what a masker gives out, however the stream is cut."""
+"""No form of a secret is ever in the output of a masker, wherever the stream is cut."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECRETS = st.lists(st.text(LETTERS, min_size=MIN_SECRET, max_size=12), min_size=
 
 @st.composite
 def streams(draw: st.DrawFn) -> tuple[list[str], bytes, list[int]]:
-    """Secrets, a text that has many of their forms and halves of forms in it, and where the text is cut."""
+    """Secrets, a text with many of their forms and halves of forms, and the offsets at which the text is cut."""
     secrets = draw(SECRETS)
     forms = sorted({form for secret in secrets if secret.strip() for form in forms_of(secret.encode().strip())})
     halves = [form[: len(form) // 2] for form in forms] + [form[len(form) // 2 :] for form in forms]
@@ -41,7 +41,7 @@ def mask(secrets: list[str], *chunks: bytes) -> bytes:
 
 @settings(deadline=None)
 @given(streams())
-def test_a_cut_stream_is_masked_like_the_whole_and_shows_no_form(stream: tuple[list[str], bytes, list[int]]) -> None:
+def test_a_cut_stream_is_masked_like_the_whole_and_contains_no_form(stream: tuple[list[str], bytes, list[int]]) -> None:
     secrets, text, cuts = stream
     chunks = [text[begin:end] for begin, end in itertools.pairwise([0, *cuts, len(text)])]
     out = mask(secrets, *chunks)
@@ -52,14 +52,14 @@ def test_a_cut_stream_is_masked_like_the_whole_and_shows_no_form(stream: tuple[l
 
 @settings(deadline=None)
 @given(streams())
-def test_what_is_no_secret_is_never_altered(stream: tuple[list[str], bytes, list[int]]) -> None:
+def test_text_without_a_secret_is_never_altered(stream: tuple[list[str], bytes, list[int]]) -> None:
     _, text, cuts = stream
     assert mask(["QQ-not-in-there"], text[: sum(cuts) % 7], text[sum(cuts) % 7 :]) == text
 
 
 @settings(deadline=None)
 @given(st.text(min_size=MIN_SECRET), st.binary(max_size=7), st.binary(max_size=7))
-def test_every_encoding_hides_the_secret_wherever_it_stands(secret: str, before: bytes, after: bytes) -> None:
+def test_every_encoding_of_a_secret_is_hidden_at_any_offset(secret: str, before: bytes, after: bytes) -> None:
     value = secret.encode().strip()
     if len(value) < MIN_SECRET or b"*" in value:
         return
@@ -74,12 +74,12 @@ def test_every_encoding_hides_the_secret_wherever_it_stands(secret: str, before:
 
 
 @pytest.mark.parametrize("secret", ["hunter2-and-more", "pass word/with+all&of=it", "töken-ünïcode"])
-def test_the_usual_spellings_are_hidden(secret: str) -> None:
-    spelled = [secret.encode(), base64.b64encode(secret.encode()), quote(secret).encode(), quote_plus(secret).encode()]
-    assert mask([secret], b" ".join(spelled)) == b"*** *** *** ***"
+def test_the_usual_encodings_are_hidden(secret: str) -> None:
+    encoded = [secret.encode(), base64.b64encode(secret.encode()), quote(secret).encode(), quote_plus(secret).encode()]
+    assert mask([secret], b" ".join(encoded)) == b"*** *** *** ***"
 
 
-def test_overlapping_secrets_leave_no_rest() -> None:
+def test_overlapping_secrets_are_hidden_together() -> None:
     assert mask(["abcdef", "defghi"], b"<abcdefghi>") == b"<***>"
 
 
@@ -87,7 +87,7 @@ def test_the_longest_of_several_is_hidden() -> None:
     assert mask(["token", "token-extended"], b"token-ext", b"ended token-ext") == b"*** ***-ext"
 
 
-def test_held_back_is_only_what_may_become_a_secret() -> None:
+def test_only_a_possible_beginning_of_a_secret_is_held_back() -> None:
     made = masker("hunter2")
     assert made.feed(b"my hunt") == b"my "
     assert made.feed(b"ing dog hunter") == b"hunting dog "
@@ -95,7 +95,7 @@ def test_held_back_is_only_what_may_become_a_secret() -> None:
     assert made.feed(b"nothing\n") == b"nothing\n"
 
 
-def test_a_secret_registered_in_the_middle_hides_what_is_held_back_too() -> None:
+def test_a_secret_added_in_the_middle_is_hidden_in_the_bytes_held_back() -> None:
     made = masker("hunter2-long")
     assert made.feed(b"x hunter2-") == b"x "
     made.add("hunter2")
@@ -120,12 +120,12 @@ def test_short_values_are_refused_and_empty_ones_ignored() -> None:
     assert made.feed(b"abc") == b"abc"
 
 
-def test_a_value_that_is_no_text_is_hidden_as_the_bytes_it_is() -> None:
+def test_a_value_that_is_not_text_is_hidden_as_bytes() -> None:
     assert mask([b"\xff\xfe\xfd\xfc".decode("utf-8", "surrogateescape")], b"a\xff\xfe\xfd\xfcb") == b"a***b"
     assert mask(["\ud800 lone"], b"a") == b"a"
 
 
-def test_a_long_secret_that_repeats_itself_is_no_trouble() -> None:
+def test_a_long_secret_that_repeats_itself_is_hidden() -> None:
     secret = "a" * 4096
     assert mask([secret], *[b"a" * 100] * 50) == b"***"
     assert mask([secret], b"a" * 4095) == b"a" * 4095

@@ -1,15 +1,18 @@
-"""Whoever follows a log sees every byte once, in order, and stops at its end."""
+"""A follower of a log gets every byte once, in order, and stops at its end."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from taskrunner.log.spool import LONG, Spool, follow, last_line, read
+from taskrunner.blocking import run_blocking
+from taskrunner.log.reader import follow, last_line, read
+from taskrunner.log.spool import LONG, Spool
 from taskrunner.model import COMPLETED
 
 PATIENCE = 60.0
@@ -30,20 +33,21 @@ def write_in_pieces(path: Path, ended: threading.Event, *, head: int) -> None:
 
 
 @pytest.mark.parametrize("head", [1 << 20, 100_000])
-def test_followers_from_any_offset_see_every_byte_once(tmp_path: Path, head: int) -> None:
+def test_followers_from_any_offset_get_every_byte_once(tmp_path: Path, head: int) -> None:
     ended, path = threading.Event(), tmp_path / "log"
     offsets = [0, 1, 99_999, 100_050, 120_000, 10_000_000]
 
     async def scene() -> list[bytes]:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(asyncio.to_thread(write_in_pieces, path, ended, head=head))
+            writing = partial(write_in_pieces, path, ended, head=head)
+            tasks.create_task(run_blocking(writing, limit=PATIENCE, doing="writing"))
             following = [tasks.create_task(collect(path, ended, offset)) for offset in offsets]
         return [follower.result() for follower in following]
 
-    seen, whole = asyncio.run(scene()), path.read_bytes()
+    received, whole = asyncio.run(scene()), path.read_bytes()
     assert whole.endswith(b"[taskrunner] completed after 1.0 s\n")
     assert (LONG.encode() in whole) == (head == 100_000)
-    assert seen == [whole[offset:] for offset in offsets]
+    assert received == [whole[offset:] for offset in offsets]
 
 
 def test_a_follower_is_live_and_waits_for_the_file(tmp_path: Path) -> None:
@@ -64,7 +68,7 @@ def test_a_follower_is_live_and_waits_for_the_file(tmp_path: Path) -> None:
     assert asyncio.run(scene()) == b""
 
 
-def test_the_end_may_be_told_by_a_coroutine_and_no_file_is_no_bytes(tmp_path: Path) -> None:
+def test_ended_may_be_a_coroutine_and_no_file_is_no_bytes(tmp_path: Path) -> None:
     async def ended() -> bool:
         await asyncio.sleep(0)
         return True
@@ -75,7 +79,7 @@ def test_the_end_may_be_told_by_a_coroutine_and_no_file_is_no_bytes(tmp_path: Pa
     assert asyncio.run(scene()) == []
 
 
-def test_what_is_written_between_the_last_look_and_the_end_is_seen(tmp_path: Path) -> None:
+def test_bytes_written_between_the_last_read_and_the_end_are_read(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"one\n")
 

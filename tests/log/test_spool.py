@@ -1,4 +1,4 @@
-"""The spool keeps what a run says, whatever happens, and always ends with how the run ended."""
+"""The spool keeps the output of a run, whatever happens, and always ends with how the run ended."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_bytes_are_kept_as_they_are_and_followed_by_the_trailer(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == [spool.path]
 
 
-def test_the_trailer_says_how_why_and_after_how_long(tmp_path: Path) -> None:
+def test_the_trailer_says_how_and_why_the_run_ended_and_how_long_it_took(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "log")
     spool.finish(failed("exit-code", "the command ended with exit code 3\nlook above"), 1234.56)
     text = (
@@ -57,7 +57,7 @@ def test_lines_of_the_worker_begin_on_a_line_of_their_own(tmp_path: Path) -> Non
     assert finished(spool) == lines + TRAILER
 
 
-def test_after_the_end_writes_go_nowhere(tmp_path: Path) -> None:
+def test_writes_after_the_end_are_ignored(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "log")
     whole = finished(spool)
     spool.write(b"late")
@@ -66,7 +66,7 @@ def test_after_the_end_writes_go_nowhere(tmp_path: Path) -> None:
     assert finished(spool, LOST) == whole
 
 
-def test_secrets_are_masked_everywhere_also_around_the_workers_lines(tmp_path: Path) -> None:
+def test_secrets_are_masked_in_output_and_worker_lines_and_when_lines_cut_them(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "log")
     spool.mask("hunter2-secret")
     spool.write(b"it is hunter2-")
@@ -79,7 +79,7 @@ def test_secrets_are_masked_everywhere_also_around_the_workers_lines(tmp_path: P
     )
 
 
-def test_a_short_secret_is_told(tmp_path: Path) -> None:
+def test_the_log_says_that_a_short_secret_is_not_hidden(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "log")
     spool.mask("abc")
     spool.mask("")
@@ -87,31 +87,28 @@ def test_a_short_secret_is_told(tmp_path: Path) -> None:
     assert b"abc" not in spool.path.read_bytes()
 
 
-def test_a_flood_keeps_head_and_tail_and_says_what_is_missing(tmp_path: Path) -> None:
-    pieces: list[tuple[int, bytes]] = []
-    spool = Spool(tmp_path / "log", head=1000, tail=2000, on_append=lambda offset, data: pieces.append((offset, data)))
-    flood = b"".join(b"line %d\n" % number for number in range(10_000))
-    for begin in range(0, len(flood), 777):
-        spool.write(flood[begin : begin + 777])
+def test_a_long_log_keeps_head_and_tail_and_says_what_is_missing(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "log", head=1000, tail=2000)
+    output = b"".join(b"line %d\n" % number for number in range(10_000))
+    for begin in range(0, len(output), 777):
+        spool.write(output[begin : begin + 777])
         assert sum(path.stat().st_size for path in tmp_path.glob("log*")) < 1000 + 2000 + 200 + 8192
     before = spool.path.read_bytes()
     assert spool.last_line == "line 9999"
     whole = finished(spool)
     assert whole.startswith(before)
-    assert before.startswith(flood[:1000])
+    assert before.startswith(output[:1000])
     assert LONG.encode() in before
     said, _, rest = whole[len(before) :].partition(b"\n")
     kept = rest.removesuffix(TRAILER)
-    assert flood.endswith(b"\n" + kept)
+    assert output.endswith(b"\n" + kept)
     assert 1000 - len("line 9999\n") < len(kept) <= 2000
     left_out = int(said.split()[1].replace(b",", b""))
-    assert 0 <= len(flood) - 1000 - len(kept) - left_out <= len("line 9999\n")
+    assert 0 <= len(output) - 1000 - len(kept) - left_out <= len("line 9999\n")
     assert list(tmp_path.iterdir()) == [spool.path]
-    assert b"".join(data for _, data in pieces) == whole
-    assert [offset for offset, _ in pieces] == [sum(len(data) for _, data in pieces[:n]) for n in range(len(pieces))]
 
 
-def test_a_log_that_fits_after_all_is_whole(tmp_path: Path) -> None:
+def test_a_log_whose_overflow_lost_nothing_is_whole(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "log", head=100, tail=200)
     spool.write(b"a" * 90)
     spool.write(b"b" * 150)
@@ -127,7 +124,7 @@ def test_a_line_without_end_is_bounded_too(tmp_path: Path) -> None:
     assert len(finished(spool)) < (2 << 20) + 1000
 
 
-def test_threads_do_not_tear_each_others_lines(tmp_path: Path) -> None:
+def test_lines_of_several_threads_stay_whole(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "log")
     lines = [f"{name} {number} {name * 50}" for name in "abcd" for number in range(200)]
 
@@ -144,7 +141,7 @@ def test_threads_do_not_tear_each_others_lines(tmp_path: Path) -> None:
     assert sorted(finished(spool).decode().splitlines()[:-1]) == sorted(f"[taskrunner] {line}" for line in lines)
 
 
-def test_a_full_disk_is_told_once_and_the_trailer_is_there(small_disk: Path) -> None:
+def test_a_full_disk_raises_once_and_the_trailer_is_there(small_disk: Path) -> None:
     spool = Spool(small_disk / "log")
     (small_disk / "other").write_bytes(bytes(40 << 10))
     with pytest.raises(TaskFailedInternally, match="No space left on device"):
@@ -157,7 +154,7 @@ def test_a_full_disk_is_told_once_and_the_trailer_is_there(small_disk: Path) -> 
     assert whole.endswith(b"[taskrunner] exception (internal-error) after 1.0 s: the disk is full\n")
 
 
-def test_a_full_disk_in_a_flood_still_has_its_trailer(small_disk: Path) -> None:
+def test_a_long_log_on_a_full_disk_still_has_its_trailer(small_disk: Path) -> None:
     spool = Spool(small_disk / "log", head=10_000, tail=40_000)
     (small_disk / "other").write_bytes(bytes(12 << 10))
     with pytest.raises(TaskFailedInternally):
@@ -169,7 +166,7 @@ def test_a_full_disk_in_a_flood_still_has_its_trailer(small_disk: Path) -> None:
     assert sorted(path.name for path in small_disk.iterdir()) == ["log", "other"]
 
 
-def test_a_short_log_has_its_trailer_when_the_disk_is_filled_to_its_last_byte(small_disk: Path) -> None:
+def test_a_short_log_on_a_disk_without_a_free_byte_has_its_trailer(small_disk: Path) -> None:
     spool = Spool(small_disk / "log")
     spool.say("hello")
     with pytest.raises(OSError, match="No space left"):
@@ -183,7 +180,7 @@ def test_a_short_log_has_its_trailer_when_the_disk_is_filled_to_its_last_byte(sm
 def test_only_a_spool_that_has_its_trailer_is_finished(tmp_path: Path) -> None:
     assert not is_finished(tmp_path / "log")
     spool = Spool(tmp_path / "log")
-    spool.write(TRAILER)  # which any task can print
+    spool.write(TRAILER)  # any task can print it
     assert not is_finished(spool.path)
     finished(spool)
     assert is_finished(spool.path)
@@ -198,7 +195,7 @@ def test_a_disk_that_is_full_from_the_start_raises(small_disk: Path) -> None:
     assert spool.last_line == ""
 
 
-def test_a_spool_is_never_made_twice_and_never_through_a_link(tmp_path: Path) -> None:
+def test_a_spool_is_never_made_over_a_file_nor_through_a_link(tmp_path: Path) -> None:
     finished(Spool(tmp_path / "log"))
     (tmp_path / "link").symlink_to("log")
     for name in ("log", "link"):
@@ -209,7 +206,7 @@ def test_a_spool_is_never_made_twice_and_never_through_a_link(tmp_path: Path) ->
             Spool.reopen(tmp_path / name)
 
 
-def test_what_was_written_survives_kill_9_and_gets_a_trailer(tmp_path: Path) -> None:
+def test_written_bytes_survive_kill_9_and_get_a_trailer(tmp_path: Path) -> None:
     code = """
         import sys, pathlib
         from taskrunner.log.spool import Spool
@@ -229,7 +226,7 @@ def test_what_was_written_survives_kill_9_and_gets_a_trailer(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [spool.path]
 
 
-def test_a_flood_survives_kill_9_head_and_tail(tmp_path: Path) -> None:
+def test_head_and_tail_of_a_long_log_survive_kill_9(tmp_path: Path) -> None:
     code = """
         import sys, pathlib
         from taskrunner.log.spool import Spool
@@ -253,7 +250,7 @@ def test_a_flood_survives_kill_9_head_and_tail(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("joined", [0, 40, 100_000])
-def test_a_join_that_was_killed_half_way_is_done_again(tmp_path: Path, joined: int) -> None:
+def test_a_join_that_was_killed_in_the_middle_is_repeated(tmp_path: Path, joined: int) -> None:
     wanted, crashed = (Spool(tmp_path / name / "log", head=100, tail=200) for name in _folders(tmp_path, "a", "b"))
     for spool in (wanted, crashed):
         spool.write(b"".join(b"line %d\n" % number for number in range(100)))
@@ -263,7 +260,7 @@ def test_a_join_that_was_killed_half_way_is_done_again(tmp_path: Path, joined: i
     assert finished(Spool.reopen(crashed.path, head=100, tail=200)) == whole
 
 
-def test_a_join_that_was_killed_when_it_was_done_is_not_done_again(tmp_path: Path) -> None:
+def test_a_join_that_was_killed_at_its_end_is_not_repeated(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "log", head=100, tail=200)
     spool.write(b"".join(b"line %d\n" % number for number in range(100)))
     newest = max(tmp_path.glob("log.tail-*"), key=lambda path: int(path.name.split("-")[-1]))

@@ -1,4 +1,4 @@
-"""The journal tells the next worker what a dead one held."""
+"""The next worker reads in the journal which runs a dead worker held."""
 
 from __future__ import annotations
 
@@ -7,63 +7,58 @@ import stat
 from datetime import UTC, datetime
 from pathlib import Path
 
-import attrs
 import pytest
 
 from taskrunner.errors import MalformedPayload, TaskFailedInternally
-from taskrunner.model import Claim, RunKey, failed
-from taskrunner.state.journal import Journal, RunFolder, read_journal, story, unfinished
+from taskrunner.model import Claim, RunKey
+from taskrunner.state.journal import Journal, RunFolder, read_journal, state_visits, unfinished
 from tests.support.killed import run_until_ready_and_kill
 
 CLAIM = Claim("t1", 0, {"platform": "docker", "env": {"PASSWORD": "hunter2"}}, "w1", "the-token")
 
 
-def begun(home: Path, claim: Claim = CLAIM) -> Journal:
+def new_journal(home: Path, claim: Claim = CLAIM) -> Journal:
     return Journal.create(RunFolder(home, claim.run), claim)
 
 
-def test_a_run_can_be_told_from_its_journal(tmp_path: Path) -> None:
+def test_the_journal_has_the_claim_and_every_state(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, CLAIM.run)
     before = datetime.now(UTC)
-    journal = begun(tmp_path)
+    journal = new_journal(tmp_path)
     journal.moved("loading", "begin")
-    journal.note("handle", handle="container-1")
-    journal.moved("resolved", "cleaned", why={"deep": [1, None]})
-    journal.resolution(failed("exit-code", "exit code 3"))
+    journal.moved("resolved", "cleaned")
     journal.close()
     records = read_journal(folder.journal)
-    assert [record.kind for record in records] == ["claimed", "moved", "handle", "moved", "resolution"]
+    assert [record.kind for record in records] == ["claimed", "moved", "moved"]
     assert records[0].data == {"worker_id": "w1", "platform": "docker", "token": "the-token"}
-    assert records[3].data == {"why": {"deep": [1, None]}}
-    assert records[4].data == {"resolution": attrs.asdict(failed("exit-code", "exit code 3"))}
-    assert before <= records[0].at <= records[1].at <= datetime.now(UTC)
-    steps = story(records)
-    assert [(step.state, step.event) for step in steps] == [("loading", "begin"), ("resolved", "cleaned")]
-    assert steps[0].took == (records[3].at - records[1].at).total_seconds()
-    assert steps[1].took is None
+    assert before <= records[0].at <= records[1].at <= records[2].at <= datetime.now(UTC)
+    visits = state_visits(records)
+    assert [(visit.state, visit.event) for visit in visits] == [("loading", "begin"), ("resolved", "cleaned")]
+    assert visits[0].took == (records[2].at - records[1].at).total_seconds()
+    assert visits[1].took is None
 
 
 def test_times_are_written_as_rfc_3339_with_microseconds(tmp_path: Path) -> None:
-    begun(tmp_path).close()
+    new_journal(tmp_path).close()
     line = json.loads(RunFolder(tmp_path, CLAIM.run).journal.read_bytes())
     assert datetime.strptime(line["at"], "%Y-%m-%dT%H:%M:%S.%f%z").tzinfo == UTC
     assert line["at"].endswith("Z")
 
 
-def test_only_the_owner_may_read_and_the_document_is_not_in_there(tmp_path: Path) -> None:
-    begun(tmp_path).close()
+def test_only_the_owner_may_read_it_and_the_document_is_not_in_it(tmp_path: Path) -> None:
+    new_journal(tmp_path).close()
     folder = RunFolder(tmp_path, CLAIM.run)
     assert stat.S_IMODE(folder.journal.stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
     assert b"hunter2" not in folder.journal.read_bytes()
 
 
-def test_rubbish_and_a_torn_line_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_invalid_lines_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = RunFolder(tmp_path, CLAIM.run)
-    begun(tmp_path).close()
-    rubbish = [b"{}", b"[1]", b"null", b"\xff\x00", b'{"at":"x","kind":"y"}', b"[" * 100_000, b'{"at":"2026-01-']
+    new_journal(tmp_path).close()
+    invalid = [b"{}", b"[1]", b"null", b"\xff\x00", b'{"at":"x","kind":"y"}', b"[" * 100_000, b'{"at":"2026-01-']
     with folder.journal.open("ab") as file:
-        file.write(b"\n".join(rubbish))
+        file.write(b"\n".join(invalid))
     journal = Journal.reopen(folder)
     journal.moved("resolved", "fatal")
     journal.close()
@@ -74,7 +69,7 @@ def test_rubbish_and_a_torn_line_are_left_out_and_counted(tmp_path: Path, caplog
 
 def test_unfinished_are_the_runs_of_that_worker_without_an_end(tmp_path: Path) -> None:
     for number, (worker, state) in enumerate([("w1", "running"), ("w1", "resolved"), ("w2", "running")]):
-        journal = begun(tmp_path, Claim("t1", number, {"platform": "docker"}, worker, f"token-{number}"))
+        journal = new_journal(tmp_path, Claim("t1", number, {"platform": "docker"}, worker, f"token-{number}"))
         journal.moved(state, "x")
         journal.close()
     (tmp_path / "runs/t1/x").mkdir()
@@ -96,28 +91,28 @@ def test_every_record_survives_kill_9(tmp_path: Path) -> None:
         claim = Claim("t1", 0, {"platform": 7}, "w1", "token")
         journal = Journal.create(RunFolder(pathlib.Path(sys.argv[1]), claim.run), claim)
         for number in range(100):
-            journal.moved("running", "begin", number=number)
+            journal.moved("running", f"event {number}")
         print("ready", flush=True)
         while True:
             number += 1
-            journal.moved("running", "begin", number=number)
+            journal.moved("running", f"event {number}")
     """
     run_until_ready_and_kill(code, tmp_path)
     (run,) = unfinished(tmp_path, "w1")
-    numbers = [record.data["number"] for record in run.records if record.kind == "moved"]
-    assert numbers == list(range(len(numbers)))
-    assert len(numbers) >= 100
+    events = [record.event for record in run.records if record.kind == "moved"]
+    assert events == [f"event {number}" for number in range(len(events))]
+    assert len(events) >= 100
 
 
-def test_a_run_of_the_same_name_from_before_is_moved_aside(tmp_path: Path) -> None:
+def test_the_folder_of_an_earlier_run_of_the_same_name_is_renamed(tmp_path: Path) -> None:
     for _ in range(3):
-        begun(tmp_path).close()
+        new_journal(tmp_path).close()
     assert sorted(path.name for path in (tmp_path / "runs/t1").iterdir()) == ["0", "0~1", "0~2"]
     assert len(read_journal(tmp_path / "runs/t1/0/journal.jsonl")) == 1
 
 
 @pytest.mark.parametrize("task_id", ["", ".", "..", "../up", "a/b", "/etc", ".x", "a\n", "a" * 129, "é"])
-def test_an_id_that_is_no_folder_is_refused(tmp_path: Path, task_id: str) -> None:
+def test_an_id_that_cannot_be_a_folder_is_refused(tmp_path: Path, task_id: str) -> None:
     with pytest.raises(MalformedPayload, match="cannot be the id of a task"):
         RunFolder(tmp_path, RunKey(task_id, 0))
 
@@ -125,11 +120,11 @@ def test_an_id_that_is_no_folder_is_refused(tmp_path: Path, task_id: str) -> Non
 def test_a_full_disk_is_a_warning_and_later_records_are_whole(
     small_disk: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    journal = begun(small_disk)
+    journal = new_journal(small_disk)
     filler = small_disk / "other"
     filler.write_bytes(bytes((64 << 10) - 4096))
     for number in range(100):
-        journal.note("leak", number=number, text="x" * 100)
+        journal.moved("running", f"event {number} {'x' * 100}")
     assert "lacks a record" in caplog.text
     filler.unlink()
     journal.moved("resolved", "cleaned")
@@ -137,10 +132,11 @@ def test_a_full_disk_is_a_warning_and_later_records_are_whole(
     journal.moved("late", "is only a warning")
     records = read_journal(RunFolder(small_disk, CLAIM.run).journal)
     assert records[-1].state == "resolved"
-    assert [record.data["number"] for record in records[1:-1]] == list(range(len(records) - 2))
+    numbers = [int(record.event.split()[1]) for record in records[1:-1]]
+    assert numbers == list(range(len(records) - 2))
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("in the way")
     with pytest.raises(TaskFailedInternally, match="t1/0"):
-        begun(tmp_path)
+        new_journal(tmp_path)

@@ -1,4 +1,4 @@
-"""A worker is alive as long as its process, and is buried once."""
+"""A worker is alive as long as its process, and is recovered once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from taskrunner.errors import Conflict
-from taskrunner.state.worker_lock import WorkerLock, bury, dead_workers
+from taskrunner.state.worker_lock import WorkerLock, dead_workers, recovering
 from tests.support.killed import run_until_ready_and_kill
 
 HOLD = """
@@ -21,11 +21,11 @@ HOLD = """
 """
 
 
-def test_a_worker_that_lives_is_not_dead_and_its_id_is_taken(tmp_path: Path) -> None:
+def test_the_lock_of_a_living_worker_is_held_and_its_id_is_taken(tmp_path: Path) -> None:
     lock = WorkerLock(tmp_path, "w.1")
     assert dead_workers(tmp_path) == []
-    with bury(tmp_path, "w.1") as ours:
-        assert not ours
+    with recovering(tmp_path, "w.1") as mine:
+        assert not mine
     with pytest.raises(Conflict):
         WorkerLock(tmp_path, "w.1")
     lock.release()
@@ -41,24 +41,24 @@ def test_an_abandoned_lock_is_that_of_a_dead_worker(tmp_path: Path) -> None:
     assert dead_workers(tmp_path) == ["w1"]
 
 
-def test_a_killed_worker_is_buried_once(tmp_path: Path) -> None:
+def test_a_killed_worker_is_recovered_once(tmp_path: Path) -> None:
     run_until_ready_and_kill(HOLD, tmp_path, "w1")
     assert dead_workers(tmp_path) == ["w1"]
     with pytest.raises(Conflict):
         WorkerLock(tmp_path, "w1")
-    with bury(tmp_path, "w1") as ours:
-        assert ours
-        with bury(tmp_path, "w1") as somebody_else:
-            assert not somebody_else
+    with recovering(tmp_path, "w1") as mine:
+        assert mine
+        with recovering(tmp_path, "w1") as second:
+            assert not second
         assert dead_workers(tmp_path) == []
     assert dead_workers(tmp_path) == []
-    with bury(tmp_path, "w1") as again:
+    with recovering(tmp_path, "w1") as again:
         assert not again
 
 
-def test_a_burial_that_fails_leaves_it_to_the_next(tmp_path: Path) -> None:
+def test_a_recovery_that_fails_is_left_to_the_next_worker(tmp_path: Path) -> None:
     run_until_ready_and_kill(HOLD, tmp_path, "w1")
-    with pytest.raises(RuntimeError), bury(tmp_path, "w1"):
+    with pytest.raises(RuntimeError), recovering(tmp_path, "w1"):
         raise RuntimeError
     assert dead_workers(tmp_path) == ["w1"]
 

@@ -1,4 +1,4 @@
-"""The real command, in processes of their own, with a home of their own."""
+"""The installed command in processes of their own, on a home of their own."""
 
 from __future__ import annotations
 
@@ -28,25 +28,24 @@ class CommandLine:
             "XDG_CONFIG_HOME": str(folder / "no-config"),
         }
 
-    def __call__(self, *arguments: str, stdin: str | bytes = b"") -> Ended:
+    def __call__(self, *arguments: str, stdin: str | bytes = b"") -> CommandResult:
         """Runs a verb to its end."""
         data = stdin.encode() if isinstance(stdin, str) else stdin
         process = subprocess.run(
             [TASKRUNNER, *arguments],
             check=False, input=data, capture_output=True, cwd=self.folder, env=self.env, timeout=LIMIT,
         )  # fmt: skip
-        return Ended(process)
+        return CommandResult(process.returncode, process.stdout, process.stderr)
 
-    def closed_stdin(self, *arguments: str) -> Ended:
+    def closed_stdin(self, *arguments: str) -> CommandResult:
         """Runs a verb that is started without a standard input."""
         shell = ["sh", "-c", 'exec "$0" "$@" <&-', TASKRUNNER, *arguments]
-        return Ended(
-            subprocess.run(shell, check=False, capture_output=True, cwd=self.folder, env=self.env, timeout=LIMIT)
-        )
+        process = subprocess.run(shell, check=False, capture_output=True, cwd=self.folder, env=self.env, timeout=LIMIT)
+        return CommandResult(process.returncode, process.stdout, process.stderr)
 
     @contextmanager
-    def start(self, *arguments: str) -> Iterator[Running]:
-        """Runs a verb beside the test; it is killed if it is still there at the end."""
+    def start(self, *arguments: str) -> Iterator[RunningCommand]:
+        """Runs a verb beside the test, and kills it at the end."""
         with subprocess.Popen(
             [TASKRUNNER, *arguments],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.folder, env=self.env, text=True,
@@ -54,7 +53,7 @@ class CommandLine:
             timer = threading.Timer(LIMIT, process.kill)
             timer.start()
             try:
-                yield Running(process)
+                yield RunningCommand(process)
             finally:
                 timer.cancel()
                 process.kill()
@@ -71,27 +70,36 @@ class CommandLine:
         return shown
 
     def gate(self, name: str = "gate") -> Path:
-        """A pipe: who reads it waits until the test opens it."""
+        """A named pipe, whose reader waits for `open_gate`."""
         path = self.folder / name
         os.mkfifo(path)
         return path
 
 
-class Ended:
-    def __init__(self, process: subprocess.CompletedProcess[bytes]) -> None:
-        self.status = process.returncode
-        self.raw = process.stdout
-        self.out, self.err = process.stdout.decode(errors="replace"), process.stderr.decode()
+class CommandResult:
+    """A command that has ended, without a traceback."""
+
+    def __init__(self, status: int, out: bytes, err: bytes) -> None:
+        self.status = status
+        self.raw = out
+        self.out, self.err = out.decode(errors="replace"), err.decode()
         assert "Traceback" not in self.err, self.err
 
+    @property
+    def everything(self) -> str:
+        return self.out + self.err
 
-class Running:
+    def __repr__(self) -> str:
+        return f"exit status {self.status}\n{self.everything}"
+
+
+class RunningCommand:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
         self.lines: list[str] = []
 
     def until(self, text: str, *, stream: str = "stderr") -> str:
-        """Reads lines until one holds this text, and returns it."""
+        """Reads lines until one contains this text, and returns it."""
         for line in getattr(self.process, stream):
             self.lines.append(line.rstrip("\n"))
             if text in line:
@@ -102,7 +110,7 @@ class Running:
         self.process.send_signal(number)
 
     def end(self) -> int:
-        """Waits for the end. Returns the exit status; what was printed since is in `lines`."""
+        """Waits for the end. Returns the exit status; `lines` then has all that was printed."""
         out, err = self.process.communicate(timeout=LIMIT)
         self.lines += [*out.splitlines(), *err.splitlines()]
         assert "Traceback" not in "\n".join(self.lines)

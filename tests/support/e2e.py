@@ -1,4 +1,4 @@
-"""A worker as its user has it: the installed command in a process of its own, on a home of its own."""
+"""The installed command in processes of their own, on a home of their own, as a user has it."""
 
 from __future__ import annotations
 
@@ -24,31 +24,19 @@ from taskrunner.queues.ledger.queue import LedgerQueue
 from taskrunner.queues.sqlite.queue import SqliteQueue
 from taskrunner.schema.task import submission_of
 from taskrunner.state.journal import Record, RunFolder, read_journal
+from tests.support.command_line import CommandResult
 from tests.support.queue_processes import soon
 
 COMMAND = Path(sys.executable).with_name("taskrunner")
 LABEL = "taskrunner.test"
-PATIENCE = 40.0
-"""Seconds until something that does not happen is called broken; nothing here takes more than three."""
+LIMIT = 40.0
+"""Seconds until a test fails because an event did not happen; none takes more than three."""
 
 T = TypeVar("T")
 
 
-@attrs.frozen
-class Ended:
-    """A command that has ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def everything(self) -> str:
-        return self.out + self.err
-
-
 class WorkerProcess:
-    """`taskrunner run`, whose lines are read as they come."""
+    """`taskrunner run`. A thread reads its lines."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -61,32 +49,30 @@ class WorkerProcess:
     def output(self) -> str:
         return "".join(self.lines)
 
-    def sees(self, text: str) -> None:
-        """Returns once a line holds this text."""
+    def wait_for_output(self, text: str) -> None:
+        """Waits until the output contains this text."""
         with self._news:
-            assert self._news.wait_for(lambda: text in self.output or not self._reader.is_alive(), PATIENCE), (
-                self.output
-            )
+            assert self._news.wait_for(lambda: text in self.output or not self._reader.is_alive(), LIMIT), self.output
         assert text in self.output, self.output
 
     def kill(self) -> None:
-        """As `kill -9`. Returns when it is dead."""
+        """Kills it with SIGKILL, and waits for its end."""
         self.process.kill()
-        self.ends()
+        self.wait()
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
-    def ends(self) -> int:
-        """Its exit status, once it has ended by itself."""
-        assert soon(lambda: self.process.poll() is not None, PATIENCE), self.output
-        self._reader.join(PATIENCE)
+    def wait(self) -> int:
+        """Waits until it has ended by itself. Returns the exit status."""
+        assert soon(lambda: self.process.poll() is not None, LIMIT), self.output
+        self._reader.join(LIMIT)
         return self.process.returncode
 
     def close(self) -> None:
         self.process.kill()
-        self.process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
+        self.process.wait(LIMIT)
+        self._reader.join(LIMIT)
         if self.process.stdout:
             self.process.stdout.close()
 
@@ -100,15 +86,15 @@ class WorkerProcess:
 
 
 @attrs.define(eq=False)
-class Bench:
-    """One home, what is run on it, and what is left of that; `close` leaves nothing."""
+class Site:
+    """One home, with its configuration, workers and tasks. `close` removes all that is left of them."""
 
     folder: Path
     home: Path = attrs.field(init=False)
     token: str = attrs.field(init=False, factory=lambda: "1" + "".join(secrets.choice("0123456789") for _ in range(8)))
-    """A number that is nowhere else: a time to sleep by which processes are found, and a label of images."""
+    """A unique number: the duration of sleeps, by which processes are found, and a label of images."""
     variables: dict[str, str] = attrs.field(factory=dict)
-    """On top of the few that every command gets."""
+    """Environment variables of commands, beside the few that each gets."""
     workers: list[WorkerProcess] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
@@ -128,18 +114,18 @@ class Bench:
         self.workers.append(worker)
         return worker
 
-    def command(self, *arguments: str, stdin: str = "") -> Ended:
-        """Any command, to its end."""
+    def command(self, *arguments: str, stdin: str = "") -> CommandResult:
+        """Runs any command to its end."""
         process = self._start(*arguments, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
         with process:
             try:
-                out, err = process.communicate(stdin, PATIENCE)
+                out, err = process.communicate(stdin, LIMIT)
             finally:
                 process.kill()
-        return Ended(process.returncode, out, err)
+        return CommandResult(process.returncode, out.encode(), err.encode())
 
-    def run(self, document: Mapping[str, Any]) -> Ended:
-        """`taskrunner run --task`, with the task on its standard input."""
+    def run(self, document: Mapping[str, Any]) -> CommandResult:
+        """Runs `taskrunner run --task` with the task on its standard input."""
         return self.command("run", "--task", "-", stdin=json.dumps(document))
 
     def _start(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
@@ -153,10 +139,10 @@ class Bench:
             **more,
         )
 
-    def worker_ends(self, *arguments: str) -> WorkerProcess:
-        """A worker that takes what there is, and has ended well."""
+    def run_worker(self, *arguments: str) -> WorkerProcess:
+        """Runs a worker until the queue is empty."""
         worker = self.worker("--until-empty", *arguments)
-        assert worker.ends() == 0, worker.output
+        assert worker.wait() == 0, worker.output
         return worker
 
     # ---- tasks ------------------------------------------------------------------------------------------
@@ -172,25 +158,25 @@ class Bench:
 
     def submit(self, document: Mapping[str, Any]) -> str:
         submission = submission_of(document)
-        self._ask(lambda queue: queue.submit(submission))
+        self._query(lambda queue: queue.submit(submission))
         return submission.task_id
 
     def status(self, task_id: str) -> TaskStatus:
-        return self._ask(lambda queue: queue.status(task_id))
+        return self._query(lambda queue: queue.status(task_id))
 
-    def endings(self, task_id: str) -> list[str]:
-        """How each run ended."""
+    def resolutions(self, task_id: str) -> list[str]:
+        """The resolution of each run."""
         return [str(run.resolution) for run in self.status(task_id).runs]
 
-    def _ask(self, question: Callable[[LedgerQueue], Any]) -> Any:
-        async def asking() -> Any:
+    def _query(self, call: Callable[[LedgerQueue], Any]) -> Any:
+        async def calling() -> Any:
             queue = SqliteQueue(self.home / "queue.db", "")
             try:
-                return await question(queue)
+                return await call(queue)
             finally:
                 await queue.close()
 
-        return asyncio.run(asking())
+        return asyncio.run(calling())
 
     # ---- what is written about a run --------------------------------------------------------------------
 
@@ -203,9 +189,9 @@ class Bench:
     def states(self, task_id: str, run_id: int = 0) -> list[str]:
         return [record.state for record in self.records(task_id, run_id) if record.kind == "moved"]
 
-    def reaches(self, task_id: str, state: str, run_id: int = 0) -> None:
-        """Returns once the journal of a run says so."""
-        assert soon(lambda: state in self.states(task_id, run_id), PATIENCE), self.states(task_id, run_id)
+    def wait_for_state(self, task_id: str, state: str, run_id: int = 0) -> None:
+        """Waits until the journal of a run has this state."""
+        assert soon(lambda: state in self.states(task_id, run_id), LIMIT), self.states(task_id, run_id)
 
     def log(self, task_id: str, run_id: int = 0) -> str:
         try:
@@ -213,37 +199,35 @@ class Bench:
         except FileNotFoundError:
             return ""
 
-    def says(self, task_id: str, text: str, run_id: int = 0) -> None:
-        """Returns once the log of a run has it."""
-        happened = soon(lambda: text in self.log(task_id, run_id), PATIENCE)
+    def wait_for_log(self, task_id: str, text: str, run_id: int = 0) -> None:
+        """Waits until the log of a run contains this text."""
+        happened = soon(lambda: text in self.log(task_id, run_id), LIMIT)
         assert happened, (self.log(task_id, run_id), self.states(task_id, run_id), self.processes())
 
     # ---- what is left -----------------------------------------------------------------------------------
 
     def processes(self) -> dict[int, str]:
-        """Those that sleep for our number, or stand in a folder of ours, wherever they run."""
-        return {pid: line for pid, line, folder in _processes() if self.token in line or self._is_inside(folder)}
+        """Those with the token in their command line or a working folder in the home, also in containers."""
+        return {pid: line for pid, line, folder in _processes() if self.token in line or self._is_in_home(folder)}
 
-    def sleeps(self) -> None:
-        """Returns once something sleeps for our number, wherever it runs."""
-        happened = soon(
-            lambda: any(line.split() == ["sleep", self.token] for line in self.processes().values()), PATIENCE
-        )
+    def wait_for_sleep(self) -> None:
+        """Waits until a process sleeps for the token, also in a container."""
+        happened = soon(lambda: any(line.split() == ["sleep", self.token] for line in self.processes().values()), LIMIT)
         assert happened, self.processes()
 
-    def left(self) -> list[str]:
-        """Everything that should not be there when nothing runs."""
+    def leftovers(self) -> list[str]:
+        """Everything that must not exist when nothing runs."""
         return [
             *(f"folder {path}" for path in self.home.glob("runs/*/*/work")),
             *(f"process {pid}: {line}" for pid, line in self.processes().items()),
             *(f"lock {path}" for path in self.home.glob("workers/*")),
             *(f"push note {path}" for path in self.home.glob("docker/pushing/*/*")),
             *(f"file {path}" for path in self.home.rglob("tmp_*")),
-            *self._left_in_docker(),
+            *self._leftovers_in_docker(),
         ]
 
-    def _left_in_docker(self) -> list[str]:
-        with closing(docker.from_env(timeout=PATIENCE)) as client:
+    def _leftovers_in_docker(self) -> list[str]:
+        with closing(docker.from_env(timeout=LIMIT)) as client:
             mine = {"label": f"taskrunner.home={self.home}"}
             containers = [f"container {found.name}" for found in client.containers.list(all=True, filters=mine)]
             return [
@@ -254,11 +238,11 @@ class Bench:
             ]
 
     def images(self, client: docker.DockerClient) -> Iterator[Any]:
-        """With a name or without one."""
+        """The images of this site, with or without a name."""
         yield from client.images.list(all=True, filters={"label": f"{LABEL}={self.token}"})
 
-    def holding(self, text: str) -> list[str]:
-        """The files of this home that hold a text."""
+    def files_containing(self, text: str) -> list[str]:
+        """The files of this home that contain a text."""
         wanted = text.encode()
         return sorted(
             str(path.relative_to(self.home))
@@ -272,19 +256,19 @@ class Bench:
         for pid in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        with closing(docker.from_env(timeout=PATIENCE)) as client:
+        with closing(docker.from_env(timeout=LIMIT)) as client:
             for container in client.containers.list(all=True, filters={"label": f"taskrunner.home={self.home}"}):
                 container.remove(force=True, v=True)
             for image in self.images(client):
                 with suppress(APIError):
                     client.images.remove(image.id, force=True)
 
-    def _is_inside(self, folder: str) -> bool:
+    def _is_in_home(self, folder: str) -> bool:
         return folder == str(self.home) or folder.startswith(f"{self.home}/")
 
 
 def _processes() -> Iterator[tuple[int, str, str]]:
-    """Of each process of this machine: its number, its command line and its folder."""
+    """The number, the command line and the working folder of each process of this machine."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with suppress(OSError):

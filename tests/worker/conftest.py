@@ -17,7 +17,7 @@ from taskrunner.interfaces.queue import Queue
 from taskrunner.machines.chart import Move
 from taskrunner.model import Resolution, Secret, Submission, TaskStatus
 from taskrunner.queues.memory import MemoryQueue
-from taskrunner.state.journal import read_journal, story
+from taskrunner.state.journal import read_journal, state_visits
 from taskrunner.testing import FakeHost, FakePlatform, MemoryStore, clock
 from taskrunner.worker.observer import Observer, RunView
 from taskrunner.worker.platforms import Platforms
@@ -119,7 +119,7 @@ class World:
         return (self.home / "runs" / task_id / str(run_id) / "log").read_text()
 
     def story(self, task_id: str = "t", run_id: int = 0) -> list[tuple[str, str]]:
-        steps = story(read_journal(self.home / "runs" / task_id / str(run_id) / "journal.jsonl"))
+        steps = state_visits(read_journal(self.home / "runs" / task_id / str(run_id) / "journal.jsonl"))
         return [(step.state, step.event) for step in steps]
 
     def nothing_is_left(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a worker does, a line at a time: for people behind a pipe, for log files, and as JSON for programs."""
+"""What a worker does, a line at a time: as text for people and log files, and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from typing import Any
 import attrs
 import click
 
-from taskrunner.cli.common import printable, told
-from taskrunner.cli.display.outlet import Outlet
-from taskrunner.cli.display.view import View, amount, details, duration, news, step
+from taskrunner.cli.display.line_writer import LineWriter
+from taskrunner.cli.display.sanitize import printable
+from taskrunner.cli.display.text import amount, duration, message_lines, resolution_line, run_state, worker_event
+from taskrunner.cli.display.view import View
 from taskrunner.machines.chart import Move
 from taskrunner.model import Progress, Resolution
 from taskrunner.worker.observer import RunView
 
 STEP_EVERY = 5.0
-"""Seconds between two lines about the same step of a run: what is done sooner needs none."""
+"""Seconds between two lines about the same step of a run; a shorter step has none."""
 
 JSON_EVERY = 0.5
-"""Seconds between two objects about the same step of a run; its end is always told."""
+"""Seconds between two objects about the same step of a run; its end always has one."""
 
 
-class Often:
-    """Whether it is time again to say something about one step of a run."""
+class Throttle:
+    """Limits how often a step of a run is reported."""
 
     def __init__(self, every: float) -> None:
         self._every = every
         self._last: dict[tuple[str, str], float] = {}
 
     def due(self, run: RunView, progress: Progress, *, at_once: bool = False) -> bool:
-        """`at_once`: the first time counts too."""
+        """Whether this progress is to be reported; with `at_once`, also the first of a step."""
         key, now = (str(run.claim.run), progress.step), time.monotonic()
         last = self._last.setdefault(key, float("-inf") if at_once else now)
         if now - last < self._every:
@@ -47,21 +48,21 @@ class Often:
 
 
 class Lines(View):
-    """Plain lines on stderr, so that stdout stays the task's."""
+    """Plain lines on stderr, so that stdout is free for the task."""
 
     def __init__(self) -> None:
-        self._out = Outlet(sys.stderr)
+        self._out = LineWriter(sys.stderr)
         self._began: dict[str, float] = {}
-        self._often = Often(STEP_EVERY)
+        self._throttle = Throttle(STEP_EVERY)
 
     def opened(self, worker_id: str, queue: str, capacity: int) -> None:
         self._line("worker", f"{worker_id} with {capacity} slot{'s' * (capacity > 1)}, tasks from {printable(queue)}")
 
     async def closed(self) -> None:
-        self._out.close()
+        await self._out.close()
 
     def worker_moved(self, move: Move, why: str) -> None:
-        if text := news(move, why):
+        if text := worker_event(move, why):
             self._line("worker", text)
 
     def started(self, run: RunView) -> None:
@@ -71,27 +72,27 @@ class Lines(View):
     def moved(self, run: RunView, move: Move) -> None:
         if move.moved and move.target != "resolved":
             name = f"  {printable(run.name)}" if move.target == "loading" and run.name else ""
-            self._line(str(run.claim.run), step(move) + name)
+            self._line(str(run.claim.run), run_state(move) + name)
 
     def progress(self, run: RunView, progress: Progress) -> None:
-        if self._often.due(run, progress):
+        if self._throttle.due(run, progress):
             note = f"  {printable(progress.note)}" if progress.note else ""
             self._line(str(run.claim.run), f"{progress.step} {amount(progress)}{note}")
 
     def ended(self, run: RunView, resolution: Resolution) -> None:
         name = str(run.claim.run)
-        self._often.forget(run)
+        self._throttle.forget(run)
         took = duration(time.monotonic() - self._began.pop(name, time.monotonic()))
-        self._line(name, f"{told(resolution)} after {took}")
-        for line in details(resolution):
+        self._line(name, f"{resolution_line(resolution)} after {took}")
+        for line in message_lines(resolution):
             self._line(name, f"  {line}")
 
     def warn(self, text: str) -> None:
         for line in printable(text).splitlines():
             self._line(click.style("warning", fg="yellow"), line)
 
-    def _line(self, who: str, what: str) -> None:
-        self._out.write(f"{time.strftime('%H:%M:%S')} {who}  {what}")
+    def _line(self, subject: str, text: str) -> None:
+        self._out.write(f"{time.strftime('%H:%M:%S')} {subject}  {text}")
 
 
 class JsonLines(View):
@@ -99,37 +100,37 @@ class JsonLines(View):
     `ended` or `warning`."""
 
     def __init__(self) -> None:
-        self._out = Outlet(sys.stdout)
-        self._often = Often(JSON_EVERY)
+        self._out = LineWriter(sys.stdout)
+        self._throttle = Throttle(JSON_EVERY)
 
     def opened(self, worker_id: str, queue: str, capacity: int) -> None:
-        self._say("worker", state="booting", event="opened", worker_id=worker_id, queue=queue, capacity=capacity)
+        self._write("worker", state="booting", event="opened", worker_id=worker_id, queue=queue, capacity=capacity)
 
     async def closed(self) -> None:
-        self._out.close()
+        await self._out.close()
 
     def worker_moved(self, move: Move, why: str) -> None:
-        self._say("worker", state=move.target, event=move.event, why=why)
+        self._write("worker", state=move.target, event=move.event, why=why)
 
     def started(self, run: RunView) -> None:
-        self._say("started", **_named(run))
+        self._write("started", **_named(run))
 
     def moved(self, run: RunView, move: Move) -> None:
-        self._say("moved", **_named(run), state=move.target, event=move.event)
+        self._write("moved", **_named(run), state=move.target, event=move.event)
 
     def progress(self, run: RunView, progress: Progress) -> None:
-        if self._often.due(run, progress, at_once=True) or progress.done == progress.total:
-            self._say("progress", **_named(run), **attrs.asdict(progress))
+        if self._throttle.due(run, progress, at_once=True) or progress.done == progress.total:
+            self._write("progress", **_named(run), **attrs.asdict(progress))
 
     def ended(self, run: RunView, resolution: Resolution) -> None:
-        self._often.forget(run)
+        self._throttle.forget(run)
         ending = attrs.asdict(resolution)
-        self._say("ended", **_named(run), resolution=ending.pop("kind"), **ending)
+        self._write("ended", **_named(run), resolution=ending.pop("kind"), **ending)
 
     def warn(self, text: str) -> None:
-        self._say("warning", text=text)
+        self._write("warning", text=text)
 
-    def _say(self, kind: str, **data: Any) -> None:
+    def _write(self, kind: str, **data: Any) -> None:
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self._out.write(json.dumps({"at": at, "kind": kind, **data}))
 

@@ -1,4 +1,4 @@
-"""One task on a terminal: its log scrolls, and below it a line says what it does and for how long."""
+"""One task on a terminal: its log scrolls above a line about the run."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from taskrunner.cli.common import printable
-from taskrunner.cli.display.board import STATES, Board, Row, bar
-from taskrunner.cli.display.canvas import Raw
-from taskrunner.cli.display.live import AT_MOST, LiveWorker
-from taskrunner.cli.display.sanitize import WholeLines, harmless
-from taskrunner.cli.display.view import duration
-from taskrunner.cli.run_task import write_out
+from taskrunner.cli.display.footer import Raw
+from taskrunner.cli.display.live_table import STATES, bar
+from taskrunner.cli.display.live_worker import AT_MOST, LiveWorker
+from taskrunner.cli.display.sanitize import LineBuffer, printable, sanitize
+from taskrunner.cli.display.stdout import write_or_discard
+from taskrunner.cli.display.text import duration
+from taskrunner.cli.display.worker_status import RunRow, WorkerStatus
 from taskrunner.interfaces.results import READ_SIZE
 from taskrunner.machines.chart import Move
 from taskrunner.model import Resolution
 
 PIECES = 4
-"""Pieces of a log (1 MiB) that are printed before the line below is drawn again."""
+"""Pieces of a log (1 MiB) that are printed before the line below is redrawn."""
 
 
 @attrs.define
@@ -33,10 +33,10 @@ class LogCopy:
 
     path: Path
     offset: int = 0
-    lines: WholeLines = attrs.field(factory=WholeLines)
+    lines: LineBuffer = attrs.field(factory=LineBuffer)
 
     def pieces(self) -> Iterator[bytes]:
-        """The whole lines that have come since the last time."""
+        """The whole lines since the last call."""
         while piece := self._read():
             self.offset += len(piece)
             yield self.lines.feed(piece)
@@ -52,9 +52,9 @@ class LogCopy:
 
 @attrs.frozen
 class Rest:
-    """Stands above the line about a run's end: first comes all of its log."""
+    """A place among the lines above: the rest of a run's log is printed there."""
 
-    row: Row
+    row: RunRow
 
 
 class LiveTask(LiveWorker):
@@ -67,29 +67,29 @@ class LiveTask(LiveWorker):
         self._copies: dict[str, LogCopy] = {}
         self._same_terminal = sys.stdout.isatty()
 
-    def opened(self, worker_id: str, queue: str, capacity: int) -> None:  # noqa: ARG002  the log begins with it
+    def opened(self, worker_id: str, queue: str, capacity: int) -> None:  # noqa: ARG002  the log begins with the same line
         self.start()
 
     def worker_moved(self, move: Move, why: str) -> None:
         if not why.endswith(" is resolved"):
             super().worker_moved(move, why)
 
-    def end_of(self, row: Row, resolution: Resolution) -> Iterable[object]:
-        """Its log ends with the reason; where that is not on this terminal, the line says it too."""
+    def end_of(self, row: RunRow, resolution: Resolution) -> Iterable[object]:
+        """The log ends with the reason; when it is not on this terminal, the lines here have the reason too."""
         yield Rest(row)
         lines = super().end_of(row, resolution)
         yield from islice(lines, 1) if self._same_terminal else lines
 
     # ---- drawing, in a thread ---------------------------------------------------------------------------
 
-    def picture(self, board: Board, width: int) -> RenderableType:
-        lines: list[RenderableType] = [_status(row, width) for row in board.rows.values()]
-        if notice := board.notice():
+    def footer(self, status: WorkerStatus, width: int) -> RenderableType:
+        lines: list[RenderableType] = [_status(row, width) for row in status.rows.values()]
+        if notice := status.notice():
             lines.append(Text(printable(notice), "yellow", no_wrap=True, overflow="ellipsis"))
         return Group(*lines)
 
-    def shown(self, board: Board, above: Iterable[object]) -> Iterable[object]:
-        for row in board.rows.values():
+    def lines_above(self, status: WorkerStatus, above: Iterable[object]) -> Iterable[object]:
+        for row in status.rows.values():
             copy = self._copies.setdefault(row.run, LogCopy(row.log))
             yield from self._lines(*islice(copy.pieces(), PIECES))
         for each in above:
@@ -100,15 +100,15 @@ class LiveTask(LiveWorker):
                 yield each
 
     def _lines(self, *pieces: bytes) -> Iterator[Raw]:
-        """The lines for this terminal; where stdout is none, they go there and are not to be seen here."""
+        """The lines for this terminal. When stdout is not this terminal, they go to stdout instead."""
         for piece in filter(None, pieces):
             if self._same_terminal:
-                yield Raw(harmless(piece))
+                yield Raw(sanitize(piece))
             else:
-                write_out(piece)
+                write_or_discard(sys.stdout, piece)
 
 
-def _status(row: Row, width: int) -> RenderableType:
+def _status(row: RunRow, width: int) -> RenderableType:
     """The line about a run."""
     grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
     grid.add_column(no_wrap=True, overflow="ellipsis", max_width=width // 3)

@@ -1,4 +1,4 @@
-"""The log of a task on a terminal, which must not take orders from it."""
+"""Texts and logs for a terminal, without the control sequences by which they could draw over it, or worse."""
 
 from __future__ import annotations
 
@@ -6,25 +6,37 @@ import re
 
 import attrs
 
-_ORDERS = re.compile(
+_CONTROLS = re.compile(
     r"(\x1b\[[0-9;:]*m)"
     r"|\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])?"
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
-"""What a terminal obeys. The first group is colours, the only orders that a task may give: anything else could draw
-over the line below, or worse."""
-
+"""Control sequences and characters. The first group is colours, the only ones that a task may use."""
 
 LONGEST_LINE = 1 << 18
-"""Bytes after which a line is cut, which nobody reads to its end: a log need not have any."""
+"""Bytes after which a line is cut: a log may have no line end at all."""
+
+
+def printable(text: str) -> str:
+    """A text with each control character but line feeds and tabs replaced."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else "�" for letter in text)
+
+
+def sanitize(data: bytes) -> str:
+    """The lines of a log for a terminal: colours stay, other control sequences go; of a line that was drawn several
+    times, the last state stays. Ends with the end of a line and the terminal's own colour."""
+    lines = data.decode("utf-8", "replace").split("\n")
+    newest = (line.rstrip("\r").rpartition("\r")[2] for line in lines)
+    text = _CONTROLS.sub(lambda match: match[1] or "", "\n".join(newest))
+    return text.removesuffix("\n") + "\x1b[0m\n"
 
 
 @attrs.define
-class WholeLines:
-    """Cuts a stream of bytes between lines."""
+class LineBuffer:
+    """Makes whole lines of a stream of bytes that is cut anywhere."""
 
     rest: bytes = b""
-    """The begin of a line whose end has not come yet."""
+    """The beginning of a line whose end has not come yet."""
 
     def feed(self, piece: bytes) -> bytes:
         """The lines that this piece completes."""
@@ -32,12 +44,3 @@ class WholeLines:
         if len(self.rest) > LONGEST_LINE:
             end, self.rest = end + self.rest, b""
         return lines + end
-
-
-def harmless(data: bytes) -> str:
-    """The lines of a log for a terminal: colours stay, other orders go; of a line that was drawn several times, the
-    last state. Ends with the end of a line and the terminal's own colour."""
-    lines = data.decode("utf-8", "replace").split("\n")
-    newest = (line.rstrip("\r").rpartition("\r")[2] for line in lines)
-    text = _ORDERS.sub(lambda match: match[1] or "", "\n".join(newest))
-    return text.removesuffix("\n") + "\x1b[0m\n"

@@ -1,4 +1,4 @@
-"""Logs and artifacts, as they are fetched."""
+"""`logs` and `artifacts`."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def test_a_log_is_followed_from_pending_through_its_retry_to_the_end(cli: Comman
     assert (missing.status, missing.err) == (2, "taskrunner: twice has no run 5: it has 0, 1\n")
 
 
-def test_a_log_is_bytes_and_can_be_read_from_the_middle(cli: CommandLine) -> None:
+def test_a_log_is_printed_as_bytes_and_from_any_offset(cli: CommandLine) -> None:
     cli("run", "--task", cli.task("binary", "printf '\\000\\377\\033[2J\\r'"))
     whole = cli("logs", "binary").raw
     assert b"\x00\xff\x1b[2J\r" in whole
     assert cli("logs", "binary", "--offset", "10").raw == whole[10:]
 
 
-def test_a_task_without_a_log_yet_says_how_to_wait(cli: CommandLine) -> None:
+def test_logs_of_a_pending_task_says_how_to_wait(cli: CommandLine) -> None:
     cli("submit", cli.task("later", "true"))
     ended = cli("logs", "later")
     assert (ended.status, ended.out) == (1, "")
@@ -55,7 +55,7 @@ def test_the_log_comes_from_the_store_when_the_folder_of_the_run_is_gone(cli: Co
     assert cli("logs", "old", "-f").out == before
 
 
-def test_a_reader_who_has_enough_is_no_error(cli: CommandLine) -> None:
+def test_a_reader_that_closes_the_pipe_is_no_error(cli: CommandLine) -> None:
     cli("run", "--task", cli.task("long", "seq 200000"))
     reading = f"{TASKRUNNER} logs long; echo $? >&2"
     ended = subprocess.run(
@@ -82,7 +82,7 @@ def test_artifacts_are_listed_and_fetched_whole(cli: CommandLine) -> None:
     assert (unknown.status, unknown.out, unknown.err) == (2, "", "taskrunner: maker has no artifact nothing\n")
 
 
-def test_an_artifact_is_not_fetched_through_a_link_that_leads_elsewhere(cli: CommandLine) -> None:
+def test_an_artifact_is_not_fetched_through_a_link_out_of_the_folder(cli: CommandLine) -> None:
     cli("run", "--task", cli.task("maker", MAKE, TWO))
     target, elsewhere = cli.folder / "target", cli.folder / "elsewhere"
     target.mkdir()
@@ -94,7 +94,7 @@ def test_an_artifact_is_not_fetched_through_a_link_that_leads_elsewhere(cli: Com
     assert list(elsewhere.iterdir()) == []
 
 
-def test_a_damaged_artifact_is_not_taken_for_a_whole_one(cli: CommandLine) -> None:
+def test_a_damaged_artifact_is_an_error_and_leaves_no_file(cli: CommandLine) -> None:
     cli("run", "--task", cli.task("maker", MAKE, TWO))
     [data] = (cli.folder / "home/artifacts/maker/0/data").glob("*-bytes")
     data.chmod(0o600)

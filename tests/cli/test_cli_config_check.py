@@ -1,4 +1,4 @@
-"""Configurations are judged by file and key, and what a machine or a task may be is printed."""
+"""`config check`, `states` and `schema`: mistakes are named by file and key, machines and schemas are printed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ password = "sesame-open-2"
 """
 
 
-def test_a_mistake_is_named_by_file_and_key_wherever_it_is_read(cli: CommandLine) -> None:
+def test_a_mistake_is_named_by_file_and_key_by_every_verb(cli: CommandLine) -> None:
     (cli.folder / "worker.toml").write_text("capacity = 0\nlaese = 3\n[process]\nuzer = 'me'\n")
     for arguments in (["config", "check"], ["run"], ["list"]):
         ended = cli(*arguments, "--config", "worker.toml")
@@ -44,7 +44,7 @@ def test_later_layers_win_and_each_is_named(cli: CommandLine) -> None:
     assert "TASKRUNNER_CAPACITY: expected a whole number" in ended.err
 
 
-def test_secrets_are_looked_for_and_never_shown(cli: CommandLine) -> None:
+def test_secrets_are_checked_and_never_shown(cli: CommandLine) -> None:
     (cli.folder / "taskrunner.toml").write_text(CONFIG)
     ended = cli("config", "check")
     assert ended.status == 2
@@ -56,7 +56,7 @@ def test_secrets_are_looked_for_and_never_shown(cli: CommandLine) -> None:
     assert "sesame" not in ended.out + ended.err
 
 
-def test_a_file_that_is_not_there_is_no_configuration(cli: CommandLine) -> None:
+def test_a_missing_file_is_an_error(cli: CommandLine) -> None:
     ended = cli("config", "check", "--config", "nowhere.toml")
     assert (ended.status, ended.err) == (2, "taskrunner: --config: there is no file nowhere.toml\n")
 
@@ -72,12 +72,12 @@ def test_a_machine_is_printed_from_its_declaration(cli: CommandLine, machine: st
     assert cli("states", machine, "--format", "dot").out.startswith(f"digraph {machine} {{")
 
 
-def test_the_schema_of_a_task_knows_the_platforms(cli: CommandLine) -> None:
+def test_the_schema_of_a_task_lists_the_platforms(cli: CommandLine) -> None:
     schema = json.loads(cli("schema", "task").out)
     assert schema["properties"]["platform"]["enum"] == ["docker", "process"]
 
 
-def test_config_check_finds_a_login_whose_secret_is_not_there(cli: CommandLine) -> None:
+def test_a_login_with_an_unknown_secret_is_a_mistake(cli: CommandLine) -> None:
     login = '[docker.registries."registry.example.com"]\nusername = "ci"\npassword = {secret = "registry"}\n'
     config = cli.folder / "taskrunner.toml"
     config.write_text(login)

@@ -1,4 +1,4 @@
-"""`taskrunner schema` and `config check`: what may be written, and what was."""
+"""`taskrunner config check`: checks a worker's configuration and prints it."""
 
 from __future__ import annotations
 
@@ -10,35 +10,17 @@ from typing import Any
 import attrs
 import click
 
-from taskrunner.cli.common import check_file, config_option, load_config, printable, queue_option, shown_url, verb
+from taskrunner.cli.display.sanitize import printable
+from taskrunner.cli.display.text import public_url
+from taskrunner.cli.exit_status import USAGE
+from taskrunner.cli.shared_options import config_option, load_config, queue_option
+from taskrunner.cli.verb import verb
 from taskrunner.config.config import Config
 from taskrunner.config.environment import config_file, environment, home
 from taskrunner.config.plugins import load_platform, open_queue, platforms
 from taskrunner.config.secrets import Secrets, SecretSource
 from taskrunner.errors import ConfigError
 from taskrunner.model import Secret
-from taskrunner.schema.json_schema import task_schema
-
-BAD = 2
-"""The exit status for a configuration with which no worker starts."""
-
-
-@click.command("schema")
-@click.argument("document", type=click.Choice(["task"]))
-def schema_verb(document: str) -> None:  # noqa: ARG001  there is one kind so far
-    r"""Print the JSON Schema of a task file, for the platforms that are installed: editors complete and check with it.
-
-    \b
-    Example:
-      taskrunner schema task > task.schema.json
-    """
-    classes = {}
-    for name in platforms():
-        try:
-            classes[name] = load_platform(name).payload
-        except ConfigError as error:
-            click.echo(f"taskrunner: left out: {error}", err=True)
-    click.echo(json.dumps(task_schema(classes), indent=2))
 
 
 @click.group("config")
@@ -58,16 +40,15 @@ def config_verb() -> None:
 @queue_option
 @verb
 async def check_verb(config_path: Path | None, queue: str | None) -> int:
-    r"""Read a worker's configuration as `run` does, look whether its secrets are there, and print what is in effect.
+    r"""Read a worker's configuration as `run` does, check that its secrets have values, and print what is in effect.
 
-    Exits with 0 when a worker would start with it, and with 2 when not; what is wrong is told by file and key. Values
+    Exits with 0 when a worker would start with it, and with 2 when not. Each mistake is named by file and key. Values
     of secrets are never shown.
 
     \b
     Example:
       taskrunner config check --config /etc/taskrunner.toml
     """
-    check_file(config_path)
     config = load_config(config_path, queue=queue)
     options = {name: config.options(load_platform(name)) for name in config.tables}
     secrets = Secrets(config.secrets, environment())
@@ -81,12 +62,12 @@ async def check_verb(config_path: Path | None, queue: str | None) -> int:
         _check_names(options, config.secrets)
     except ConfigError as error:
         click.echo(f"taskrunner: {error}", err=True)
-        return BAD
+        return USAGE
     return 0
 
 
 def _check_names(options: Mapping[str, object], known: Mapping[str, SecretSource]) -> None:
-    """Raises ConfigError with a line for each secret that a platform's table names and that [secrets] has not."""
+    """Raises ConfigError with a line for each secret that a platform's table names and [secrets] lacks."""
     problems = [
         f"{_key(table)}: there is no secret named {secret.name} (add it to [secrets])"
         for table, value in options.items()
@@ -98,7 +79,7 @@ def _check_names(options: Mapping[str, object], known: Mapping[str, SecretSource
 
 
 def _secrets(value: Any) -> Iterator[Secret]:
-    """All that a decoded value holds."""
+    """All secrets in a decoded value."""
     if isinstance(value, Secret):
         yield value
         return
@@ -116,7 +97,7 @@ def _lines(config: Config, file: Path | None, options: Mapping[str, object]) -> 
     yield f"# home: {home()}"
     yield f"# platforms installed: {', '.join(platforms())}"
     yield f"capacity = {config.capacity}"
-    yield f"queue = {_value(shown_url(config.queue_url(home())))}"
+    yield f"queue = {_value(public_url(config.queue_url(home())))}"
     yield f"lease = {config.lease:g}"
     yield f"min_free_disk = {config.min_free_disk}"
     if config.secrets:
@@ -128,14 +109,14 @@ def _lines(config: Config, file: Path | None, options: Mapping[str, object]) -> 
 
 
 def _source(source: SecretSource) -> str:
-    """Where a secret comes from; one that stands in the file is masked."""
+    """The source of a secret; one that the file itself contains is masked."""
     if source.literal:
         return '"***"'
     return f"{{env = {_value(source.env)}}}" if source.env else f"{{file = {_value(source.file)}}}"
 
 
 def _value(value: Any) -> str:
-    """A decoded value as TOML would have it, and secrets as `***`."""
+    """A decoded value in the syntax of TOML, and secrets as `***`."""
     if isinstance(value, Secret):
         return f"{{secret = {_value(value.name)}}}" if value.name else '"***"'
     if attrs.has(type(value)):

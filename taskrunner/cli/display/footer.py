@@ -1,7 +1,7 @@
-"""Canvas: the lowest lines of a terminal, drawn again and again in their place, while others scroll above them.
+"""Footer: the lowest lines of a terminal, redrawn in their place, while others scroll above them.
 
-Rich draws what stands on them. Its own live display loses its place when the terminal gets narrower, since terminals
-wrap their contents anew, and a line that has become too long then takes two rows. Here the length of each is known.
+Rich renders them. Its own live display loses its place when the terminal gets narrower: terminals wrap their contents
+anew, and a line that has become too long then takes two rows. This one knows the length of each line.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from rich.segment import Segment
 
 @attrs.frozen
 class Raw:
-    """Whole lines for the terminal as they are: it wraps them itself, and a flood of them is printed quickly."""
+    """Whole lines that are printed as they are: the terminal wraps them, and many of them are printed quickly."""
 
     text: str
 
 
 @attrs.define
-class Canvas:
-    """Used from one thread. Drawing takes as long as the terminal is stopped, and raises OSError when it has gone."""
+class Footer:
+    """Used from one thread. Drawing blocks while the terminal is stopped, and raises OSError when it has gone."""
 
     console: Console
     _lengths: list[int] = attrs.field(factory=list)
 
-    def draw(self, above: Iterable[object], picture: RenderableType) -> None:
-        """Prints what stays, and the picture below it, all in one go so that nothing flickers."""
+    def draw(self, above: Iterable[object], footer: RenderableType) -> None:
+        """Prints the lines that stay, and the footer below them, in one write so that nothing flickers."""
         width, height = self.console.size
-        lines = list(_stripped(self.console.render_lines(picture, pad=False)))[: height - 1]
+        lines = list(_stripped(self.console.render_lines(footer, pad=False)))[: height - 1]
         texts = [self._erase(width), *map(self._text, above), *(self._text(_Line(line)) for line in lines)]
         self.console.file.write("".join(texts))
         self.console.file.flush()
@@ -44,7 +44,7 @@ class Canvas:
         return captured.get().removesuffix("\n") + "\n"
 
     def _erase(self, width: int) -> str:
-        """What removes the last picture. The cursor stands in the first column of the row below it."""
+        """Removes the last footer. The cursor is in the first column of the row below it."""
         rows = sum(max(1, -(-length // width)) for length in self._lengths)
         up = f"\x1b[{rows}A" if rows else ""
         return f"\r{up}\x1b[J"
@@ -60,7 +60,7 @@ class _Line:
 
 
 def _stripped(lines: Iterable[list[Segment]]) -> Iterator[list[Segment]]:
-    """Without the spaces at their ends, which would wrap like everything else."""
+    """Lines without the spaces at their ends, which the terminal would wrap too."""
     for line in lines:
         while line and not line[-1].text.strip():
             line.pop()
