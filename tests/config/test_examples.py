@@ -179,3 +179,16 @@ def test_a_package_with_a_platform_is_found_by_its_entry_point(tmp_path: Path) -
         home=tmp_path / "home", folder=EXAMPLES / "script_platform", env={"PYTHONPATH": str(tmp_path / "lib")},
     )  # fmt: skip
     assert "3 of 3" in said
+
+
+def test_each_way_through_the_house_has_at_most_ten_files() -> None:
+    _, *ways = (ROOT / "docs" / "house.md").read_text().split("\n## ")
+    files = {way.splitlines()[0]: set(re.findall(r"\]\(\.\./([^)]+\.py)\)", way)) for way in ways}
+    assert list(files) == ["A claim", "A payload", "A secret", "A byte of the log", "An error"]
+    assert all(4 <= len(named) <= 10 for named in files.values()), files
+
+
+def test_each_package_has_a_line_in_the_house() -> None:
+    told = (ROOT / "docs" / "house.md").read_text()
+    packages = {path.parent.name for path in (ROOT / "taskrunner").glob("*/__init__.py")}
+    assert [name for name in sorted(packages) if f"| `taskrunner/{name}` |" not in told] == []

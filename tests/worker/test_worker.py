@@ -681,3 +681,23 @@ def test_no_more_is_claimed_at_once_than_the_queue_gives(world: World) -> None:
 
     world.run(scene, capacity=3, stop_when=StopCondition(tasks=3), through=Narrow)
     assert asked == [2, 1]
+
+
+@pytest.mark.parametrize(("retry_after", "pause"), [(None, 5), (30.0, 30)])
+def test_a_queue_that_does_not_answer_is_left_alone_for_a_while(
+    world: World, retry_after: float | None, pause: float
+) -> None:
+    asked: list[float] = []
+
+    class Down(Through):
+        async def claim(self, n: int, *, lease: float, wait: float) -> Sequence[Claim]:
+            asked.append(asyncio.get_running_loop().time())
+            assert len(asked) < 10, "it asks without a pause"
+            raise Unavailable("connection refused", retry_after)
+
+    async def scene() -> None:
+        await asyncio.sleep(pause + 1)
+        world.host.leave()
+
+    world.run(scene, through=Down)
+    assert asked[1] - asked[0] == pytest.approx(pause)
