@@ -80,12 +80,18 @@ class HangingClaim(Through):
     late = 600.0
     asked = 0
 
+    def __init__(self, inner: Queue) -> None:
+        super().__init__(inner)
+        self.granted: list[str] = []
+
     async def claim(self, n: int, *, lease: float, wait: float) -> Sequence[Claim]:
         self.asked += 1
         if self.asked > 1:
             return await self.inner.claim(n, lease=lease, wait=wait)
         await stubborn(self.late)
-        return await self.inner.claim(n, lease=lease, wait=0)
+        claims = await self.inner.claim(n, lease=lease, wait=0)
+        self.granted += [claim.task_id for claim in claims]
+        return claims
 
 
 def test_a_claim_that_hangs_is_asked_again_and_what_it_grants_late_is_handed_back(world: World) -> None:
@@ -97,10 +103,17 @@ def test_a_claim_that_hangs_is_asked_again_and_what_it_grants_late_is_handed_bac
         assert (await world.queue.status("now")).state == "resolved"
         world.worker.shutdown(immediate=False, why="no more claims")
         await world.submit("late")
-        await asyncio.sleep(600)
-        assert (await world.queue.status("late")).state == "pending"
+        await asyncio.sleep(295)
+        assert queues[0].granted == ["late"]
+        assert (await world.queue.status("late")).state == "pending", "without waiting for the lease to end"
 
-    world.run(scene, through=HangingClaim)
+    queues: list[HangingClaim] = []
+
+    def through(queue: Queue) -> Queue:
+        queues.append(HangingClaim(queue))
+        return queues[0]
+
+    world.run(scene, through=through)
 
 
 def test_a_claim_that_hangs_does_not_hold_up_the_shutdown(world: World) -> None:

@@ -12,7 +12,7 @@ import freezegun
 import pytest
 
 from examples.test_attesting import AttestingRun
-from taskrunner.errors import ClaimLost, ConfigError, TaskFailed
+from taskrunner.errors import ClaimLost, ConfigError, Conflict, TaskFailed
 from taskrunner.interfaces.queue import Applied, Queue
 from taskrunner.machines.chart import Signal
 from taskrunner.machines.task import TaskEvent
@@ -343,10 +343,11 @@ def test_artifacts_of_a_run_that_is_tried_again_are_not_kept(world: World) -> No
     assert asyncio.run(world.store.list(world.platform.run("t").key)) == []
 
 
-def test_a_claim_that_is_lost_at_the_report_is_a_loss(world: World) -> None:
+@pytest.mark.parametrize("error", [ClaimLost("superseded"), Conflict("it was resolved otherwise")])
+def test_a_claim_that_is_lost_at_the_report_is_a_loss(world: World, error: Exception) -> None:
     class Lossy(Through):
         async def resolve(self, claim: Claim, resolution: Resolution) -> Applied:
-            raise ClaimLost("superseded")
+            raise error
 
     async def scene() -> None:
         await world.submit("t", caches=[{"name": "npm", "path": "c"}], files={"c/a": "1"})
