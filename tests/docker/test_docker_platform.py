@@ -16,8 +16,8 @@ from taskrunner.interfaces.platform import PlatformContext
 from taskrunner.model import Health, Secret
 from taskrunner_docker import DockerOptions, DockerPlatform, platform
 from taskrunner_docker.api import client as daemon
+from taskrunner_docker.api.async_stream import no_answer
 from taskrunner_docker.api.client import find_socket
-from taskrunner_docker.api.stream import no_answer
 from taskrunner_docker.options import EcrOptions, RegistryOptions
 
 HEAVY = ("docker", "dulwich", "h2", "boto3", "requests", "urllib3")

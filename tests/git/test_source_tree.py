@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from taskrunner.errors import TaskFailed, TaskFailedInternally
-from taskrunner_docker.build.ignore import ignored
+from taskrunner_docker.context.ignore import ignored
 from taskrunner_git import tree as tree_module
 from tests.git.conftest import Fetcher, contents
 from tests.support.githttp import GIT_ENV, GitServer, commit, git, make_repository

@@ -16,7 +16,7 @@ import requests
 from docker.errors import APIError, DockerException
 
 from taskrunner.errors import ConfigError, Unavailable
-from taskrunner_docker.api.stream import DockerError, Stream, no_answer, request
+from taskrunner_docker.api.async_stream import DockerError, Stream, no_answer, request
 
 if TYPE_CHECKING:
     from docker import APIClient

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 from taskrunner.errors import TaskFailedInternally
 from taskrunner.interfaces.results import Entry, Results
 from taskrunner.model import Document
-from taskrunner_docker.api.stream import DockerError
+from taskrunner_docker.api.async_stream import DockerError
 from taskrunner_docker.build.job import BuildJob
 from taskrunner_docker.cleanup.push_tags import PushNotes
 from taskrunner_docker.cleanup.removal import remove_tag

@@ -14,9 +14,9 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote_plus
 
 from taskrunner.errors import TaskFailedInternally
-from taskrunner_docker.build.ignore import chosen
 from taskrunner_docker.buildkit.grpc import NOT_FOUND, GrpcError, Headers, frame, frame_head
 from taskrunner_docker.buildkit.protobuf import WireError, as_int, encode_field, encode_varint, read_message
+from taskrunner_docker.context.ignore import chosen
 from taskrunner_git.files import ContextSource, FileEntry
 
 DIFF_COPY = "/moby.filesync.v1.FileSync/DiffCopy"

@@ -15,7 +15,7 @@ from taskrunner_docker.buildkit.filesync import DIFF_COPY, Files
 from taskrunner_docker.buildkit.grpc import GrpcServer
 from taskrunner_docker.buildkit.protobuf import WireError
 from taskrunner_docker.buildkit.request import BuildRequest
-from taskrunner_docker.buildkit.services import small_services
+from taskrunner_docker.buildkit.session_services import small_services
 
 JOIN_TIMEOUT = 30.0  # seconds for the thread to see that its connection is gone; it may be in the middle of a read
 

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from taskrunner.errors import TaskFailedInternally, Unavailable
+from taskrunner_docker.api.async_stream import DockerError
 from taskrunner_docker.api.client import Daemon
-from taskrunner_docker.api.stream import DockerError
 from taskrunner_docker.cleanup.labels import RUN, WORKER, build_repository
 
 _NOT_FOUND = 404

@@ -16,8 +16,8 @@ import attrs
 from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner.interfaces.log import Log
 from taskrunner.interfaces.results import READ_SIZE, Entry
+from taskrunner_docker.api.async_stream import DockerError
 from taskrunner_docker.api.client import Daemon
-from taskrunner_docker.api.stream import DockerError
 from taskrunner_docker.api.tar import TarStream
 
 _NOT_FOUND = 404

@@ -37,7 +37,7 @@ class DockerCacheFolder(CacheFolder):
 
     async def delete(self) -> None:
         """Removes it; when this worker is not root, Docker helps to make the folders of others ours first."""
-        from taskrunner_docker.api.stream import DockerError
+        from taskrunner_docker.api.async_stream import DockerError
         from taskrunner_docker.container.ownership import take_folders
 
         try:

@@ -10,8 +10,8 @@ from taskrunner.errors import Complaint, MalformedPayload, TaskFailed, TaskFaile
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.platform import RunContext
+from taskrunner_docker.api.async_stream import DockerError, Stream
 from taskrunner_docker.api.client import Daemon
-from taskrunner_docker.api.stream import DockerError, Stream
 from taskrunner_docker.cleanup.labels import Marks
 from taskrunner_docker.cleanup.removal import remove_container
 from taskrunner_docker.container.execution import ContainerExecution

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 from taskrunner.errors import TaskFailed, TaskFailedInternally, Unavailable
 from taskrunner.interfaces.execution import Exec, Input
+from taskrunner_docker.api.async_stream import BUFFER, Demultiplexer, DockerError, Stream, joined
 from taskrunner_docker.api.client import Daemon
-from taskrunner_docker.api.stream import BUFFER, Demultiplexer, DockerError, Stream, joined
 from taskrunner_docker.container.pipes import OutputPipe, StreamInput
 
 _MARK = "TASKRUNNER_EXEC"

@@ -11,8 +11,8 @@ from taskrunner.errors import Bug, NotSupported, TaskFailedInternally, Unavailab
 from taskrunner.interfaces.execution import Exec, Execution, Input
 from taskrunner.interfaces.platform import RunContext
 from taskrunner.interfaces.results import Entry, Results
+from taskrunner_docker.api.async_stream import BUFFER, Demultiplexer, DockerError, Stream
 from taskrunner_docker.api.client import Daemon
-from taskrunner_docker.api.stream import BUFFER, Demultiplexer, DockerError, Stream
 from taskrunner_docker.cleanup.removal import remove_container
 from taskrunner_docker.container.archive import ContainerFiles
 from taskrunner_docker.container.exec import ContainerExec

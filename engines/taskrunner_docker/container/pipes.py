@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from taskrunner.interfaces.execution import Input
-from taskrunner_docker.api.stream import Stream
+from taskrunner_docker.api.async_stream import Stream
 
 _PIECES = 16
 """Pieces of output, each of at most `stream.BUFFER` bytes, that wait for a reader; then the process waits, too."""

@@ -11,8 +11,8 @@ import attrs
 
 from taskrunner.errors import TaskFailed, Unavailable
 from taskrunner.model import Secret
+from taskrunner_docker.api.async_stream import DockerError
 from taskrunner_docker.api.client import Daemon
-from taskrunner_docker.api.stream import DockerError
 from taskrunner_docker.options import RegistryOptions
 from taskrunner_docker.registry.references import DOCKER_HUB, Reference
 

@@ -10,8 +10,8 @@ import attrs
 
 from taskrunner.errors import TaskFailed, Unavailable
 from taskrunner.model import Progress
+from taskrunner_docker.api.async_stream import DockerError, Stream
 from taskrunner_docker.api.client import Daemon
-from taskrunner_docker.api.stream import DockerError, Stream
 from taskrunner_docker.registry.logins import Login, Registries, auth_header
 from taskrunner_docker.registry.references import Reference
 

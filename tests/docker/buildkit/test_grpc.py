@@ -15,7 +15,7 @@ from h2.settings import SettingCodes
 
 from taskrunner_docker.buildkit.grpc import NOT_FOUND, GrpcError, GrpcServer, Unary, frame
 from taskrunner_docker.buildkit.protobuf import encode_field
-from taskrunner_docker.buildkit.services import CREDENTIALS, GET_SECRET, HEALTH, small_services
+from taskrunner_docker.buildkit.session_services import CREDENTIALS, GET_SECRET, HEALTH, small_services
 
 LARGE = b"s" * 300_000
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 
-from taskrunner_docker.build.follow_paths import Followed
-from taskrunner_docker.build.ignore_patterns import parse, read_patterns
+from taskrunner_docker.context.follow_paths import Followed
+from taskrunner_docker.context.ignore_patterns import parse, read_patterns
 from taskrunner_git.files import ContextSource, FileEntry
 from taskrunner_git.small_file import read_small
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from taskrunner_docker.build.ignore import Ignore, chosen, ignored
-from taskrunner_docker.build.ignore_patterns import read_patterns
+from taskrunner_docker.context.ignore import Ignore, chosen, ignored
+from taskrunner_docker.context.ignore_patterns import read_patterns
 from taskrunner_git.files import ContextSource, FileEntry
 from taskrunner_git.folder import FolderSource
 
