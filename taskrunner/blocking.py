@@ -71,11 +71,26 @@ async def _abandon(
         interrupt()
     try:
         if grace:
-            await asyncio.wait([running], timeout=grace)
+            await wait_through(running, grace)
     finally:
         if running.done() and not running.cancelled():
             running.exception()  # seen: the cancellation, or the limit, is what counts
         running.cancel()  # else a thread that ends after the loop has closed would complain about the loop
+
+
+async def wait_through(future: asyncio.Future[T], limit: float | None = None) -> None:
+    """Waits for the end of what must not be left half done: `limit` seconds at most, and also when the caller is
+    cancelled meanwhile. The cancellation is raised at the end of the wait."""
+    loop = asyncio.get_running_loop()
+    deadline = None if limit is None else loop.time() + limit
+    cancelled = False
+    while not future.done() and (deadline is None or loop.time() < deadline):
+        try:
+            await asyncio.wait([future], timeout=None if deadline is None else deadline - loop.time())
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 class _Job(Generic[T]):

@@ -11,7 +11,7 @@ from concurrent.futures import wait
 
 import pytest
 
-from taskrunner.blocking import DaemonExecutor, OverLimit, run_blocking
+from taskrunner.blocking import DaemonExecutor, OverLimit, run_blocking, wait_through
 from taskrunner.errors import TaskFailedInternally
 from taskrunner.testing import clock
 
@@ -60,6 +60,43 @@ def test_a_cancelled_call_is_interrupted_and_waited_for() -> None:
         assert ended.is_set()
 
     asyncio.run(main())
+
+
+def test_a_call_that_is_cancelled_twice_is_still_waited_for() -> None:
+    begun, hung, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        hung.wait()
+        ended.set()
+
+    async def main() -> None:
+        call = asyncio.create_task(run_blocking(work, limit=60, doing="waiting", grace=60))
+        await asyncio.to_thread(begun.wait)
+        for _ in range(3):
+            call.cancel()
+            await asyncio.sleep(0)
+        assert not call.done()
+        hung.set()
+        await asyncio.wait([call])
+        assert call.cancelled()
+        assert ended.is_set()
+
+    asyncio.run(main())
+
+
+def test_a_wait_that_is_cancelled_lasts_to_its_limit() -> None:
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        waiting = asyncio.create_task(wait_through(loop.create_future(), 3600))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert waiting.cancelled()
+        return loop.time() - began
+
+    assert clock.run(main()) == 3600
 
 
 @pytest.mark.parametrize("limit", [0.05, 60])
