@@ -75,7 +75,7 @@ class DockerPlatform(Platform[tasks.DockerPayload, configuration.DockerOptions])
 
     async def clean_up_after(self, worker_id: str) -> list[str]:
         from taskrunner_docker.cleanup.push_tags import PushNotes
-        from taskrunner_docker.cleanup.removal import remove_all_of
+        from taskrunner_docker.cleanup.recovery import remove_all_of
 
         theirs = Marks(worker_id, self._marks.home)
         pushed = await PushNotes(self._daemon, theirs.pushing).remove_all()

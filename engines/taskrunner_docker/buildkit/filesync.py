@@ -16,7 +16,7 @@ from urllib.parse import unquote_plus
 from taskrunner.errors import TaskFailedInternally
 from taskrunner_docker.buildkit.grpc import NOT_FOUND, GrpcError, Headers, frame, frame_head
 from taskrunner_docker.buildkit.protobuf import WireError, as_int, encode_field, encode_varint, read_message
-from taskrunner_docker.context.ignore import chosen
+from taskrunner_docker.context.selection import select_entries
 from taskrunner_git.files import ContextSource, FileEntry
 
 DIFF_COPY = "/moby.filesync.v1.FileSync/DiffCopy"
@@ -55,7 +55,7 @@ class Files:
         if not exclude and (exact := self._exactly(follow)) is not None:
             return Transfer(self, exact)
         try:
-            return Transfer(self, chosen(entries, exclude, follow))
+            return Transfer(self, select_entries(entries, exclude, follow))
         except ValueError as error:
             raise GrpcError(NOT_FOUND, f".dockerignore: {error}") from error
 

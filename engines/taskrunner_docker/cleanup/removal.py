@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner_docker.api.async_stream import DockerError
 from taskrunner_docker.api.client import Daemon
-from taskrunner_docker.cleanup.labels import RUN, WORKER, build_repository
 
 _NOT_FOUND = 404
 _BEING_REMOVED = "already in progress"
@@ -32,43 +30,11 @@ async def remove_tag(daemon: Daemon, tag: str) -> None:
     await _unless_gone(f"the image {tag}", lambda: daemon.call(daemon.api.remove_image, tag))
 
 
-async def remove_all_of(daemon: Daemon, worker_id: str) -> list[str]:
-    """Removes all containers, then the networks, volumes and images, that carry the marks of a worker.
-
-    Returns a line for each. Raises: Unavailable.
-    """
-    api, mine = daemon.api, {"label": f"{WORKER}={worker_id}"}
-    try:
-        containers = await daemon.call(api.containers, all=True, filters=mine)
-        networks = await daemon.call(api.networks, filters=mine)
-        volumes = (await daemon.call(api.volumes, filters=mine))["Volumes"] or []
-        images = await daemon.call(api.images, name=build_repository(worker_id))
-    except DockerError as error:
-        raise Unavailable(f"Docker cannot say what a worker has left: {error}") from None
-    lines = await _remove_containers(daemon, containers)
-    lines += [await _report(f"network {found['Name']}", _remove_network(daemon, found["Id"])) for found in networks]
-    lines += [await _report(f"volume {found['Name']}", _remove_volume(daemon, found["Name"])) for found in volumes]
-    tags = [tag for found in images for tag in found["RepoTags"] or [] if tag.startswith(build_repository(worker_id))]
-    return lines + [await _report(f"image {tag}", remove_tag(daemon, tag)) for tag in tags]
-
-
-async def _remove_containers(daemon: Daemon, containers: list[dict[str, Any]]) -> list[str]:
-    """Raises Unavailable when one stays: it may still run, so the task must not be run again beside it."""
-    lines = []
-    for found in containers:
-        try:
-            await remove_container(daemon, found["Id"])
-        except TaskFailedInternally as error:
-            raise Unavailable(str(error)) from error
-        lines.append(f"removed container {_shown(found)}")
-    return lines
-
-
-async def _remove_network(daemon: Daemon, name: str) -> None:
+async def remove_network(daemon: Daemon, name: str) -> None:
     await _unless_gone(f"the network {name}", lambda: daemon.call(daemon.api.remove_network, name))
 
 
-async def _remove_volume(daemon: Daemon, name: str) -> None:
+async def remove_volume(daemon: Daemon, name: str) -> None:
     await _unless_gone(f"the volume {name}", lambda: daemon.call(daemon.api.remove_volume, name, force=True))
 
 
@@ -80,16 +46,3 @@ async def _unless_gone(what: str, remove: Callable[[], Awaitable[object]]) -> No
             raise TaskFailedInternally(f"{what} cannot be removed: {error}") from None
     except Unavailable as error:
         raise TaskFailedInternally(f"{what} cannot be removed: {error}") from error
-
-
-async def _report(what: str, removal: Awaitable[None]) -> str:
-    try:
-        await removal
-    except TaskFailedInternally as error:
-        return f"{what} could not be removed: {error}"
-    return f"removed {what}"
-
-
-def _shown(container: dict[str, Any]) -> str:
-    run = container["Labels"].get(RUN, "")
-    return f"{container['Id'][:12]} of {run}" if run else str(container["Id"][:12])

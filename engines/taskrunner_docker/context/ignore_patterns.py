@@ -19,7 +19,7 @@ _MOST_LOOSE = 2
 
 
 @attrs.frozen
-class Pattern:
+class IgnorePattern:
     """A pattern that says of a path, `/`-separated and relative, whether it is meant; says nothing of its parents."""
 
     text: str
@@ -37,13 +37,7 @@ class Pattern:
         return self.text.removesuffix("/**").removesuffix("/*")
 
 
-def read_patterns(text: str) -> list[str]:
-    """The patterns that a `.dockerignore` holds, in order; comments and empty lines are gone."""
-    lines = text.removeprefix("\ufeff").split("\n")
-    return [_relative(line.strip()) for line in lines if line.strip() and not line.startswith("#")]
-
-
-def parse(line: str) -> Pattern | None:
+def parse_pattern(line: str) -> IgnorePattern | None:
     """Reads one pattern; None for an empty one. Raises ValueError, naming the pattern, when its syntax is wrong."""
     line = line.strip()
     exception = line.startswith("!")
@@ -54,7 +48,7 @@ def parse(line: str) -> Pattern | None:
         return None
     text = clean(text)
     try:
-        return Pattern(text, exception, re.compile(_regex(text), re.DOTALL))
+        return IgnorePattern(text, exception, re.compile(_regex(text), re.DOTALL))
     except (re.error, IndexError):
         raise ValueError(f"the pattern {line!r} is not well formed: `[` needs a `]`, and `\\` a character") from None
 
@@ -63,12 +57,6 @@ def clean(path: str) -> str:
     """The shortest form of a path: no `.`, no double `/`, no `/` at its end."""
     path = posixpath.normpath(path)
     return path[1:] if path.startswith("//") else path
-
-
-def _relative(line: str) -> str:
-    mark, text = ("!", line[1:].strip()) if line.startswith("!") else ("", line)
-    text = clean(text) if text else text
-    return mark + (text[1:] if len(text) > 1 and text.startswith("/") else text)
 
 
 # ---- from a pattern to a regular expression ---------------------------------------------------------------

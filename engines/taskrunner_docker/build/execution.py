@@ -1,0 +1,81 @@
+"""A build under way, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import attrs
+
+from taskrunner.errors import Bug, TaskFailedInternally, Unavailable
+from taskrunner.interfaces.caches import Lease
+from taskrunner.interfaces.execution import Execution
+from taskrunner.interfaces.results import Results
+from taskrunner_docker.build.job import BuildJob
+from taskrunner_docker.build.results import BuildResults
+from taskrunner_docker.buildkit import BuildOutcome, BuildRequest, build
+from taskrunner_docker.cleanup.removal import remove_tag
+from taskrunner_git.fetch import Commit
+
+_NO_LOGIN = re.compile(r"cannot be pulled.*(?:401|403|denied|authorization|basic auth)", re.IGNORECASE | re.DOTALL)
+_LOGIN_ADVICE = "check the login for its registry in [docker.registries] of the worker's configuration"
+
+
+@attrs.frozen
+class Checkout:
+    """A commit, and the lease on the mirror that its files are read from."""
+
+    commit: Commit
+    mirror: Lease
+
+    async def give_back(self) -> None:
+        """May be called again."""
+        self.commit.close()
+        await self.mirror.commit()
+
+
+class BuildExecution(Execution):
+    """One build under way. It ends with the connection to BuildKit, and so with this worker at the latest."""
+
+    def __init__(self, job: BuildJob, request: BuildRequest, checkout: Checkout) -> None:
+        self._job, self._checkout = job, checkout
+        self._aborted = False
+        where, context = f"unix://{job.daemon.socket}", job.context
+        self._building = asyncio.create_task(build(where, request, write=context.log.write, progress=context.progress))
+        self._ending = asyncio.create_task(self._end())
+
+    async def wait(self) -> Results:
+        await asyncio.wait({self._ending})
+        if self._aborted:
+            raise Bug("nobody may wait for a build that was aborted")
+        return self._ending.result()
+
+    async def kill(self) -> Results:
+        self._building.cancel()
+        try:
+            return await self.wait()
+        except Unavailable as error:
+            raise TaskFailedInternally(str(error)) from error
+
+    async def abort(self) -> None:
+        self._aborted = True
+        self._building.cancel()
+        await asyncio.wait({self._ending})
+        await remove_tag(self._job.daemon, self._job.tag)
+
+    async def _end(self) -> BuildResults:
+        """Only the build is ever cancelled, so that the mirror is given back however it ends."""
+        await asyncio.wait({self._building})
+        commit = self._checkout.commit.sha
+        await self._checkout.give_back()
+        if self._building.cancelled():
+            return BuildResults(self._job, commit, exit_code=1, reason="killed", message="the build was stopped")
+        return _results(self._job, commit, self._building.result())
+
+
+def _results(job: BuildJob, commit: str, outcome: BuildOutcome) -> BuildResults:
+    if outcome.image_id:
+        return BuildResults(job, commit, exit_code=0, image_id=outcome.image_id)
+    step = f"build failed at {outcome.failed_step}" if outcome.failed_step else "build failed"
+    advice = f"; {_LOGIN_ADVICE}" if _NO_LOGIN.search(outcome.error) else ""
+    return BuildResults(job, commit, exit_code=1, reason="build-failed", message=f"{step}: {outcome.error}{advice}")

@@ -1,0 +1,43 @@
+"""Which entries of a context are sent: those that a Dockerfile copies from, without the ignored ones."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+
+from taskrunner_docker.context.follow_paths import Followed
+from taskrunner_docker.context.ignore import Ignore
+from taskrunner_git.files import FileEntry
+
+
+def select_entries(
+    entries: Iterable[FileEntry], exclude: Sequence[str] = (), follow: Sequence[str] = ()
+) -> Iterator[FileEntry]:
+    """The entries that BuildKit asks for: below one of the `follow` paths, if there are any, and not excluded.
+
+    A folder that is excluded itself comes before the first entry that is sent from inside. Raises ValueError for a
+    pattern whose syntax is wrong.
+    """
+    if follow:
+        entries = list(entries)
+        entries = filter(Followed(follow, entries), entries)
+    return _without(entries, Ignore(exclude)) if exclude else iter(entries)
+
+
+def _without(entries: Iterable[FileEntry], ignore: Ignore) -> Iterator[FileEntry]:
+    pending: list[FileEntry] = []
+    pruned = "/"
+    for entry in entries:
+        if entry.path.startswith(pruned):
+            continue
+        while pending and not entry.path.startswith(f"{pending[-1].path}/"):
+            pending.pop()
+        if not ignore(entry.path):
+            yield from pending
+            pending.clear()
+            yield entry
+        elif stat.S_ISDIR(entry.mode):
+            if ignore.prune(entry.path):
+                pruned = f"{entry.path}/"
+            else:
+                pending.append(entry)
