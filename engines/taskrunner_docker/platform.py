@@ -20,7 +20,7 @@ from taskrunner_docker.container.cache_folder import DockerCacheFolder
 from taskrunner_docker.engine import DockerEngine
 
 if TYPE_CHECKING:
-    from taskrunner_docker.api.client import Daemon
+    from taskrunner_docker.api.client import DockerClient
     from taskrunner_docker.registry.transfer import Transfers
 
 LIBRARIES = ("docker", "dulwich", "h2")
@@ -37,8 +37,8 @@ class DockerPlatform(Platform[tasks.DockerPayload, configuration.DockerOptions])
     payload = tasks.DockerPayload
     options = configuration.DockerOptions
 
-    def __init__(self, daemon: Daemon, options: configuration.DockerOptions, context: PlatformContext) -> None:
-        self._daemon, self._options = daemon, options
+    def __init__(self, client: DockerClient, options: configuration.DockerOptions, context: PlatformContext) -> None:
+        self._client, self._options = client, options
         self._marks = Marks(context.worker_id, context.home)
         self._health = HEALTHY
         self._asked = asyncio.get_running_loop().time()
@@ -49,9 +49,10 @@ class DockerPlatform(Platform[tasks.DockerPayload, configuration.DockerOptions])
         _need("docker", *LIBRARIES)
         if any(registry.ecr for registry in options.registries.values()):
             _need("aws", "boto3")
-        from taskrunner_docker.api.client import Daemon
 
-        return cls(await Daemon.connect(options.host), options, context)
+        from taskrunner_docker.api.client import DockerClient
+
+        return cls(await DockerClient.connect(options.host), options, context)
 
     @classmethod
     def check_options(cls, options: configuration.DockerOptions) -> Iterable[Complaint]:
@@ -64,7 +65,7 @@ class DockerPlatform(Platform[tasks.DockerPayload, configuration.DockerOptions])
         return DockerEngine(partial(self._container, context), partial(self._build, context))
 
     def new_cache_folder(self, name: str, path: Path) -> DockerCacheFolder:
-        return DockerCacheFolder(name, path, self._daemon, self._marks.worker_labels)
+        return DockerCacheFolder(name, path, self._client, self._marks.worker_labels)
 
     async def health(self) -> Health:
         now = asyncio.get_running_loop().time()
@@ -78,20 +79,18 @@ class DockerPlatform(Platform[tasks.DockerPayload, configuration.DockerOptions])
         from taskrunner_docker.cleanup.recovery import remove_all_of
 
         theirs = Marks(worker_id, self._marks.home)
-        pushed = await PushNotes(self._daemon, theirs.pushing).remove_all()
-        return [*await remove_all_of(self._daemon, worker_id), *pushed]
+        pushed = await PushNotes(self._client, theirs.pushing).remove_all()
+        return [*await remove_all_of(self._client, worker_id), *pushed]
 
     async def dispose(self) -> None:
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.wait({self._asking})
-        self._daemon.dispose()
+        self._client.dispose()
 
     async def _ask(self) -> None:
-        from taskrunner_docker.api.client import ping
-
         try:
-            await ping(self._daemon.socket)
+            await self._client.ping()
         except Unavailable as error:
             self._health = Health(fit=False, why=str(error))
         else:
@@ -100,20 +99,20 @@ class DockerPlatform(Platform[tasks.DockerPayload, configuration.DockerOptions])
     def _container(self, context: RunContext) -> Engine[tasks.DockerPayload]:
         from taskrunner_docker.container.engine import ContainerEngine
 
-        return ContainerEngine(self._daemon, self._marks, self._transfers(context), context)
+        return ContainerEngine(self._client, self._marks, self._transfers(context), context)
 
     def _build(self, context: RunContext) -> Engine[tasks.DockerPayload]:
         from taskrunner_docker.build.engine import BuildEngine
         from taskrunner_docker.build.job import BuildJob
 
-        return BuildEngine(partial(BuildJob, self._daemon, self._marks, self._transfers(context), context), context)
+        return BuildEngine(partial(BuildJob, self._client, self._marks, self._transfers(context), context), context)
 
     def _transfers(self, context: RunContext) -> Transfers:
         from taskrunner_docker.registry.logins import Registries
         from taskrunner_docker.registry.transfer import Transfers
 
-        registries = Registries(self._daemon, self._options.registries, context.reveal, context.log.mask)
-        return Transfers(self._daemon, registries, context.log.say, context.progress)
+        registries = Registries(self._client, self._options.registries, context.reveal, context.log.mask)
+        return Transfers(self._client, registries, context.log.say, context.progress)
 
 
 def _need(extra: str, *libraries: str) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import os
-import tarfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +11,7 @@ from typing import TypeVar
 import docker
 import pytest
 
-from taskrunner_docker.api.client import Daemon
+from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.container.cache_folder import DockerCacheFolder
 from taskrunner_docker.container.ownership import take_folders
 
@@ -32,40 +30,26 @@ def path(tmp_path: Path) -> Path:
     return folder
 
 
-def with_folder(path: Path, work: Callable[[DockerCacheFolder, Daemon], Awaitable[T]]) -> T:
+def with_folder(path: Path, work: Callable[[DockerCacheFolder, DockerClient], Awaitable[T]]) -> T:
     async def main() -> T:
-        daemon = await Daemon.connect("")
+        client = await DockerClient.connect("")
         try:
-            return await work(DockerCacheFolder("kept", path, daemon, LABELS), daemon)
+            return await work(DockerCacheFolder("kept", path, client, LABELS), client)
         finally:
-            daemon.dispose()
+            client.dispose()
 
     return asyncio.run(main())
 
 
-def test_its_archive_holds_all_of_it(path: Path, tmp_path: Path) -> None:
-    async def archive(folder: DockerCacheFolder, _: Daemon) -> bytes:
-        return b"".join([block async for block in folder.archive()])
-
-    with tarfile.open(fileobj=io.BytesIO(with_folder(path, archive))) as tar:
-        tar.extractall(tmp_path / "copy", filter="tar")
-    copy = tmp_path / "copy"
-    assert (copy / "deep/file").read_bytes() == b"x" * 1_000_001
-    assert (copy / "second-name").stat().st_ino == (copy / "deep/file").stat().st_ino
-    assert (copy / "link").readlink() == Path("/etc/passwd")
-    assert (copy / "deep/empty").exists()
-    assert (copy / "deep/deeper").is_dir()
-
-
 def test_its_size_is_that_on_disk(path: Path) -> None:
-    async def size(folder: DockerCacheFolder, _: Daemon) -> int:
+    async def size(folder: DockerCacheFolder, _: DockerClient) -> int:
         return await folder.size()
 
     assert 1_000_001 <= with_folder(path, size) < 1_100_000
 
 
 def test_it_is_deleted_once_or_twice(path: Path) -> None:
-    async def delete(folder: DockerCacheFolder, _: Daemon) -> None:
+    async def delete(folder: DockerCacheFolder, _: DockerClient) -> None:
         await folder.delete()
         await folder.delete()
 
@@ -77,8 +61,8 @@ def test_the_folders_of_others_become_ours_and_nothing_else_does(path: Path, api
     (path / "deep").chmod(0)
     before = {image["Id"] for image in api.images(all=True)}
 
-    async def take(_: DockerCacheFolder, daemon: Daemon) -> None:
-        await take_folders(daemon, path, LABELS, uid=4321)
+    async def take(_: DockerCacheFolder, client: DockerClient) -> None:
+        await take_folders(client, path, LABELS, uid=4321)
 
     with_folder(path, take)
     for folder in (path, path / "deep", path / "deep/deeper"):

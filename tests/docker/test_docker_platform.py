@@ -15,9 +15,9 @@ from taskrunner.errors import ConfigError, Unavailable
 from taskrunner.interfaces.platform import PlatformContext
 from taskrunner.model import Health, Secret
 from taskrunner_docker import DockerOptions, DockerPlatform, platform
-from taskrunner_docker.api import client as daemon
-from taskrunner_docker.api.async_stream import no_answer
-from taskrunner_docker.api.client import find_socket
+from taskrunner_docker.api import client
+from taskrunner_docker.api.daemon_socket import find_socket
+from taskrunner_docker.api.errors import unreachable
 from taskrunner_docker.options import EcrOptions, RegistryOptions
 
 HEAVY = ("docker", "dulwich", "h2", "boto3", "requests", "urllib3")
@@ -49,7 +49,9 @@ def test_without_docker_there_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_without_permission_it_names_the_group() -> None:
-    assert "add this user to the group docker" in no_answer("/var/run/docker.sock", PermissionError(13, "denied"))
+    assert "add this user to the group docker" in str(
+        unreachable("/var/run/docker.sock", PermissionError(13, "denied"))
+    )
 
 
 def test_a_docker_on_another_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +93,7 @@ async def wedged_daemon(socket: Path) -> AsyncIterator[asyncio.Event]:
         guests.add(writer)
         await reader.readuntil(b"\r\n\r\n")
         await well.wait()
-        writer.write(b'HTTP/1.0 200 OK\r\n\r\n{"ApiVersion": "1.41"}')
+        writer.write(b"HTTP/1.0 200 OK\r\nApi-Version: 1.41\r\n\r\nOK")
         writer.close()
 
     async with await asyncio.start_unix_server(handle, str(socket)):
@@ -108,7 +110,7 @@ async def wedged_daemon(socket: Path) -> AsyncIterator[asyncio.Event]:
 def test_a_daemon_that_is_wedged_is_not_fit_and_gets_well_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(daemon, "PING_TIMEOUT", 0.2)
+    monkeypatch.setattr(client, "PING_TIMEOUT", 0.2)
     monkeypatch.setattr(platform, "HEALTH_AGE", 0.0)
 
     async def health(of: DockerPlatform, *, fit: bool) -> Health:
@@ -132,16 +134,16 @@ def test_a_daemon_that_is_wedged_is_not_fit_and_gets_well_again(
         async with asyncio.timeout(60):
             return await main()
 
-    assert "has not given a sign of life" in asyncio.run(bounded())
+    assert "has not answered within 0.2 seconds" in asyncio.run(bounded())
 
 
 def test_a_daemon_that_is_wedged_at_first_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(daemon, "PING_TIMEOUT", 0.2)
+    monkeypatch.setattr(client, "PING_TIMEOUT", 0.2)
 
     async def main() -> None:
         async with wedged_daemon(tmp_path / "docker.sock"):
             context = PlatformContext("w1", tmp_path, lambda secret: secret.literal)
             await DockerPlatform.open(DockerOptions(host=f"{tmp_path}/docker.sock"), context)
 
-    with pytest.raises(Unavailable, match="sign of life"):
+    with pytest.raises(Unavailable, match=r"has not answered within 0\.2 seconds"):
         asyncio.run(main())

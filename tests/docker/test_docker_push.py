@@ -16,7 +16,7 @@ import pytest
 from taskrunner.errors import TaskFailed, Unavailable
 from taskrunner.model import Progress, Secret
 from taskrunner.testing import MemoryLog
-from taskrunner_docker.api.client import Daemon
+from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.options import EcrOptions, RegistryOptions
 from taskrunner_docker.registry import transfer
 from taskrunner_docker.registry.logins import Registries
@@ -65,12 +65,12 @@ class Bench:
 
     def run(self, work: Callable[[Transfers], Coroutine[Any, Any, Any]]) -> Any:
         async def main() -> Any:
-            daemon = await Daemon.connect("")
-            registries = Registries(daemon, self.logins, lambda secret: secret.literal, self.log.mask)
+            client = await DockerClient.connect("")
+            registries = Registries(client, self.logins, lambda secret: secret.literal, self.log.mask)
             try:
-                return await work(Transfers(daemon, registries, self.log.say, self.moved.append))
+                return await work(Transfers(client, registries, self.log.say, self.moved.append))
             finally:
-                daemon.dispose()
+                client.dispose()
 
         return asyncio.run(main())
 

@@ -12,7 +12,7 @@ import pytest
 
 from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner_docker import DockerOptions, DockerPayload
-from taskrunner_docker.api import client as daemon
+from taskrunner_docker.api import client
 from tests.support.docker_bench import Bench, Everything
 from tests.support.docker_proxy import docker_proxy
 
@@ -49,7 +49,7 @@ def test_a_daemon_that_restarts_loses_sight_of_the_run(bench: Bench, tmp_path: P
 def test_a_daemon_that_falls_silent_holds_nobody_for_ever(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(daemon, "CALL_TIMEOUT", 1)
+    monkeypatch.setattr(client, "CALL_TIMEOUT", 1)
 
     async def main() -> None:
         async with docker_proxy(tmp_path / "docker.sock") as proxy:

@@ -1,22 +1,29 @@
-"""The Docker daemon of this machine: plain calls through docker-py, lasting answers on sockets of their own."""
+"""The client of the Docker daemon on this machine: its socket, the version of its API, and the limits of time.
+
+Plain calls go through docker-py in threads, lasting answers through the event loop, and what threads read themselves
+(the files of a container, a build and its session) through blocking connections.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 import attrs
-import docker
-import requests
-from docker.errors import APIError, DockerException
+from docker.errors import APIError
+from requests.exceptions import Timeout
 
+from taskrunner.blocking import OverLimit, run_blocking, wait_through
+from taskrunner.connections import Connections
 from taskrunner.errors import ConfigError, Unavailable
-from taskrunner_docker.api.async_stream import DockerError, Stream, no_answer, request
+from taskrunner_docker.api.async_stream import Stream, request
+from taskrunner_docker.api.daemon_socket import connect, find_socket
+from taskrunner_docker.api.errors import DockerError, no_answer, unreachable
+from taskrunner_docker.api.exchange import Exchange, Headers, upgrade
+from taskrunner_docker.api.plain_calls import FAILURES, holding, plain_client, refusal
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -25,70 +32,74 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 CALL_TIMEOUT = 120
-"""Seconds that Docker may take over one call: removing a large container from a slow disk takes one of them."""
+"""Seconds of one call, until an answer begins, and of silence in it: removing a large container from a slow disk takes
+one of them."""
 PING_TIMEOUT = 5.0
-"""Seconds for a sign of life."""
-_THREADS = 64
-"""Most calls at a time. They are short, and threads are made as they are needed."""
-_USUAL = "/var/run/docker.sock"
+"""Seconds of a ping."""
+END_TIMEOUT = 5.0
+"""Seconds for the thread of a call whose connection was closed."""
+_OLDEST_API = (1, 39)
+"""Docker 18.09: the first whose `/build` and `/session` reach BuildKit."""
+_NEWEST_API = (1, 52)
+"""`/session` is deprecated from 1.53 on. A daemon keeps speaking the versions before."""
+
+Query = Mapping[str, str] | Sequence[tuple[str, str]]
 
 
 @attrs.frozen
-class Daemon:
-    """A connection to Docker that has been tried. Used from one event loop; `dispose` ends it."""
+class DockerClient:
+    """A daemon that has answered. Used from one event loop, and from the threads of its calls."""
 
-    socket: str
-    """Path of its unix socket."""
+    socket_path: str
+    version: str
+    """Of the API, as in a URL: `1.41`."""
     api: APIClient
-    """For calls in threads: through `call`, or from a thread of one's own."""
-    _threads: ThreadPoolExecutor
+    """docker-py's client; its methods are the functions that `call` takes."""
 
     @classmethod
     async def connect(cls, host: str) -> Self:
-        """Raises ConfigError (no unix socket), Unavailable (nobody there, or no permission)."""
-        socket = find_socket(host)
-        await ping(socket)
-        threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="docker")
-        connecting = threads.submit(docker.APIClient, f"unix://{socket}", version="auto", timeout=CALL_TIMEOUT)
+        """Raises ConfigError (no unix socket; a daemon that is too old), Unavailable (no answer; no permission)."""
+        path = find_socket(host)
+        version = _negotiate(path, await _ping(path))
         try:
-            return cls(socket, await asyncio.wrap_future(connecting), threads)
-        except BaseException as error:
-            threads.shutdown(wait=False)
-            if isinstance(error, DockerException):
-                raise Unavailable(no_answer(socket, error)) from error
-            raise
+            api = await run_blocking(
+                lambda: plain_client(path, version, CALL_TIMEOUT), limit=CALL_TIMEOUT, doing="opening docker-py"
+            )
+        except FAILURES as error:
+            raise unreachable(path, error) from error
+        return cls(path, version, api)
+
+    async def ping(self) -> None:
+        """Raises Unavailable, with what to do, when the daemon does not answer within seconds."""
+        await _ping(self.socket_path)
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs a blocking function of docker-py's, or one that uses it, in a thread.
+        """Runs a function of docker-py's, or one that uses it, in a thread.
 
-        When it is cancelled, it waits for the function to end, so that whoever undoes things then knows what there is.
-        Raises: DockerError, Unavailable.
+        A cancelled call waits for the function to end, so that what the function has made is known to the code that
+        undoes it. Raises: DockerError, Unavailable.
         """
-        try:
-            return await self.thread(function, *args, **kwargs)
-        except APIError as error:
-            raise _refusal(error) from None  # its chain shows the request, with the environment in it
-        except requests.exceptions.Timeout:
-            raise Unavailable(f"Docker has not answered within {CALL_TIMEOUT} seconds ({self.socket})") from None
-        except (DockerException, requests.exceptions.RequestException) as error:
-            raise Unavailable(no_answer(self.socket, error)) from error
+        connections = Connections()
 
-    async def thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As `call`, for a function that does not talk to Docker: its errors stay what they are."""
-        future = asyncio.get_running_loop().run_in_executor(self._threads, lambda: function(*args, **kwargs))
+        def work() -> T:
+            with holding(connections):
+                return function(*args, **kwargs)
+
+        calling = asyncio.ensure_future(
+            run_blocking(work, limit=CALL_TIMEOUT, doing="a call", interrupt=connections.interrupt, grace=END_TIMEOUT)
+        )
         try:
-            return await asyncio.shield(future)
+            await wait_through(calling)
         except asyncio.CancelledError:
-            await asyncio.wait([future])
-            if not future.cancelled():
-                future.exception()  # seen: the cancellation is what counts
+            calling.exception()  # seen: the cancellation is what counts
             raise
+        return self._result(calling)
 
     async def stream(
         self,
         method: str,
         path: str,
-        query: Mapping[str, str] | None = None,
+        query: Query = (),
         *,
         body: object = None,
         headers: Mapping[str, str] | None = None,
@@ -96,49 +107,68 @@ class Daemon:
     ) -> Stream:
         """Begins an answer that lasts. The caller closes it. Raises: DockerError, Unavailable."""
         target = self.target(path, query)
-        return await request(self.socket, method, target, body=body, headers=headers, upgrade=upgrade)
+        return await request(
+            self.socket_path, method, target, body=body, headers=headers, upgrade=upgrade, limit=CALL_TIMEOUT
+        )
 
-    def target(self, path: str, query: Mapping[str, str] | None = None) -> str:
-        """Where a request goes, in the version of the API that was negotiated."""
-        return f"/v{self.api.api_version}{quote(path)}" + (f"?{urlencode(query)}" if query else "")
+    def exchange(
+        self,
+        connections: Connections,
+        method: str,
+        path: str,
+        query: Query = (),
+        *,
+        silence: float | None = CALL_TIMEOUT,
+    ) -> Exchange:
+        """Sends a request without a body, and returns when the answer has begun. Blocks.
+
+        `silence` is how many seconds may pass without a byte; None for any number.
+        Raises: DockerError, Unavailable (also Interrupted ends in it).
+        """
+        connection = connect(self.socket_path, connections, CALL_TIMEOUT)
+        connection.settimeout(silence)
+        return Exchange.begin(connection, method, self.target(path, query))
+
+    def upgrade(self, connections: Connections, path: str, headers: Headers) -> socket.socket:
+        """A connection that speaks another protocol from now on. Blocks. Raises: DockerError, Unavailable."""
+        connection = connect(self.socket_path, connections, CALL_TIMEOUT)
+        upgrade(connection, self.target(path), headers)
+        return connection
+
+    def target(self, path: str, query: Query = ()) -> str:
+        """The URL of a request, in the version of the API that was negotiated."""
+        return f"/v{self.version}{quote(path)}" + (f"?{urlencode(query)}" if query else "")
 
     def dispose(self) -> None:
-        """Lets go of sockets and threads, without waiting for calls that are under way."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Closes the connections that wait for a call. A call that still runs closes its own."""
         self.api.close()
 
+    def _result(self, calling: asyncio.Future[T]) -> T:
+        try:
+            return calling.result()
+        except APIError as error:
+            raise refusal(error) from None  # its chain shows the request, with the environment in it
+        except (OverLimit, Timeout):
+            raise no_answer(self.socket_path, CALL_TIMEOUT) from None
+        except FAILURES as error:
+            raise unreachable(self.socket_path, error) from error
 
-async def ping(socket: str) -> None:
-    """Asks for a sign of life. Raises Unavailable, with what to do."""
+
+async def _ping(path: str) -> Mapping[str, str]:
+    """The headers of the answer. Raises Unavailable."""
     try:
-        async with asyncio.timeout(PING_TIMEOUT), await request(socket, "GET", "/_ping"):
-            pass
-    except TimeoutError:
-        raise Unavailable(f"Docker at {socket} has not given a sign of life for {PING_TIMEOUT:.0f} seconds") from None
+        async with await request(path, "GET", "/_ping", limit=PING_TIMEOUT) as answer:
+            return answer.headers
     except DockerError as error:
-        raise Unavailable(f"Docker at {socket} is not well: {error}") from error
+        raise Unavailable(f"Docker at {path} is not well: {error}") from error
 
 
-def find_socket(host: str) -> str:
-    """The path of Docker's socket: what is configured, else $DOCKER_HOST, else the first usual one that exists.
-
-    Raises ConfigError for anything but a unix socket: caches are folders that the worker and Docker must both see.
-    """
-    named = host or os.environ.get("DOCKER_HOST", "")
-    where = "`host` in [docker]" if host else "DOCKER_HOST"
-    if named and not named.startswith(("unix://", "/")):
-        raise ConfigError(f"{where} is {named!r}: only unix:///path works, since Docker must be on this machine")
-    if named:
-        return named.removeprefix("unix://")
-    return next((path for path in _usual_sockets() if Path(path).exists()), _USUAL)
-
-
-def _usual_sockets() -> list[str]:
-    rootless = os.environ.get("XDG_RUNTIME_DIR")
-    desktop = Path.home() / ".docker/run/docker.sock"
-    return [_USUAL, *([f"{rootless}/docker.sock"] if rootless else []), str(desktop)]
-
-
-def _refusal(error: APIError) -> DockerError:
-    status: Any = error.status_code
-    return DockerError(int(status or 500), str(error.explanation or "no reason given").strip())
+def _negotiate(path: str, headers: Mapping[str, str]) -> str:
+    """The newest version of the API that both sides speak. Raises ConfigError, Unavailable (no Docker)."""
+    try:
+        major, minor = map(int, headers["api-version"].split("."))
+    except (KeyError, ValueError):
+        raise Unavailable(f"what answers at {path} does not say which version of Docker's API it speaks") from None
+    if (major, minor) < _OLDEST_API:
+        raise ConfigError(f"Docker at {path} is too old: it speaks API {major}.{minor}, and 1.39 (18.09) is needed")
+    return ".".join(map(str, min((major, minor), _NEWEST_API)))

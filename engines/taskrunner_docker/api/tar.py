@@ -2,70 +2,77 @@
 
 from __future__ import annotations
 
-import http.client
-import socket
 import tarfile
-from http import HTTPStatus
-from typing import Self
+from collections.abc import Callable, Iterator
+from typing import IO, Any, Self, TypeVar, cast
 
 import attrs
 
+from taskrunner.blocking import run_blocking
+from taskrunner.connections import Connections
 from taskrunner.interfaces.results import READ_SIZE
-from taskrunner_docker.api.client import CALL_TIMEOUT, Daemon
+from taskrunner_docker.api.client import END_TIMEOUT, DockerClient
+from taskrunner_docker.api.exchange import Exchange
+
+T = TypeVar("T")
 
 
-@attrs.define
+READ_LIMIT = 3600.0
+"""Seconds of one step, which may pass over a large file: as long as an upload may take. Silence ends much earlier."""
+
+
+async def read_in_thread(
+    connections: Connections, work: Callable[[], T], discard: Callable[[T], None] | None = None
+) -> T:
+    """Runs one step of reading, which ends with the connections when it is cancelled. Raises what `work` raises, and
+    OverLimit."""
+    return await run_blocking(
+        work,
+        limit=READ_LIMIT,
+        doing="reading files of a container",
+        interrupt=connections.interrupt,
+        grace=END_TIMEOUT,
+        discard=discard,
+    )
+
+
+@attrs.frozen
 class TarStream:
-    """One stream, with a connection to Docker of its own: whoever stops in the middle closes it."""
+    """One stream, on a connection of its own. It may be closed in the middle."""
 
-    tar: tarfile.TarFile
-    _connection: _UnixConnection
+    _tar: tarfile.TarFile
+    _answer: Exchange
 
     @classmethod
-    def open(cls, daemon: Daemon, container: str, path: str) -> Self:
-        """Raises: FileNotFoundError, OSError, tarfile.TarError, http.client.HTTPException."""
-        connection = _UnixConnection(daemon.socket)
+    def open(cls, client: DockerClient, connections: Connections, container: str, path: str) -> Self:
+        """Raises: DockerError (404: no such path), Unavailable, tarfile.TarError."""
+        answer = client.exchange(connections, "GET", f"/containers/{container}/archive", {"path": path})
         try:
-            answer = connection.fetch(daemon.target(f"/containers/{container}/archive", {"path": path}))
-            return cls(tarfile.open(fileobj=answer, mode="r|", bufsize=READ_SIZE), connection)
+            return cls(tarfile.open(fileobj=cast("Any", answer), mode="r|", bufsize=READ_SIZE), answer)
         except BaseException:
-            connection.close()
+            answer.close()
             raise
 
+    def __iter__(self) -> Iterator[tarfile.TarInfo]:
+        while member := self.next():
+            yield member
+
+    def next(self) -> tarfile.TarInfo | None:
+        """The next member; those before, perhaps a million, are forgotten. Raises: Unavailable, TarError."""
+        member = self._tar.next()
+        self._tar.members.clear()  # type: ignore[attr-defined]
+        return member
+
+    def extract(self, member: tarfile.TarInfo) -> IO[bytes] | None:
+        """The contents of the member that was returned last; None of one that has none."""
+        return self._tar.extractfile(member)
+
     def close(self) -> None:
-        """Hangs up. May be called again."""
-        self._connection.close()
+        """Closes the connection. May be called again."""
+        self._answer.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over Docker's socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("docker", timeout=CALL_TIMEOUT)
-        self._path = path
-        self._answer: http.client.HTTPResponse | None = None
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(CALL_TIMEOUT)
-        self.sock.connect(self._path)
-
-    def fetch(self, target: str) -> http.client.HTTPResponse:
-        self.request("GET", target)
-        self._answer = self.getresponse()
-        if self._answer.status == HTTPStatus.NOT_FOUND:
-            raise FileNotFoundError("it is not in the container")
-        if self._answer.status != HTTPStatus.OK:
-            raise OSError(f"Docker answers {self._answer.status}")
-        return self._answer
-
-    def close(self) -> None:
-        if self._answer is not None:
-            self._answer.close()
-        super().close()

@@ -40,8 +40,8 @@ class BuildExecution(Execution):
     def __init__(self, job: BuildJob, request: BuildRequest, checkout: Checkout) -> None:
         self._job, self._checkout = job, checkout
         self._aborted = False
-        where, context = f"unix://{job.daemon.socket}", job.context
-        self._building = asyncio.create_task(build(where, request, write=context.log.write, progress=context.progress))
+        write, progress = job.context.log.write, job.context.progress
+        self._building = asyncio.create_task(build(job.client, request, write=write, progress=progress))
         self._ending = asyncio.create_task(self._end())
 
     async def wait(self) -> Results:
@@ -61,7 +61,7 @@ class BuildExecution(Execution):
         self._aborted = True
         self._building.cancel()
         await asyncio.wait({self._ending})
-        await remove_tag(self._job.daemon, self._job.tag)
+        await remove_tag(self._job.client, self._job.tag)
 
     async def _end(self) -> BuildResults:
         """Only the build is ever cancelled, so that the mirror is given back however it ends."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from taskrunner.interfaces.platform import RunContext
-from taskrunner_docker.api.client import Daemon
+from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.cleanup.labels import Marks
 from taskrunner_docker.payload import BuildSpec
 from taskrunner_docker.registry.transfer import Transfers
@@ -15,7 +15,7 @@ from taskrunner_docker.registry.transfer import Transfers
 class BuildJob:
     """What engine, execution and results of one build share."""
 
-    daemon: Daemon
+    client: DockerClient
     marks: Marks
     transfers: Transfers
     context: RunContext

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 from taskrunner.errors import TaskFailedInternally
 from taskrunner.interfaces.results import Entry, Results
 from taskrunner.model import Document
-from taskrunner_docker.api.async_stream import DockerError
+from taskrunner_docker.api.errors import DockerError
 from taskrunner_docker.build.job import BuildJob
 from taskrunner_docker.cleanup.push_tags import PushNotes
 from taskrunner_docker.cleanup.removal import remove_tag
@@ -50,10 +50,10 @@ class BuildResults(Results):
         return {"commit": self._commit, "image_id": self._image_id, "images": images}
 
     async def dispose(self) -> None:
-        await remove_tag(self._job.daemon, self._job.tag)
+        await remove_tag(self._job.client, self._job.tag)
 
     async def _push(self, tag: str) -> str:
-        notes = PushNotes(self._job.daemon, self._job.marks.pushing)
+        notes = PushNotes(self._job.client, self._job.marks.pushing)
         async with _taken.setdefault(tag, asyncio.Lock()), notes.noted(tag):
             await self._give(tag)
             digest = await self._job.transfers.push(tag)
@@ -69,9 +69,9 @@ class BuildResults(Results):
 
     async def _give(self, tag: str) -> None:
         name = Reference.parse(tag)
-        api = self._job.daemon.api
+        api = self._job.client.api
         try:
-            await self._job.daemon.call(api.tag, self._image_id, name.name, name.tag or "latest", force=True)
+            await self._job.client.call(api.tag, self._image_id, name.name, name.tag or "latest", force=True)
         except DockerError as error:
             raise TaskFailedInternally(f"Docker cannot tag the image {tag}: {error}") from None
 
@@ -87,13 +87,13 @@ class BuildResults(Results):
         image = await self._inspect(image_id)
         if image and not image["RepoTags"] and not image["RepoDigests"]:
             try:
-                await self._job.daemon.call(self._job.daemon.api.remove_image, image_id)
+                await self._job.client.call(self._job.client.api.remove_image, image_id)
             except DockerError as error:
                 self._job.context.log.say(f"the image that had the name before stays: {error}")
 
     async def _inspect(self, name: str) -> dict[str, Any] | None:
         try:
-            image: dict[str, Any] = await self._job.daemon.call(self._job.daemon.api.inspect_image, name)
+            image: dict[str, Any] = await self._job.client.call(self._job.client.api.inspect_image, name)
         except DockerError as error:
             if error.status == _NOT_FOUND:
                 return None

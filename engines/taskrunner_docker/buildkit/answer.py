@@ -6,11 +6,11 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator
-from http.client import HTTPResponse
 
 import attrs
 
 from taskrunner.errors import TaskFailedInternally
+from taskrunner_docker.api.exchange import Exchange
 from taskrunner_docker.buildkit.protobuf import WireError
 from taskrunner_docker.buildkit.trace import Trace, read_trace
 
@@ -42,7 +42,7 @@ class Said:
 Message = Trace | ImageWritten | Failed | Said
 
 
-def messages(answer: HTTPResponse) -> Iterator[Message]:
+def messages(answer: Exchange) -> Iterator[Message]:
     """Everything that the daemon tells, as it comes. Raises TaskFailedInternally for what makes no sense."""
     try:
         for line in _lines(answer):
@@ -54,7 +54,7 @@ def messages(answer: HTTPResponse) -> Iterator[Message]:
         ) from error
 
 
-def _lines(answer: HTTPResponse) -> Iterator[bytes]:
+def _lines(answer: Exchange) -> Iterator[bytes]:
     rest = bytearray()
     while data := answer.read1(READ_SIZE):
         *lines, last = data.split(b"\n")

@@ -1,44 +1,48 @@
-"""A BuildKit session: a connection to the daemon on which the roles are turned around, and we answer."""
+"""A BuildKit session: a connection on which the daemon asks and this side answers."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
 import uuid
+from concurrent.futures import wait
 from types import TracebackType
 from typing import Self
 
+from taskrunner.blocking import DaemonExecutor
+from taskrunner.connections import Connections
 from taskrunner.errors import TaskFailedInternally, TaskrunnerError, Unavailable
-from taskrunner_docker.api.build_connection import Api
-from taskrunner_docker.api.lifeline import Lifeline
+from taskrunner_docker.api.client import DockerClient
+from taskrunner_docker.api.errors import DockerError
 from taskrunner_docker.buildkit.filesync import DIFF_COPY, Files
 from taskrunner_docker.buildkit.grpc import GrpcServer
 from taskrunner_docker.buildkit.protobuf import WireError
 from taskrunner_docker.buildkit.request import BuildRequest
 from taskrunner_docker.buildkit.session_services import small_services
 
-JOIN_TIMEOUT = 30.0  # seconds for the thread to see that its connection is gone; it may be in the middle of a read
+END_TIMEOUT = 30.0
+"""Seconds for the thread to see that its connection is closed: it may be in the middle of a read."""
+_sessions = DaemonExecutor("build-session")
 
 
 class Session:
-    """Open within its context. A trouble in it cuts the lifeline, which ends the build, and is kept as `failure`.
+    """Open within its context. An error in it closes the connections, which ends the build, and is kept as `failure`.
 
     The context is used from the session's thread alone. Its files are listed before the connection is opened: a list of
     a million takes its time, and a session must answer within seconds.
     """
 
-    def __init__(self, api: Api, lifeline: Lifeline, request: BuildRequest) -> None:
+    def __init__(self, client: DockerClient, connections: Connections, request: BuildRequest) -> None:
         self.id = uuid.uuid4().hex
         self.failure: TaskrunnerError | None = None
         self.files = Files(request.context)
-        self._api, self._lifeline, self._shared_key = api, lifeline, request.shared_key
+        self._client, self._connections, self._shared_key = client, connections, request.shared_key
         self._methods = {**small_services(request.secrets, request.credentials), DIFF_COPY: self.files.open}
         self._begun = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"build-session-{self.id[:8]}", daemon=True)
 
     def __enter__(self) -> Self:
         """Raises Unavailable, or what the context raises."""
-        self._thread.start()
+        self._serving = _sessions.submit(self._run)
         self._begun.wait()
         if self.failure:
             raise self.failure
@@ -47,8 +51,8 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._lifeline.cut()
-        self._thread.join(JOIN_TIMEOUT)
+        self._connections.interrupt()
+        wait([self._serving], END_TIMEOUT)
 
     def _run(self) -> None:
         try:
@@ -56,6 +60,8 @@ class Session:
             self._fail(Unavailable("the Docker daemon closed the build's session"))
         except TaskrunnerError as error:
             self._fail(error)
+        except DockerError as error:
+            self._fail(Unavailable(f"the Docker daemon does not open a session: {error}"))
         except WireError as error:
             self._fail(TaskFailedInternally(f"what the Docker daemon says in the build's session is no sense: {error}"))
         except OSError as error:
@@ -67,7 +73,7 @@ class Session:
 
     def _serve(self) -> None:
         self.files.entries()
-        with self._api.take_over(self._lifeline, "/session", self._headers()) as connection:
+        with self._client.upgrade(self._connections, "/session", self._headers()) as connection:
             server = GrpcServer(connection, self._methods)
             self._begun.set()
             server.serve()
@@ -83,7 +89,7 @@ class Session:
         ]
 
     def _fail(self, error: TaskrunnerError) -> None:
-        """Ends the build; what comes after a cut is its consequence, and no failure."""
-        if not self._lifeline.is_cut:
+        """Ends the build. An error after an interruption is its consequence, and no failure."""
+        if not self._connections.interrupted:
             self.failure = error
-            self._lifeline.cut()
+            self._connections.interrupt()

@@ -1,22 +1,22 @@
-"""Builds an image: one session, one request, and whatever the daemon tells until the end."""
+"""Builds an image: one session, one request, and the messages of the daemon until the end."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-from urllib.parse import quote, urlencode
+from http import HTTPStatus
 from uuid import uuid4
 
 import attrs
 
-from taskrunner.errors import NotSupported, TaskFailedInternally, Unavailable
+from taskrunner.blocking import DaemonExecutor, run_blocking
+from taskrunner.connections import Connections
+from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner.model import Progress
-from taskrunner_docker.api.build_connection import Api, Daemon
-from taskrunner_docker.api.lifeline import Lifeline
+from taskrunner_docker.api.client import CALL_TIMEOUT, DockerClient, Query
+from taskrunner_docker.api.errors import DockerError
 from taskrunner_docker.buildkit.answer import Failed, ImageWritten, Said, messages
 from taskrunner_docker.buildkit.diagnosis import diagnose
 from taskrunner_docker.buildkit.render import BuildLog
@@ -25,79 +25,76 @@ from taskrunner_docker.buildkit.session import Session
 from taskrunner_docker.buildkit.steps import Steps
 from taskrunner_docker.buildkit.trace import Trace
 
-CANCEL_TIMEOUT = 1.0  # seconds for the daemon to end what runs in a build, and say so: it takes some 30 ms
-END_TIMEOUT = 60.0  # seconds for the threads of a build that was given up, before they are left to themselves
+BUILD_LIMIT = 14 * 24 * 3600.0
+"""Seconds, more than any task may run: the limit of the task ends a build."""
+CANCEL_TIMEOUT = 1.0
+"""Seconds for the daemon to end what runs in a cancelled build, and to report it: it takes some 30 ms."""
+END_TIMEOUT = 60.0
+"""Seconds for the threads of a cancelled build, before they are left alone."""
+_builds = DaemonExecutor("image-build")
+_cancellations = DaemonExecutor("build-cancel")
 
 
 async def build(
-    base_url: str,
+    client: DockerClient,
     request: BuildRequest,
     *,
     write: Callable[[bytes], None],
     progress: Callable[[Progress], None],
 ) -> BuildOutcome:
-    """Builds an image on the daemon at `base_url` (as DOCKER_HOST has it; empty: the usual socket).
+    """Builds an image.
 
     `write` takes the log, `progress` the steps that are done; both are called from a thread of the build. A build that
     failed is an outcome, not an exception. Cancelling ends the build at once, with the command that runs in it; an
     image that was finished just then and has no name is removed, one with a name is the caller's to remove.
 
-    Raises: ConfigError (the address), NotSupported (TLS, or a daemon from before 18.09), Unavailable (the daemon went
-    away), TaskFailedInternally (the context cannot be read, or the daemon does not take the request), and whatever the
-    context, `write`, the secrets and the credentials raise of the project's own errors.
+    Raises: Unavailable (the connection broke), TaskFailedInternally (the context cannot be read, or the daemon refuses
+    the request), and the project's own errors of the context, `write`, the secrets and the credentials.
     """
-    work = _Build(Daemon.parse(base_url), request, write, progress)
-    loop = asyncio.get_running_loop()
-    thread = ThreadPoolExecutor(1, thread_name_prefix="image-build")
-    try:
-        running = loop.run_in_executor(thread, work.run)
-        try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            await _settled(loop.run_in_executor(None, work.cancel), running, limit=CANCEL_TIMEOUT)
-            work.lifeline.cut()
-            await _settled(running, loop.run_in_executor(thread, work.discard), limit=END_TIMEOUT)
-            raise
-    finally:
-        thread.shutdown(wait=False)
-
-
-async def _settled(*futures: asyncio.Future[Any], limit: float) -> None:
-    """Waits for the end of what cannot be interrupted, even when cancelled again; looks at no result."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + limit
-    while pending := [future for future in futures if not future.done()]:
-        if loop.time() >= deadline:
-            return
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait(pending, timeout=deadline - loop.time())
-    for future in futures:
-        future.exception()
+    work = _Build(client, request, write, progress)
+    return await run_blocking(
+        work.run,
+        limit=BUILD_LIMIT,
+        doing="a build",
+        interrupt=work.cancel,
+        grace=END_TIMEOUT,
+        discard=work.discard,
+        executor=_builds,
+    )
 
 
 @attrs.define
 class _Build:
     """One build, in its thread."""
 
-    daemon: Daemon
+    client: DockerClient
     request: BuildRequest
     write: Callable[[bytes], None]
     progress: Callable[[Progress], None]
-    lifeline: Lifeline = attrs.field(factory=Lifeline)
+    connections: Connections = attrs.field(factory=Connections)
     build_id: str = attrs.field(factory=lambda: uuid4().hex)
-    """What the daemon calls this build, for whoever cancels it."""
+    """The daemon's name of this build, by which it is cancelled."""
     canceled: bool = False
     image_id: str | None = None
     error: str | None = None
+    _ended: threading.Event = attrs.field(factory=threading.Event)
 
     def run(self) -> BuildOutcome:
-        api = Api.negotiate(self.daemon, self.lifeline)
-        steps = Steps()
-        with Session(api, self.lifeline, self.request) as session:
+        try:
+            return self._build()
+        finally:
+            self._ended.set()
+            self.connections.close()
             if self.canceled:
-                raise Unavailable("the build was given up before it began")
+                self._remove_image()
+
+    def _build(self) -> BuildOutcome:
+        steps = Steps()
+        with Session(self.client, self.connections, self.request) as session:
+            if self.canceled:
+                raise Unavailable("the build was cancelled before it began")
             try:
-                self._follow(api, session.id, steps)
+                self._follow(session.id, steps)
             except (Unavailable, TaskFailedInternally):
                 if session.failure:
                     raise session.failure from None
@@ -106,13 +103,16 @@ class _Build:
                 raise session.failure
         return self._outcome(steps, session.files.sent_bytes)
 
-    def _follow(self, api: Api, session_id: str, steps: Steps) -> None:
+    def _follow(self, session_id: str, steps: Steps) -> None:
         """Reads the answer to its end."""
+        query = _query(self.request, session_id, self.build_id)
         log = BuildLog(steps, self.write)
         last = None
-        with api.request(
-            self.lifeline, "POST", f"/build?{_query(self.request, session_id, self.build_id)}", silent=True
-        ) as answer:
+        try:
+            answer = self.client.exchange(self.connections, "POST", "/build", query, silence=None)
+        except DockerError as error:
+            raise _fault(error) from None
+        with answer:
             try:
                 for message in messages(answer):
                     match message:
@@ -138,27 +138,43 @@ class _Build:
         return BuildOutcome(self.image_id, sent_bytes=sent)
 
     def cancel(self) -> None:
-        """Asks the daemon to end it: the answer comes to its end only when nothing of the build runs any more, which
-        closing the connection would not wait for. Best effort.
-        """
+        """Begins to end it. Does not block."""
         self.canceled = True
-        self._ask("POST", f"/build/cancel?id={self.build_id}")
+        _cancellations.submit(self._end)
 
-    def discard(self) -> None:
-        """Removes the image of a build that was given up in the moment of its end. Best effort."""
-        if self.image_id is not None and not self.request.tags:
-            self._ask("DELETE", f"/images/{quote(self.image_id)}")
+    def discard(self, _outcome: BuildOutcome) -> None:
+        """Removes the image of a build that was cancelled in the moment of its end. Does not block."""
+        if self.image_id is not None:
+            _cancellations.submit(self._remove_image)
 
-    def _ask(self, method: str, path: str) -> None:
-        lifeline = Lifeline()
-        with (
-            contextlib.suppress(Unavailable, TaskFailedInternally, NotSupported),
-            Api.negotiate(self.daemon, lifeline).request(lifeline, method, path),
-        ):
-            pass
+    def _end(self) -> None:
+        """Asks the daemon to end it, and closes the connections. Its answer ends when nothing of the build runs any
+        more, which closing alone would not wait for."""
+        self._ask("POST", "/build/cancel", {"id": self.build_id}, CANCEL_TIMEOUT)
+        self._ended.wait(CANCEL_TIMEOUT)
+        self.connections.interrupt()
+
+    def _remove_image(self) -> None:
+        image_id, self.image_id = self.image_id, None
+        if image_id is not None and not self.request.tags:
+            self._ask("DELETE", f"/images/{image_id}")
+
+    def _ask(self, method: str, path: str, query: Query = (), silence: float = CALL_TIMEOUT) -> None:
+        """Best effort."""
+        connections = Connections()
+        with contextlib.suppress(DockerError, Unavailable):
+            self.client.exchange(connections, method, path, query, silence=silence).close()
+        connections.close()
 
 
-def _query(request: BuildRequest, session_id: str, build_id: str) -> str:
+def _fault(error: DockerError) -> Unavailable | TaskFailedInternally:
+    """A trouble of the daemon's, or a request that it refuses; of a tag that is none, it says 500."""
+    if error.status < HTTPStatus.INTERNAL_SERVER_ERROR or "invalid reference format" in str(error):
+        return TaskFailedInternally(f"the Docker daemon refuses: {error}")
+    return Unavailable(f"the Docker daemon has failed: {error}")
+
+
+def _query(request: BuildRequest, session_id: str, build_id: str) -> list[tuple[str, str]]:
     """The parameters of `POST /build`; version 2 is BuildKit."""
     parameters = [
         ("version", "2"),
@@ -171,4 +187,4 @@ def _query(request: BuildRequest, session_id: str, build_id: str) -> str:
         ("labels", json.dumps(dict(request.labels))),
         *(("t", tag) for tag in request.tags),
     ]
-    return urlencode([(name, value) for name, value in parameters if value])
+    return [(name, value) for name, value in parameters if value]

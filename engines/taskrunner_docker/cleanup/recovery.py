@@ -6,38 +6,38 @@ from collections.abc import Awaitable
 from typing import Any
 
 from taskrunner.errors import TaskFailedInternally, Unavailable
-from taskrunner_docker.api.async_stream import DockerError
-from taskrunner_docker.api.client import Daemon
+from taskrunner_docker.api.client import DockerClient
+from taskrunner_docker.api.errors import DockerError
 from taskrunner_docker.cleanup.labels import RUN, WORKER, build_repository
 from taskrunner_docker.cleanup.removal import remove_container, remove_network, remove_tag, remove_volume
 
 
-async def remove_all_of(daemon: Daemon, worker_id: str) -> list[str]:
+async def remove_all_of(client: DockerClient, worker_id: str) -> list[str]:
     """Removes all containers, then the networks, volumes and images, that carry the marks of a worker.
 
     Returns a line for each. Raises: Unavailable.
     """
-    api, mine = daemon.api, {"label": f"{WORKER}={worker_id}"}
+    api, mine = client.api, {"label": f"{WORKER}={worker_id}"}
     try:
-        containers = await daemon.call(api.containers, all=True, filters=mine)
-        networks = await daemon.call(api.networks, filters=mine)
-        volumes = (await daemon.call(api.volumes, filters=mine))["Volumes"] or []
-        images = await daemon.call(api.images, name=build_repository(worker_id))
+        containers = await client.call(api.containers, all=True, filters=mine)
+        networks = await client.call(api.networks, filters=mine)
+        volumes = (await client.call(api.volumes, filters=mine))["Volumes"] or []
+        images = await client.call(api.images, name=build_repository(worker_id))
     except DockerError as error:
         raise Unavailable(f"Docker cannot say what a worker has left: {error}") from None
-    lines = await _remove_containers(daemon, containers)
-    lines += [await _report(f"network {found['Name']}", remove_network(daemon, found["Id"])) for found in networks]
-    lines += [await _report(f"volume {found['Name']}", remove_volume(daemon, found["Name"])) for found in volumes]
+    lines = await _remove_containers(client, containers)
+    lines += [await _report(f"network {found['Name']}", remove_network(client, found["Id"])) for found in networks]
+    lines += [await _report(f"volume {found['Name']}", remove_volume(client, found["Name"])) for found in volumes]
     tags = [tag for found in images for tag in found["RepoTags"] or [] if tag.startswith(build_repository(worker_id))]
-    return lines + [await _report(f"image {tag}", remove_tag(daemon, tag)) for tag in tags]
+    return lines + [await _report(f"image {tag}", remove_tag(client, tag)) for tag in tags]
 
 
-async def _remove_containers(daemon: Daemon, containers: list[dict[str, Any]]) -> list[str]:
+async def _remove_containers(client: DockerClient, containers: list[dict[str, Any]]) -> list[str]:
     """Raises Unavailable when one stays: it may still run, so the task must not be run again beside it."""
     lines = []
     for found in containers:
         try:
-            await remove_container(daemon, found["Id"])
+            await remove_container(client, found["Id"])
         except TaskFailedInternally as error:
             raise Unavailable(str(error)) from error
         lines.append(f"removed container {_shown(found)}")

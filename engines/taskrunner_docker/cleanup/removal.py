@@ -5,37 +5,37 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from taskrunner.errors import TaskFailedInternally, Unavailable
-from taskrunner_docker.api.async_stream import DockerError
-from taskrunner_docker.api.client import Daemon
+from taskrunner_docker.api.client import DockerClient
+from taskrunner_docker.api.errors import DockerError
 
 _NOT_FOUND = 404
 _BEING_REMOVED = "already in progress"
 
 
-async def remove_container(daemon: Daemon, name: str) -> None:
+async def remove_container(client: DockerClient, name: str) -> None:
     """Kills and removes a container with its nameless volumes; one that is gone already is fine.
 
     Raises: TaskFailedInternally.
     """
     await _unless_gone(
-        f"the container {name}", lambda: daemon.call(daemon.api.remove_container, name, v=True, force=True)
+        f"the container {name}", lambda: client.call(client.api.remove_container, name, v=True, force=True)
     )
 
 
-async def remove_tag(daemon: Daemon, tag: str) -> None:
+async def remove_tag(client: DockerClient, tag: str) -> None:
     """Removes a name of an image, and the image with its last name; one that is gone already is fine.
 
     Raises: TaskFailedInternally.
     """
-    await _unless_gone(f"the image {tag}", lambda: daemon.call(daemon.api.remove_image, tag))
+    await _unless_gone(f"the image {tag}", lambda: client.call(client.api.remove_image, tag))
 
 
-async def remove_network(daemon: Daemon, name: str) -> None:
-    await _unless_gone(f"the network {name}", lambda: daemon.call(daemon.api.remove_network, name))
+async def remove_network(client: DockerClient, name: str) -> None:
+    await _unless_gone(f"the network {name}", lambda: client.call(client.api.remove_network, name))
 
 
-async def remove_volume(daemon: Daemon, name: str) -> None:
-    await _unless_gone(f"the volume {name}", lambda: daemon.call(daemon.api.remove_volume, name, force=True))
+async def remove_volume(client: DockerClient, name: str) -> None:
+    await _unless_gone(f"the volume {name}", lambda: client.call(client.api.remove_volume, name, force=True))
 
 
 async def _unless_gone(what: str, remove: Callable[[], Awaitable[object]]) -> None:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import base64
-import http.client
 import json
 import posixpath
 import tarfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import IO, Any
+from functools import partial
+from typing import TypeVar
 
 import attrs
 
+from taskrunner.connections import Connections
 from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner.interfaces.log import Log
 from taskrunner.interfaces.results import READ_SIZE, Entry
-from taskrunner_docker.api.async_stream import DockerError
-from taskrunner_docker.api.client import Daemon
-from taskrunner_docker.api.tar import TarStream
+from taskrunner_docker.api.client import DockerClient
+from taskrunner_docker.api.errors import DockerError
+from taskrunner_docker.api.tar import TarStream, read_in_thread
+
+T = TypeVar("T")
 
 _NOT_FOUND = 404
 _GO_DIR, _GO_LINK = 1 << 31, 1 << 27
@@ -43,7 +46,7 @@ class ContainerFiles:
     path may lead anywhere in the container, out of which nothing leads.
     """
 
-    daemon: Daemon
+    client: DockerClient
     container: str
     working_dir: str
     log: Log
@@ -64,16 +67,16 @@ class ContainerFiles:
         found, stat = await self._resolve(path)
         if not stat.mode & _GO_DIR:
             raise NotADirectoryError(f"{path} is no folder")
-        async with self._tar(f"{found}/.") as tar:
-            while member := await self._step(_next, tar):
-                entry = await self._entry(tar, member, base=await self._base(path), folder=found)
+        async with self._open(f"{found}/.") as opened:
+            while member := await opened.step(opened.tar.next):
+                entry = await self._entry(opened, member, base=await self._base(path), folder=found)
                 if entry is not None:
                     yield entry
 
-    async def _entry(self, tar: tarfile.TarFile, member: tarfile.TarInfo, *, base: str, folder: str) -> Entry | None:
+    async def _entry(self, opened: _OpenTar, member: tarfile.TarInfo, *, base: str, folder: str) -> Entry | None:
         name = posixpath.normpath(member.name)
         if member.isreg():
-            return Entry(name, member.size, lambda: self._extract(tar, member))
+            return Entry(name, member.size, lambda: opened.contents(member))
         if member.islnk() or member.issym():
             return await self._linked(name, posixpath.join(folder, name), base)
         return None
@@ -120,7 +123,7 @@ class ContainerFiles:
     async def _stat(self, path: str) -> _Stat:
         query = {"path": path}
         try:
-            async with await self.daemon.stream("HEAD", f"/containers/{self.container}/archive", query) as answer:
+            async with await self.client.stream("HEAD", f"/containers/{self.container}/archive", query) as answer:
                 document = json.loads(base64.b64decode(answer.headers["x-docker-container-path-stat"]))
         except DockerError as error:
             raise _missing(error, path) from None
@@ -131,39 +134,51 @@ class ContainerFiles:
     # ---- the tar stream ---------------------------------------------------------------------------------
 
     async def _contents(self, path: str) -> AsyncIterator[bytes]:
-        async with self._tar(path) as tar:
-            member = await self._step(_next, tar)
+        async with self._open(path) as opened:
+            member = await opened.step(opened.tar.next)
             if member is not None:
-                async for chunk in self._extract(tar, member):
+                async for chunk in opened.contents(member):
                     yield chunk
 
-    async def _extract(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> AsyncIterator[bytes]:
-        contents: IO[bytes] | None = tar.extractfile(member)
-        while contents is not None and (chunk := await self._step(contents.read, READ_SIZE)):
+    @asynccontextmanager
+    async def _open(self, path: str) -> AsyncIterator[_OpenTar]:
+        connections = Connections()
+        try:
+            opening = read_in_thread(
+                connections,
+                lambda: TarStream.open(self.client, connections, self.container, path),
+                discard=TarStream.close,
+            )
+            with await _reading(opening, path) as tar:
+                yield _OpenTar(tar, connections, path)
+        finally:
+            connections.close()
+
+
+@attrs.frozen
+class _OpenTar:
+    """A tar stream that is read step by step, each in a thread."""
+
+    tar: TarStream
+    _connections: Connections
+    _path: str
+
+    async def step(self, work: Callable[[], T]) -> T:
+        return await _reading(read_in_thread(self._connections, work), self._path)
+
+    async def contents(self, member: tarfile.TarInfo) -> AsyncIterator[bytes]:
+        contents = self.tar.extract(member)
+        while contents is not None and (chunk := await self.step(partial(contents.read, READ_SIZE))):
             yield chunk
 
-    @asynccontextmanager
-    async def _tar(self, path: str) -> AsyncIterator[tarfile.TarFile]:
-        stream = await self._step(TarStream.open, self.daemon, self.container, path)
-        try:
-            yield stream.tar
-        finally:
-            stream.close()
 
-    async def _step(self, function: Any, *args: object) -> Any:
-        try:
-            return await self.daemon.thread(function, *args)
-        except FileNotFoundError:
-            raise
-        except (tarfile.TarError, http.client.HTTPException, OSError) as error:
-            raise TaskFailedInternally(f"reading files out of the container failed: {error}") from error
-
-
-def _next(tar: tarfile.TarFile) -> tarfile.TarInfo | None:
-    """The next member; those before are forgotten, of which there may be a million."""
-    member = tar.next()
-    tar.members.clear()  # type: ignore[attr-defined]
-    return member
+async def _reading(step: Awaitable[T], path: str) -> T:
+    try:
+        return await step
+    except DockerError as error:
+        raise _missing(error, path) from None
+    except (tarfile.TarError, Unavailable, OSError) as error:
+        raise TaskFailedInternally(f"reading files out of the container failed: {error}") from error
 
 
 def _inner_parts(path: str, base: str) -> list[str]:

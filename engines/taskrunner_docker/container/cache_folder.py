@@ -3,87 +3,68 @@
 from __future__ import annotations
 
 import logging
-import os
-import tarfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taskrunner.errors import TaskrunnerError
-from taskrunner.files.untrusted import remove_folder
+from taskrunner.blocking import OverLimit, run_blocking
+from taskrunner.errors import NotSupported, TaskrunnerError
+from taskrunner.files.untrusted import remove_folder, walk
 from taskrunner.interfaces.caches import CacheFolder
-from taskrunner.interfaces.results import READ_SIZE
 
 if TYPE_CHECKING:
-    from taskrunner_docker.api.client import Daemon
+    from taskrunner_docker.api.client import DockerClient
 
+BLOCK = 512
+"""Bytes that `st_blocks` counts in, by POSIX."""
+WALK_LIMIT = 1200.0
+"""Seconds for one walk through a cache, which may hold millions of files: as long as the clean-up of a run may take."""
+WALK_GRACE = 5.0
+"""Seconds that a cancelled removal is waited for; its thread goes on until everything is removed."""
 _log = logging.getLogger(__name__)
 
 
 class DockerCacheFolder(CacheFolder):
     """A folder whose files belong to whomever a container runs as, most often root."""
 
-    def __init__(self, name: str, path: Path, daemon: Daemon, labels: Mapping[str, str]) -> None:
+    def __init__(self, name: str, path: Path, client: DockerClient, labels: Mapping[str, str]) -> None:
         self.name, self.path = name, path
-        self._daemon, self._labels = daemon, labels
+        self._client, self._labels = client, labels
 
-    async def archive(self) -> AsyncIterator[bytes]:
-        blocks = _tar_blocks(self.path)
-        while block := await self._daemon.thread(next, blocks, b""):
-            yield block
+    def archive(self) -> AsyncIterator[bytes]:
+        raise NotSupported
 
     async def size(self) -> int:
-        return await self._daemon.thread(_size, self.path)
+        return await run_blocking(lambda: _size(self.path), limit=WALK_LIMIT, doing=f"measuring the cache {self.name}")
 
     async def delete(self) -> None:
         """Removes it; when this worker is not root, Docker helps to make the folders of others ours first."""
-        from taskrunner_docker.api.async_stream import DockerError
+        from taskrunner_docker.api.errors import DockerError
         from taskrunner_docker.container.ownership import take_folders
 
         try:
             if await self._remove():
-                await take_folders(self._daemon, self.path, self._labels)
+                await take_folders(self._client, self.path, self._labels)
         except (DockerError, TaskrunnerError, OSError) as error:
             _log.warning("the files of others in the cache %s stay: %s", self.name, error)
         for line in await self._remove():
             _log.warning("the cache %s could not be removed: %s", self.name, line)
 
     async def _remove(self) -> list[str]:
-        return await self._daemon.thread(remove_folder, self.path)
+        try:
+            return await run_blocking(
+                lambda: remove_folder(self.path), limit=WALK_LIMIT, doing="removing its files", grace=WALK_GRACE
+            )
+        except OverLimit as error:
+            return [str(error)]
 
 
 def _size(path: Path) -> int:
     """Bytes on disk: sparse files count what they take, and a file with two names counts once."""
     taken = {}
-    for folder, folders, files in os.walk(path):
-        for name in (*folders, *files):
-            try:
-                stat = os.lstat(os.path.join(folder, name))  # noqa: PTH118  many files: twice as fast
-            except FileNotFoundError:
-                continue
-            taken[stat.st_dev, stat.st_ino] = stat.st_blocks * 512
+    for entry in walk(path):
+        with suppress(FileNotFoundError):
+            status = entry.stat(follow_symlinks=False)
+            taken[status.st_dev, status.st_ino] = status.st_blocks * BLOCK
     return sum(taken.values())
-
-
-def _tar_blocks(root: Path) -> Iterator[bytes]:
-    """A tar stream of a folder, a piece of a file at a time."""
-    with tarfile.open(os.devnull, "w", format=tarfile.PAX_FORMAT) as tar:
-        for path in sorted(root.rglob("*")):
-            info = tar.gettarinfo(path, str(path.relative_to(root)))
-            if info is not None:
-                yield info.tobuf(tarfile.PAX_FORMAT)
-                if info.isreg():
-                    yield from _file_blocks(path, info.size)
-    yield bytes(2 * tarfile.BLOCKSIZE)
-
-
-def _file_blocks(path: Path, size: int) -> Iterator[bytes]:
-    """Exactly as many bytes as its header has promised, up to the next full block."""
-    left = size
-    with path.open("rb") as file:
-        while left and (chunk := file.read(min(READ_SIZE, left))):
-            left -= len(chunk)
-            yield chunk
-    padding = left + -size % tarfile.BLOCKSIZE
-    if padding:
-        yield bytes(padding)

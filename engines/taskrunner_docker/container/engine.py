@@ -10,8 +10,9 @@ from taskrunner.errors import Complaint, MalformedPayload, TaskFailed, TaskFaile
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.platform import RunContext
-from taskrunner_docker.api.async_stream import DockerError, Stream
-from taskrunner_docker.api.client import Daemon
+from taskrunner_docker.api.async_stream import Stream
+from taskrunner_docker.api.client import DockerClient
+from taskrunner_docker.api.errors import DockerError
 from taskrunner_docker.cleanup.labels import Marks
 from taskrunner_docker.cleanup.removal import remove_container
 from taskrunner_docker.container.execution import ContainerExecution
@@ -28,8 +29,8 @@ class ContainerEngine(Engine[DockerPayload]):
     doubles the throughput, and the run's own log is the one that counts.
     """
 
-    def __init__(self, daemon: Daemon, marks: Marks, transfers: Transfers, context: RunContext) -> None:
-        self._daemon, self._marks, self._transfers, self._context = daemon, marks, transfers, context
+    def __init__(self, client: DockerClient, marks: Marks, transfers: Transfers, context: RunContext) -> None:
+        self._client, self._marks, self._transfers, self._context = client, marks, transfers, context
         self._payload = DockerPayload()
         self._image_id = ""
         self._working_dir = "/"
@@ -64,9 +65,9 @@ class ContainerEngine(Engine[DockerPayload]):
             container = await self._create(env, stdin=stdin)
             query = {"stream": "1", "stdout": "1", "stderr": "1", **({"stdin": "1"} if stdin else {})}
             path = f"/containers/{container}"
-            streams.append(await self._daemon.stream("POST", f"{path}/attach", query, upgrade=True))
-            streams.append(await self._daemon.stream("POST", f"{path}/wait", {"condition": "next-exit"}))
-            await self._daemon.call(self._daemon.api.start, container)
+            streams.append(await self._client.stream("POST", f"{path}/attach", query, upgrade=True))
+            streams.append(await self._client.stream("POST", f"{path}/wait", {"condition": "next-exit"}))
+            await self._client.call(self._client.api.start, container)
         except BaseException as error:
             for stream in streams:
                 stream.close()
@@ -76,15 +77,15 @@ class ContainerEngine(Engine[DockerPayload]):
             raise
         output, ending = streams
         return ContainerExecution(
-            self._daemon, self._context, container, self._working_dir, output=output, ending=ending, stdin=stdin
+            self._client, self._context, container, self._working_dir, output=output, ending=ending, stdin=stdin
         )
 
     async def discard(self) -> None:
-        await remove_container(self._daemon, self._marks.container_name(self._context.run))
+        await remove_container(self._client, self._marks.container_name(self._context.run))
 
     async def _inspect_image(self) -> dict[str, Any] | None:
         try:
-            return cast("dict[str, Any]", await self._daemon.call(self._daemon.api.inspect_image, self._payload.image))
+            return cast("dict[str, Any]", await self._client.call(self._client.api.inspect_image, self._payload.image))
         except DockerError as error:
             if error.status == _NOT_FOUND:
                 return None
@@ -94,12 +95,12 @@ class ContainerEngine(Engine[DockerPayload]):
         """Under the name of the run. What has it already is left from a call whose answer was lost, and never ran."""
         name, body = self._marks.container_name(self._context.run), self._body(env, stdin=stdin)
         try:
-            made = await self._daemon.call(self._daemon.api.create_container_from_config, body, name)
+            made = await self._client.call(self._client.api.create_container_from_config, body, name)
         except DockerError as error:
             if error.status != _CONFLICT:
                 raise
-            await remove_container(self._daemon, name)
-            made = await self._daemon.call(self._daemon.api.create_container_from_config, body, name)
+            await remove_container(self._client, name)
+            made = await self._client.call(self._client.api.create_container_from_config, body, name)
         return str(made["Id"])
 
     def _body(self, env: Mapping[str, str], *, stdin: bool) -> dict[str, Any]:

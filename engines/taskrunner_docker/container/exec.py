@@ -11,8 +11,10 @@ from typing import Any, Self
 
 from taskrunner.errors import TaskFailed, TaskFailedInternally, Unavailable
 from taskrunner.interfaces.execution import Exec, Input
-from taskrunner_docker.api.async_stream import BUFFER, Demultiplexer, DockerError, Stream, joined
-from taskrunner_docker.api.client import Daemon
+from taskrunner_docker.api.async_stream import BUFFER, Stream
+from taskrunner_docker.api.client import DockerClient
+from taskrunner_docker.api.errors import DockerError
+from taskrunner_docker.api.frames import Demultiplexer, joined
 from taskrunner_docker.container.pipes import OutputPipe, StreamInput
 
 _MARK = "TASKRUNNER_EXEC"
@@ -42,25 +44,27 @@ done
 class ContainerExec(Exec):
     """A command with pipes, or with a terminal. Made by `begin`."""
 
-    def __init__(self, daemon: Daemon, container: str, exec_id: str, mark: str, stream: Stream, *, tty: bool) -> None:
-        self._daemon, self._container, self._id, self._mark, self._tty = daemon, container, exec_id, mark, tty
+    def __init__(
+        self, client: DockerClient, container: str, exec_id: str, mark: str, stream: Stream, *, tty: bool
+    ) -> None:
+        self._client, self._container, self._id, self._mark, self._tty = client, container, exec_id, mark, tty
         self._pipes = {1: OutputPipe(), 2: OutputPipe()}
         self._input = StreamInput(stream)
         self._pump = asyncio.create_task(self._read(stream))
 
     @classmethod
-    async def begin(cls, daemon: Daemon, container: str, command: Sequence[str], *, tty: bool) -> Self:
+    async def begin(cls, client: DockerClient, container: str, command: Sequence[str], *, tty: bool) -> Self:
         """Raises TaskFailed (`exec-failed`)."""
         mark = uuid.uuid4().hex
         try:
-            made: dict[str, Any] = await daemon.call(
-                daemon.api.exec_create, container, list(command), stdin=True, tty=tty, environment={_MARK: mark}
+            made: dict[str, Any] = await client.call(
+                client.api.exec_create, container, list(command), stdin=True, tty=tty, environment={_MARK: mark}
             )
             body = {"Detach": False, "Tty": tty}
-            stream = await daemon.stream("POST", f"/exec/{made['Id']}/start", body=body, upgrade=True)
+            stream = await client.stream("POST", f"/exec/{made['Id']}/start", body=body, upgrade=True)
         except (DockerError, Unavailable) as error:
             raise _cannot_start(command, str(error)) from None
-        running = cls(daemon, container, made["Id"], mark, stream, tty=tty)
+        running = cls(client, container, made["Id"], mark, stream, tty=tty)
         try:
             await running._see_start(command)
         except BaseException:
@@ -84,7 +88,7 @@ class ContainerExec(Exec):
         if not self._tty:
             await super().resize(rows, columns)
         with suppress(DockerError):  # it has just ended, and has no terminal any more
-            await self._daemon.call(self._daemon.api.exec_resize, self._id, height=rows, width=columns)
+            await self._client.call(self._client.api.exec_resize, self._id, height=rows, width=columns)
 
     async def wait(self) -> int:
         await asyncio.wait({self._pump})
@@ -106,8 +110,8 @@ class ContainerExec(Exec):
     async def _kill(self) -> None:
         command = ["sh", "-c", _KILL, "kill", f"{_MARK}={self._mark}"]
         try:
-            made = await self._daemon.call(self._daemon.api.exec_create, self._container, command)
-            await self._daemon.call(self._daemon.api.exec_start, made["Id"])
+            made = await self._client.call(self._client.api.exec_create, self._container, command)
+            await self._client.call(self._client.api.exec_start, made["Id"])
         except (DockerError, Unavailable) as error:
             if (await self._inspect())["Running"]:
                 raise TaskFailedInternally(f"a command in the container cannot be killed: {error}") from None
@@ -131,7 +135,7 @@ class ContainerExec(Exec):
     async def _inspect(self) -> dict[str, Any]:
         """The state of the command; ended, when Docker does not know it any more because its container is gone."""
         try:
-            state: dict[str, Any] = await self._daemon.call(self._daemon.api.exec_inspect, self._id)
+            state: dict[str, Any] = await self._client.call(self._client.api.exec_inspect, self._id)
         except DockerError as error:
             if error.status in (404, 409):
                 return {"Running": False, "ExitCode": _KILLED, "Pid": 1}

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any
 
+from taskrunner.blocking import OverLimit, run_blocking
 from taskrunner.errors import Bug, NotSupported, TaskFailedInternally, Unavailable
 from taskrunner.interfaces.execution import Exec, Execution, Input
 from taskrunner.interfaces.platform import RunContext
 from taskrunner.interfaces.results import Entry, Results
-from taskrunner_docker.api.async_stream import BUFFER, Demultiplexer, DockerError, Stream
-from taskrunner_docker.api.client import Daemon
+from taskrunner_docker.api.async_stream import BUFFER, Stream
+from taskrunner_docker.api.client import DockerClient
+from taskrunner_docker.api.errors import DockerError
+from taskrunner_docker.api.frames import Demultiplexer
 from taskrunner_docker.cleanup.removal import remove_container
 from taskrunner_docker.container.archive import ContainerFiles
 from taskrunner_docker.container.exec import ContainerExec
@@ -22,6 +26,8 @@ _LINGER = 30.0
 """Seconds for the rest of the output, after the end of the container, which closes it."""
 _GATHER = 0.002
 """Seconds between two pieces of output, so that a flood comes in few large ones: each costs a trip to a thread."""
+LOG_LIMIT = 60.0
+"""Seconds for a piece of output to reach the spool, and for a cancelled write: after `abort` nothing is written."""
 _PATIENCE = 60.0
 """Seconds for a killed container to end: the kernel may be writing out its files."""
 _NOT_RUN = frozenset({126, 127})
@@ -35,7 +41,7 @@ class ContainerExecution(Execution):
 
     def __init__(
         self,
-        daemon: Daemon,
+        client: DockerClient,
         context: RunContext,
         container: str,
         working_dir: str,
@@ -44,8 +50,8 @@ class ContainerExecution(Execution):
         ending: Stream,
         stdin: bool,
     ) -> None:
-        self._daemon, self._context, self._container = daemon, context, container
-        self._files = ContainerFiles(daemon, container, working_dir, context.log)
+        self._client, self._context, self._container = client, context, container
+        self._files = ContainerFiles(client, container, working_dir, context.log)
         self._output, self._ending = output, ending
         self._aborted = False
         self._input = StreamInput(output) if stdin else None
@@ -58,7 +64,7 @@ class ContainerExecution(Execution):
         return self._input
 
     async def new_exec(self, command: Sequence[str], *, tty: bool = False) -> Exec:
-        return await ContainerExec.begin(self._daemon, self._container, command, tty=tty)
+        return await ContainerExec.begin(self._client, self._container, command, tty=tty)
 
     async def wait(self) -> Results:
         await asyncio.wait({self._watching})
@@ -82,11 +88,11 @@ class ContainerExecution(Execution):
         self._aborted = True
         self._watching.cancel()
         await asyncio.wait({self._watching})
-        await remove_container(self._daemon, self._container)
+        await remove_container(self._client, self._container)
 
     async def _kill(self) -> None:
         try:
-            await self._daemon.call(self._daemon.api.kill, self._container)
+            await self._client.call(self._client.api.kill, self._container)
         except DockerError as error:
             if error.status not in _GONE:
                 raise TaskFailedInternally(f"the container cannot be killed: {error}") from None
@@ -115,9 +121,16 @@ class ContainerExecution(Execution):
         while data := await self._read(self._output, BUFFER):
             output = b"".join(piece for _, piece in demultiplexer.feed(data))
             if output:
-                await self._daemon.thread(self._context.log.write, output)
+                await self._write(output)
                 await asyncio.sleep(_GATHER)
         self._output.close()
+
+    async def _write(self, output: bytes) -> None:
+        write = partial(self._context.log.write, output)
+        try:
+            await run_blocking(write, limit=LOG_LIMIT, doing="writing to the log", grace=LOG_LIMIT)
+        except OverLimit as error:
+            raise TaskFailedInternally(str(error)) from None
 
     async def _wait_for_exit(self) -> int:
         answer = await self._read(self._ending)
@@ -144,7 +157,7 @@ class ContainerExecution(Execution):
 
     async def _ran_out_of_memory(self) -> bool:
         try:
-            state: dict[str, Any] = await self._daemon.call(self._daemon.api.inspect_container, self._container)
+            state: dict[str, Any] = await self._client.call(self._client.api.inspect_container, self._container)
         except DockerError:
             return False  # removed by somebody else: what it printed and returned is still worth reporting
         return bool(state["State"].get("OOMKilled"))
@@ -164,4 +177,4 @@ class ContainerResults(Results):
         return self._files.folder(path)
 
     async def dispose(self) -> None:
-        await remove_container(self._files.daemon, self._files.container)
+        await remove_container(self._files.client, self._files.container)

@@ -14,19 +14,20 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from taskrunner_docker.api.client import Daemon
-from taskrunner_docker.api.tar import TarStream
+from taskrunner.connections import Connections
+from taskrunner_docker.api.client import DockerClient
+from taskrunner_docker.api.tar import TarStream, read_in_thread
 from taskrunner_docker.cleanup.removal import remove_container, remove_tag
 
 _TARGET = "/cache"
 _MODE = 0o700
 
 
-async def take_folders(daemon: Daemon, path: Path, labels: Mapping[str, str], uid: int | None = None) -> None:
+async def take_folders(client: DockerClient, path: Path, labels: Mapping[str, str], uid: int | None = None) -> None:
     """Gives all folders in `path` to this process's user (or to `uid`). Raises DockerError, Unavailable, and
     TaskFailedInternally when the helping container cannot be removed."""
     owner = os.geteuid() if uid is None else uid
-    imported = await daemon.call(daemon.api.import_image_from_data, bytes(2 * tarfile.BLOCKSIZE))
+    imported = await client.call(client.api.import_image_from_data, bytes(2 * tarfile.BLOCKSIZE))
     image = str(json.loads(imported)["status"])
     body = {
         "Image": image,
@@ -35,25 +36,35 @@ async def take_folders(daemon: Daemon, path: Path, labels: Mapping[str, str], ui
         "HostConfig": {"Mounts": [{"Type": "bind", "Source": str(path), "Target": _TARGET}]},
     }
     try:
-        made = await daemon.call(daemon.api.create_container_from_config, body)
+        made = await client.call(client.api.create_container_from_config, body)
         try:
-            await daemon.call(_take, daemon, str(made["Id"]), owner)
+            await _take(client, str(made["Id"]), owner)
         finally:
-            await remove_container(daemon, made["Id"])
+            await remove_container(client, made["Id"])
     finally:
-        await remove_tag(daemon, image)
+        await remove_tag(client, image)
 
 
-def _take(daemon: Daemon, container: str, owner: int) -> None:
+async def _take(client: DockerClient, container: str, owner: int) -> None:
+    connections = Connections()
+    try:
+        archive = await read_in_thread(connections, lambda: _folders(client, connections, container, owner))
+    finally:
+        connections.close()
+    await client.call(client.api.put_archive, container, "/", archive)  # below _TARGET, itself would be left out
+
+
+def _folders(client: DockerClient, connections: Connections, container: str, owner: int) -> bytes:
+    """An archive of all folders of the cache, with another owner."""
     archive = io.BytesIO()
     with (
-        TarStream.open(daemon, container, f"{_TARGET}/.") as found,
+        TarStream.open(client, connections, container, f"{_TARGET}/.") as found,
         tarfile.open(fileobj=archive, mode="w") as wanted,
     ):
-        for member in found.tar:
+        for member in found:
             if member.isdir():
                 wanted.addfile(_owned(posixpath.normpath(f"{_TARGET}/{member.name}").lstrip("/"), owner))
-    daemon.api.put_archive(container, "/", archive.getvalue())  # below _TARGET, itself would be left out
+    return archive.getvalue()
 
 
 def _owned(name: str, owner: int) -> tarfile.TarInfo:

@@ -13,6 +13,8 @@ from taskrunner_docker.options import EcrOptions
 
 _PATIENCE = Config(connect_timeout=10, read_timeout=30, retries={"max_attempts": 3, "mode": "standard"})
 """Seconds; boto3's own minute would be felt at each push."""
+ECR_LIMIT = 150.0
+"""Seconds of a login: a little more than three attempts take at most, after which boto3 ends its thread itself."""
 _PASSING = frozenset({"ThrottlingException", "RequestLimitExceeded", "ServerException", "InternalFailure"})
 
 

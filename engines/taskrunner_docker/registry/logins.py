@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
+from taskrunner.blocking import OverLimit, run_blocking
 from taskrunner.errors import TaskFailed, Unavailable
 from taskrunner.model import Secret
-from taskrunner_docker.api.async_stream import DockerError
-from taskrunner_docker.api.client import Daemon
-from taskrunner_docker.options import RegistryOptions
+from taskrunner_docker.api.client import DockerClient
+from taskrunner_docker.api.errors import DockerError
+from taskrunner_docker.options import EcrOptions, RegistryOptions
 from taskrunner_docker.registry.references import DOCKER_HUB, Reference
 
 _HUB_ADDRESS = "https://index.docker.io/v1/"
@@ -56,7 +57,7 @@ def auth_header(login: Login | None) -> dict[str, str]:
 class Registries:
     """The registries of the configuration, for one run: passwords are masked in its log before they are used."""
 
-    daemon: Daemon
+    client: DockerClient
     options: Mapping[str, RegistryOptions]
     reveal: Callable[[Secret], str] = attrs.field(repr=False)
     mask: Callable[[str], None] = attrs.field(repr=False)
@@ -72,18 +73,24 @@ class Registries:
         if options.ecr is None:
             password = self.reveal(options.password) if options.password else ""
             return Login(registry, options.username, password)
-        from taskrunner_docker.registry.ecr import ask_for_login
-
-        username, password = await self.daemon.thread(ask_for_login, options.ecr)
+        username, password = await self._ask_amazon(options.ecr)
         self.mask(password)
         return Login(registry, username, password)
+
+    async def _ask_amazon(self, options: EcrOptions) -> tuple[str, str]:
+        from taskrunner_docker.registry.ecr import ECR_LIMIT, ask_for_login
+
+        try:
+            return await run_blocking(lambda: ask_for_login(options), limit=ECR_LIMIT, doing="the login to ECR")
+        except OverLimit as error:
+            raise Unavailable(str(error)) from None
 
     async def log_in(self, registry: str) -> Login | None:
         """As `find`, and asks the registry whether it takes the login. Same errors."""
         login = await self.find(registry)
         if login is not None:
             try:
-                async with await self.daemon.stream("POST", "/auth", body=login.document):
+                async with await self.client.stream("POST", "/auth", body=login.document):
                     pass
             except DockerError as error:
                 raise self.explain("login", registry, str(error)) from None

@@ -10,8 +10,9 @@ import attrs
 
 from taskrunner.errors import TaskFailed, Unavailable
 from taskrunner.model import Progress
-from taskrunner_docker.api.async_stream import DockerError, Stream
-from taskrunner_docker.api.client import Daemon
+from taskrunner_docker.api.async_stream import Stream
+from taskrunner_docker.api.client import DockerClient
+from taskrunner_docker.api.errors import DockerError
 from taskrunner_docker.registry.logins import Login, Registries, auth_header
 from taskrunner_docker.registry.references import Reference
 
@@ -28,7 +29,7 @@ _MOVED = frozenset({"Download complete", "Pull complete", "Pushed"})
 class Transfers:
     """What one run pulls and pushes."""
 
-    daemon: Daemon
+    client: DockerClient
     registries: Registries
     say: Callable[[str], None]
     progress: Callable[[Progress], None]
@@ -69,7 +70,7 @@ class Transfers:
 
     async def _move(self, step: str, image: str, path: str, query: dict[str, str], login: Login | None) -> str:
         try:
-            async with await self.daemon.stream("POST", path, query, headers=auth_header(login)) as stream:
+            async with await self.client.stream("POST", path, query, headers=auth_header(login)) as stream:
                 return await self._follow(step, stream)
         except DockerError as error:
             raise self.registries.explain(step, image, str(error)) from None

@@ -16,6 +16,7 @@ import pytest
 
 from script.base_image import IMAGE, ensure_base_image
 from taskrunner.model import Progress
+from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.buildkit import BuildOutcome, BuildRequest, build
 from taskrunner_git.files import FileEntry
 
@@ -50,7 +51,7 @@ class Builder:
     def __init__(self, client: docker.DockerClient) -> None:
         self.client = client
         self.label = uuid.uuid4().hex
-        self.base_url = ""
+        self.host = ""
         self.chunks: list[bytes] = []
         self._written = threading.Condition()
         self.progress: list[Progress] = []
@@ -68,7 +69,11 @@ class Builder:
         return BuildRequest(context, **more)
 
     async def run(self, request: BuildRequest) -> BuildOutcome:
-        return await build(self.base_url, request, write=self.write, progress=self.progress.append)
+        client = await DockerClient.connect(self.host)
+        try:
+            return await build(client, request, write=self.write, progress=self.progress.append)
+        finally:
+            client.dispose()
 
     def write(self, data: bytes) -> None:
         with self._written:

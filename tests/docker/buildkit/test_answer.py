@@ -6,11 +6,11 @@ import base64
 import json
 import socket
 import threading
-from http.client import HTTPResponse
 
 import pytest
 
 from taskrunner.errors import TaskFailedInternally, Unavailable
+from taskrunner_docker.api.exchange import Exchange
 from taskrunner_docker.buildkit.answer import MAX_LINE, Failed, ImageWritten, Message, Said, messages
 from taskrunner_docker.buildkit.diagnosis import diagnose
 from taskrunner_docker.buildkit.protobuf import encode_field
@@ -24,12 +24,10 @@ def read(body: bytes) -> list[Message]:
         sender = threading.Thread(target=send, args=(there, body))
         sender.start()
         try:
-            response = HTTPResponse(here)
-            response.begin()
-            with response:
-                return list(messages(response))
+            with Exchange.begin(here, "POST", "/build") as answer:
+                return list(messages(answer))
         finally:
-            here.shutdown(socket.SHUT_RDWR)
+            there.close()
             sender.join(60)
 
 

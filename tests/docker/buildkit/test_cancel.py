@@ -13,12 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from taskrunner.errors import ConfigError, NotSupported, TaskFailedInternally, Unavailable
-from taskrunner_docker.api.build_connection import Daemon
+from taskrunner import blocking
+from taskrunner.errors import TaskFailedInternally, Unavailable
+from taskrunner_docker.api.client import DockerClient
+from taskrunner_docker.buildkit import build
 from taskrunner_docker.buildkit.solve import _Build
 from tests.docker.buildkit.conftest import Builder
 
 SOCKET = "/var/run/docker.sock"
+THREADS = ("image-build", "build-session", "build-cancel")
+
+
+@pytest.fixture(autouse=True)
+def threads_end_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocking, "IDLE_TIME", 0.01)
 
 
 def process_with(word: str) -> int:
@@ -43,7 +51,7 @@ def has_exited(pidfd: int) -> bool:
 
 
 def threads_of_builds() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith(("image-build", "build-session"))]
+    return [thread for thread in threading.enumerate() if thread.name.startswith(THREADS)]
 
 
 def assert_no_threads() -> None:
@@ -73,11 +81,14 @@ def test_cancelling_ends_the_command_and_leaves_nothing(builder: Builder) -> Non
 
 def test_cancelling_at_once_is_a_cancellation(builder: Builder) -> None:
     async def scenario() -> None:
-        building = asyncio.create_task(builder.run(builder.request("FROM BASE\nRUN sleep 600")))
+        client = await DockerClient.connect("")
+        request = builder.request("FROM BASE\nRUN sleep 600")
+        building = asyncio.create_task(build(client, request, write=builder.write, progress=builder.progress.append))
         await asyncio.sleep(0)
         building.cancel()
         with pytest.raises(asyncio.CancelledError):
             await building
+        client.dispose()
 
     asyncio.run(scenario())
     assert_no_threads()
@@ -85,15 +96,22 @@ def test_cancelling_at_once_is_a_cancellation(builder: Builder) -> None:
 
 def test_image_that_was_finished_in_the_moment_of_a_cancellation_is_removed(builder: Builder) -> None:
     request = builder.request(f"FROM BASE\nRUN echo {builder.label} >/x")
-    work = _Build(Daemon.parse(""), request, builder.write, builder.progress.append)
-    assert work.run().image_id
-    assert builder.images()
-    work.discard()
+
+    async def scenario() -> None:
+        client = await DockerClient.connect("")
+        work = _Build(client, request, builder.write, builder.progress.append)
+        outcome = work.run()
+        assert builder.images()
+        work.discard(outcome)
+        client.dispose()
+
+    asyncio.run(scenario())
+    assert_no_threads()
     assert builder.images() == []
 
 
 def test_daemon_that_goes_away_is_unavailable(builder: Builder, forwarder: Forwarder) -> None:
-    builder.base_url = forwarder.url
+    builder.host = forwarder.host
 
     async def scenario() -> None:
         request = builder.request(f"FROM BASE\nRUN echo started-$((1+1)) {builder.label}; sleep 600")
@@ -107,25 +125,17 @@ def test_daemon_that_goes_away_is_unavailable(builder: Builder, forwarder: Forwa
     assert_no_threads()
 
 
-def test_builds_over_tcp(builder: Builder, forwarder: Forwarder) -> None:
-    builder.base_url = forwarder.url
-    outcome = builder.build("FROM BASE\nCOPY x /x", {"x": b"over tcp\n"})
-    assert builder.output(outcome, "cat", "/x") == "over tcp\n"
+def test_daemon_that_went_away_before_is_unavailable(builder: Builder, forwarder: Forwarder) -> None:
+    async def scenario() -> None:
+        client = await DockerClient.connect(forwarder.host)
+        forwarder.stop()
+        request = builder.request("FROM BASE")
+        with pytest.raises(Unavailable, match=r"Docker does not answer at .*forwarder\.sock"):
+            await build(client, request, write=builder.write, progress=builder.progress.append)
+        client.dispose()
 
-
-def test_no_daemon_is_unavailable(builder: Builder, tmp_path: Path) -> None:
-    builder.base_url = f"unix://{tmp_path}/nothing.sock"
-    with pytest.raises(Unavailable, match=r"nothing\.sock does not answer"):
-        builder.build("FROM BASE")
-
-
-def test_addresses_are_judged() -> None:
-    assert Daemon.parse("") == Daemon(unix_path="/var/run/docker.sock")
-    assert Daemon.parse("tcp://[::1]:2375") == Daemon(host="::1", port=2375)
-    with pytest.raises(NotSupported, match="https"):
-        Daemon.parse("https://docker.example:2376")
-    with pytest.raises(ConfigError):
-        Daemon.parse("tcp://docker.example")
+    asyncio.run(scenario())
+    assert_no_threads()
 
 
 def test_log_that_cannot_be_written_ends_the_build(builder: Builder) -> None:
@@ -153,11 +163,13 @@ def test_context_that_cannot_be_read_is_our_fault(builder: Builder) -> None:
 
 
 class Forwarder:
-    """A TCP port that leads to the daemon's socket, until it is stopped."""
+    """A socket that leads to the daemon's, until it is stopped."""
 
-    def __init__(self) -> None:
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.url = f"tcp://127.0.0.1:{self._server.getsockname()[1]}"
+    def __init__(self, path: Path) -> None:
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(str(path))
+        self._server.listen()
+        self.host = f"unix://{path}"
         self._sockets: list[socket.socket] = [self._server]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -187,8 +199,8 @@ class Forwarder:
 
 
 @pytest.fixture
-def forwarder() -> Iterator[Forwarder]:
-    forwarder = Forwarder()
+def forwarder(tmp_path: Path) -> Iterator[Forwarder]:
+    forwarder = Forwarder(tmp_path / "forwarder.sock")
     yield forwarder
     forwarder.stop()
     for end in forwarder._sockets:

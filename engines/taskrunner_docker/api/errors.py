@@ -1,0 +1,53 @@
+"""What can go wrong with Docker, and the one reader of its refusals."""
+
+from __future__ import annotations
+
+import json
+
+from taskrunner.errors import Unavailable
+
+MAX_ERROR = 1 << 16
+"""Bytes that are read of a refusal."""
+
+
+class DockerError(Exception):
+    """Docker refused a request. `status` is HTTP's: 404 for what is not there, 409 for what cannot be done now."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(status, message)
+        self.status, self.message = status, message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def read_refusal(status: int, body: bytes) -> DockerError:
+    """The error of an answer whose status is not a good one: its message, or the body as it is."""
+    try:
+        text = str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        text = body.decode(errors="replace")
+    return DockerError(status, text.strip() or "no reason given")
+
+
+def unreachable(socket: str, error: Exception) -> Unavailable:
+    """Why there is no connection to Docker, and what to do."""
+    text = str(error)
+    if isinstance(error, PermissionError) or "Permission denied" in text:
+        why = f"no permission for Docker's socket {socket}: add this user to the group docker, and log in again"
+        return Unavailable(why)
+    gone = isinstance(error, FileNotFoundError | ConnectionRefusedError)
+    why = "nothing listens there" if gone or "refused" in text or "No such file" in text else text
+    return Unavailable(
+        f"Docker does not answer at {socket} ({why}): start it, or name its socket as `host` in [docker]"
+    )
+
+
+def no_answer(socket: str, limit: float) -> Unavailable:
+    """Docker took longer than it may."""
+    return Unavailable(f"Docker has not answered within {limit:g} seconds ({socket})")
+
+
+def broken(error: Exception) -> Unavailable:
+    """The connection ended in the middle of an answer."""
+    return Unavailable(f"the connection to Docker broke: {error}")
