@@ -1,11 +1,13 @@
 """The platform `docker`: runs images, and builds them from git repositories.
 
-platform      what the worker sees
-daemon        the way to Docker: plain calls; stream: answers that last
-container     running an image: container_run, container_exec, archive
-build         building one: source fetches it, buildkit builds it, build_results pushes it
-transfer      pull and push; registries: logging in; ecr: Amazon's passwords; pushing: which names are in between
-removal       taking things out of Docker, by the marks in labels
+platform      the worker's interface; payload and options: the fields of a task and of the configuration
+container     running an image: its output, further commands, files, caches
+build         building one from a commit, and delivering it
+buildkit      one build: the request, the session that serves it, the log
+context       which files of a build context are sent: `.dockerignore`, followed paths
+cleanup       labels of what a worker makes, removing it, crash recovery
+registry      image names, logins, pull and push
+api           the client of the Docker daemon
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The engine of one run, which is a container's or a build's as soon as the payload says which."""
+"""The engine of one run: that of a container or of a build, as its payload decides."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from taskrunner_docker.payload import DockerPayload
 
 
 class DockerEngine(Engine[DockerPayload]):
-    """Hands everything on to the engine that `load` has chosen."""
+    """Passes every call to the engine that `load` has chosen."""
 
     def __init__(
         self, container: Callable[[], Engine[DockerPayload]], build: Callable[[], Engine[DockerPayload]]

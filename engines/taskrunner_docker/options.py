@@ -12,7 +12,7 @@ from taskrunner.model import Secret
 
 @attrs.frozen
 class EcrOptions:
-    """A registry of Amazon's: the password comes from AWS, by the usual chain of credentials."""
+    """A registry of Amazon: the password comes from AWS, by the usual chain of credentials."""
 
     region: str = attrs.field(metadata={"doc": "The registry's AWS region: eu-west-1."})
     endpoint: str = attrs.field(default="", metadata={"doc": "URL of another ECR API than Amazon's own."})
@@ -20,7 +20,7 @@ class EcrOptions:
 
 @attrs.frozen
 class RegistryOptions:
-    """How to log in to one registry: `username` and `password`, or `ecr`."""
+    """The login to one registry: `username` and `password`, or `ecr`."""
 
     username: str = attrs.field(default="", metadata={"doc": "The name to log in with."})
     password: Secret | None = attrs.field(default=None, metadata={"doc": "The password, or {secret = its name}."})
@@ -29,12 +29,12 @@ class RegistryOptions:
 
 @attrs.frozen
 class DockerOptions:
-    """Where Docker is, and how to log in to registries."""
+    """Docker's socket, and the logins to registries."""
 
     host: str = attrs.field(
         default="",
         metadata={
-            "doc": "Docker's socket, as in DOCKER_HOST: unix:///var/run/docker.sock. By default found by itself."
+            "doc": "Docker's socket, as in DOCKER_HOST: unix:///var/run/docker.sock. By default it is searched for."
         },
     )
     registries: Mapping[str, RegistryOptions] = attrs.field(
@@ -44,7 +44,7 @@ class DockerOptions:
 
 
 def complaints(options: DockerOptions) -> Iterator[Complaint]:
-    """What types cannot say."""
+    """The mistakes that types cannot find."""
     for host, registry in options.registries.items():
         path = f'registries."{host}"'
         if "/" in host:
@@ -52,4 +52,4 @@ def complaints(options: DockerOptions) -> Iterator[Complaint]:
         if registry.ecr and (registry.username or registry.password):
             yield Complaint(path, "has both `ecr` and a username or password", "remove one of them")
         if not registry.ecr and not (registry.username and registry.password):
-            yield Complaint(path, "says not how to log in", "give `username` and `password`, or `ecr = {region = ...}`")
+            yield Complaint(path, "has no login", "give `username` and `password`, or `ecr = {region = ...}`")

@@ -1,4 +1,4 @@
-"""What a task tells the Docker platform: run an image, or build one."""
+"""The payload of a task: an image to run, or one to build."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class BuildSpec:
     """An image to be built from a commit, and perhaps pushed.
 
     The secrets of the task are there for `RUN --mount=type=secret,id=NAME`, under the name of their environment
-    variable; they never become build arguments, which an image shows to everyone. The task's plain environment
-    is not given to a build: what the Dockerfile should know stands in `build_args`.
+    variable. They never become build arguments, which everyone can read in an image. A build does not get the task's
+    plain environment: the values for the Dockerfile stand in `build_args`.
     """
 
     repository: str = attrs.field(metadata={"doc": "Any URL that git can fetch from, without credentials in it."})
@@ -59,7 +59,7 @@ class DockerPayload:
 
 
 def check(payload: DockerPayload) -> None:
-    """Judges what types cannot say. Raises MalformedPayload with every complaint."""
+    """Checks what types cannot. Raises MalformedPayload with every complaint."""
     complaints = [*_kind_complaints(payload), *_run_complaints(payload)]
     if payload.build is not None:
         complaints += _build_complaints(payload.build)

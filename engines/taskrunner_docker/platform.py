@@ -15,7 +15,7 @@ from taskrunner.interfaces.platform import HEALTHY, Platform, PlatformContext, R
 from taskrunner.model import Health
 from taskrunner_docker import options as configuration
 from taskrunner_docker import payload as tasks
-from taskrunner_docker.cleanup.labels import Marks
+from taskrunner_docker.cleanup.labels import WorkerLabels
 from taskrunner_docker.container.cache_folder import DockerCacheFolder
 from taskrunner_docker.engine import DockerEngine
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from taskrunner_docker.registry.transfer import Transfers
 
 LIBRARIES = ("docker", "dulwich", "h2")
-"""What this platform works with: the distribution's extra `docker`."""
+"""The libraries of this platform: the distribution's extra `docker`."""
 
 HEALTH_AGE = 5.0
-"""Seconds after which what is known of the daemon's health is asked for again."""
+"""Seconds until the daemon's health is checked again."""
 
 
 class DockerPlatform(Platform[tasks.DockerPayload, configuration.DockerOptions]):
-    """One daemon on this machine. Loading this class needs none of the libraries that it works with."""
+    """One daemon on this machine. Importing this class needs none of its libraries."""
 
     name = "docker"
     payload = tasks.DockerPayload
@@ -39,16 +39,16 @@ class DockerPlatform(Platform[tasks.DockerPayload, configuration.DockerOptions])
 
     def __init__(self, client: DockerClient, options: configuration.DockerOptions, context: PlatformContext) -> None:
         self._client, self._options = client, options
-        self._marks = Marks(context.worker_id, context.home)
+        self._labels = WorkerLabels(context.worker_id, context.home)
         self._health = HEALTHY
-        self._asked = asyncio.get_running_loop().time()
-        self._asking: asyncio.Task[None] | None = None
+        self._checked_at = asyncio.get_running_loop().time()
+        self._checking: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, options: configuration.DockerOptions, context: PlatformContext) -> Self:
-        _need("docker", *LIBRARIES)
+        _require("docker", *LIBRARIES)
         if any(registry.ecr for registry in options.registries.values()):
-            _need("aws", "boto3")
+            _require("aws", "boto3")
 
         from taskrunner_docker.api.client import DockerClient
 
@@ -65,30 +65,30 @@ class DockerPlatform(Platform[tasks.DockerPayload, configuration.DockerOptions])
         return DockerEngine(partial(self._container, context), partial(self._build, context))
 
     def new_cache_folder(self, name: str, path: Path) -> DockerCacheFolder:
-        return DockerCacheFolder(name, path, self._client, self._marks.worker_labels)
+        return DockerCacheFolder(name, path, self._client, self._labels.of_worker)
 
     async def health(self) -> Health:
         now = asyncio.get_running_loop().time()
-        if now - self._asked >= HEALTH_AGE and (self._asking is None or self._asking.done()):
-            self._asked = now
-            self._asking = asyncio.create_task(self._ask())
+        if now - self._checked_at >= HEALTH_AGE and (self._checking is None or self._checking.done()):
+            self._checked_at = now
+            self._checking = asyncio.create_task(self._check_daemon())
         return self._health
 
     async def clean_up_after(self, worker_id: str) -> list[str]:
-        from taskrunner_docker.cleanup.push_tags import PushNotes
+        from taskrunner_docker.cleanup.push_tags import PushRecords
         from taskrunner_docker.cleanup.recovery import remove_all_of
 
-        theirs = Marks(worker_id, self._marks.home)
-        pushed = await PushNotes(self._client, theirs.pushing).remove_all()
+        theirs = WorkerLabels(worker_id, self._labels.home)
+        pushed = await PushRecords(self._client, theirs.push_folder).remove_all()
         return [*await remove_all_of(self._client, worker_id), *pushed]
 
     async def dispose(self) -> None:
-        if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.wait({self._asking})
+        if self._checking is not None:
+            self._checking.cancel()
+            await asyncio.wait({self._checking})
         self._client.dispose()
 
-    async def _ask(self) -> None:
+    async def _check_daemon(self) -> None:
         try:
             await self._client.ping()
         except Unavailable as error:
@@ -99,13 +99,13 @@ class DockerPlatform(Platform[tasks.DockerPayload, configuration.DockerOptions])
     def _container(self, context: RunContext) -> Engine[tasks.DockerPayload]:
         from taskrunner_docker.container.engine import ContainerEngine
 
-        return ContainerEngine(self._client, self._marks, self._transfers(context), context)
+        return ContainerEngine(self._client, self._labels, self._transfers(context), context)
 
     def _build(self, context: RunContext) -> Engine[tasks.DockerPayload]:
         from taskrunner_docker.build.engine import BuildEngine
         from taskrunner_docker.build.job import BuildJob
 
-        return BuildEngine(partial(BuildJob, self._client, self._marks, self._transfers(context), context), context)
+        return BuildEngine(partial(BuildJob, self._client, self._labels, self._transfers(context), context), context)
 
     def _transfers(self, context: RunContext) -> Transfers:
         from taskrunner_docker.registry.logins import Registries
@@ -115,8 +115,8 @@ class DockerPlatform(Platform[tasks.DockerPayload, configuration.DockerOptions])
         return Transfers(self._client, registries, context.log.say, context.progress)
 
 
-def _need(extra: str, *libraries: str) -> None:
-    """Raises ConfigError: who installed the worker without them should read what to do, not a traceback."""
+def _require(extra: str, *libraries: str) -> None:
+    """Raises ConfigError, with the command that installs them, instead of a traceback."""
     if missing := [name for name in libraries if find_spec(name) is None]:
         what = f"pip install 'taskrunner-worker[{extra}]'"
         raise ConfigError(f"the docker platform needs {', '.join(missing)}, not installed here: {what}")

@@ -1,4 +1,4 @@
-"""An image to run and build on, and a look at what Docker has."""
+"""The base image of runs and builds, and a client of Docker."""
 
 from __future__ import annotations
 

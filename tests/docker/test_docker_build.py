@@ -1,4 +1,4 @@
-"""Builds from git to a registry: what they make, what they say when they fail, and that they leave nothing."""
+"""Builds from git to a registry: tsuccessor images, tsuccessor errors, and that nothing of them stays."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from taskrunner_docker import BuildSpec, DockerOptions, DockerPayload, DockerPla
 from taskrunner_docker.build.engine import mirror_name
 from taskrunner_docker.cleanup.labels import build_repository
 from taskrunner_docker.options import RegistryOptions
-from tests.support.docker_bench import Bench, Everything, Repository
+from tests.support.docker_bench import DockerBench, DockerState, SourceRepository
 from tests.support.registry import Registry, registry
 from tests.support.stuck_registry import StuckRegistry, stuck_registry
 
 PASSWORD = "s3cret-passw0rd"
-FORGET_THE_CACHE = "ARG SALT\nRUN echo $SALT\n"
-"""A step that no earlier test has made."""
+NEW_STEP = "ARG SALT\nRUN echo $SALT\n"
+"""A step that is in no cache."""
 
 
 @pytest.fixture(scope="module")
@@ -37,32 +37,32 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 
 @pytest.fixture
-def repository(tmp_path: Path, base_image: str) -> Repository:
-    return Repository(tmp_path / "repository")
+def repository(tmp_path: Path, base_image: str) -> SourceRepository:
+    return SourceRepository(tmp_path / "repository")
 
 
 @pytest.fixture
-def bench(tmp_path: Path, api: docker.APIClient, private: Registry) -> Iterator[Bench]:
-    """Whatever a test does, Docker has the same afterwards, but for what the test says stays."""
+def bench(tmp_path: Path, api: docker.APIClient, private: Registry) -> Iterator[DockerBench]:
+    """Checks that Docker has no more objects after a test than before it."""
     logins = {private.host: RegistryOptions("ci", Secret(literal=PASSWORD))}
     worker = f"w-{uuid.uuid4().hex[:8]}"
-    bench = Bench(tmp_path / "home", DockerOptions(registries=logins), worker)
+    bench = DockerBench(tmp_path / "home", DockerOptions(registries=logins), worker)
     yield bench
-    left = Everything.of(api, worker, bench.home)
+    left = DockerState.of(api, worker, bench.home)
     assert not left.containers | left.networks | left.volumes
     ours = (build_repository(worker), private.host, "kept-by-test")
     assert [name for name in left.images if name.startswith(ours)] == []
     assert bench.caches.leased == []
 
 
-async def built(bench: Bench, spec: BuildSpec, **secrets: str) -> Results:
+async def built(bench: DockerBench, spec: BuildSpec, **secrets: str) -> Results:
     held = {name: Secret(literal=value) for name, value in secrets.items()}
     engine = await bench.loaded(DockerPayload(build=spec), held)
     execution = await engine.start({name: bench.reveal(secret) for name, secret in held.items()})
     return await execution.wait()
 
 
-async def delivered(bench: Bench, spec: BuildSpec) -> Document:
+async def delivered(bench: DockerBench, spec: BuildSpec) -> Document:
     results = await built(bench, spec)
     try:
         assert results.exit_code == 0, results.message
@@ -71,7 +71,7 @@ async def delivered(bench: Bench, spec: BuildSpec) -> Document:
         await results.dispose()
 
 
-def test_a_commit_becomes_a_pushed_image(bench: Bench, repository: Repository, private: Registry) -> None:
+def test_a_commit_becomes_a_pushed_image(bench: DockerBench, repository: SourceRepository, private: Registry) -> None:
     commit = repository.commit({"Dockerfile": "FROM taskrunner-base\nCOPY hello /hello\n", "hello": "hello\n"})
     name = f"{private.host}/team/app:1.0"
     result = bench.run(lambda: delivered(bench, BuildSpec(repository.url, "main", tags=(name,), push=True)))
@@ -84,7 +84,9 @@ def test_a_commit_becomes_a_pushed_image(bench: Bench, repository: Repository, p
     assert PASSWORD not in bench.log.text
 
 
-def test_the_same_commit_has_the_same_digest(bench: Bench, repository: Repository, private: Registry) -> None:
+def test_the_same_commit_has_the_same_digest(
+    bench: DockerBench, repository: SourceRepository, private: Registry
+) -> None:
     repository.commit({"Dockerfile": "FROM taskrunner-base\nRUN date +%N > /time\n"})
     spec = BuildSpec(repository.url, tags=(f"{private.host}/app:1", f"{private.host}/app:2"), push=True)
 
@@ -96,7 +98,9 @@ def test_the_same_commit_has_the_same_digest(bench: Bench, repository: Repositor
     assert len({image["digest"] for image in first["images"]}) == 1
 
 
-def test_without_push_the_names_are_local_and_move(bench: Bench, repository: Repository, api: docker.APIClient) -> None:
+def test_without_push_the_names_are_local_and_move(
+    bench: DockerBench, repository: SourceRepository, api: docker.APIClient
+) -> None:
     spec = BuildSpec(repository.url, tags=("kept-by-test:latest",))
 
     async def twice() -> list[Document]:
@@ -118,7 +122,7 @@ def test_without_push_the_names_are_local_and_move(bench: Bench, repository: Rep
             api.remove_image("kept-by-test:latest")
 
 
-def test_a_step_that_fails_is_named(bench: Bench, repository: Repository) -> None:
+def test_a_step_that_fails_is_named(bench: DockerBench, repository: SourceRepository) -> None:
     repository.commit({"Dockerfile": "FROM taskrunner-base\nRUN echo so far so good\nRUN echo oh no >&2; exit 5\n"})
 
     async def fail() -> Results:
@@ -133,10 +137,10 @@ def test_a_step_that_fails_is_named(bench: Bench, repository: Repository) -> Non
 
 
 def test_secrets_are_there_for_a_step_and_nowhere_else(
-    bench: Bench, repository: Repository, api: docker.APIClient
+    bench: DockerBench, repository: SourceRepository, api: docker.APIClient
 ) -> None:
     step = "RUN --mount=type=secret,id=TOKEN echo got $(wc -c < /run/secrets/TOKEN); cat /run/secrets/TOKEN\n"
-    repository.commit({"Dockerfile": f"FROM taskrunner-base\n{FORGET_THE_CACHE}{step}"})
+    repository.commit({"Dockerfile": f"FROM taskrunner-base\n{NEW_STEP}{step}"})
     secret = uuid.uuid4().hex
 
     async def build() -> Any:
@@ -171,14 +175,16 @@ def private_base(api: docker.APIClient, base_image: str, private: Registry) -> s
 
 
 def test_a_private_base_image_is_fetched_with_the_login(
-    bench: Bench, repository: Repository, private_base: str
+    bench: DockerBench, repository: SourceRepository, private_base: str
 ) -> None:
     repository.commit({"Dockerfile": f"FROM {private_base}\nRUN echo from the private base\n"})
     bench.run(lambda: delivered(bench, BuildSpec(repository.url)))
     assert PASSWORD not in bench.log.text
 
 
-def test_a_private_base_image_without_a_login(bench: Bench, repository: Repository, private_base: str) -> None:
+def test_a_private_base_image_without_a_login(
+    bench: DockerBench, repository: SourceRepository, private_base: str
+) -> None:
     repository.commit({"Dockerfile": f"FROM {private_base}\n"})
     bench.options = DockerOptions()
 
@@ -193,7 +199,7 @@ def test_a_private_base_image_without_a_login(bench: Bench, repository: Reposito
     assert "check the login for its registry in [docker.registries]" in results.message
 
 
-def test_a_branch_that_is_not_there_leaves_the_mirror(bench: Bench, repository: Repository) -> None:
+def test_a_branch_that_is_not_there_leaves_the_mirror(bench: DockerBench, repository: SourceRepository) -> None:
     repository.commit({"Dockerfile": "FROM taskrunner-base\n"})
     with pytest.raises(TaskFailed) as caught:
         bench.run(lambda: bench.loaded(DockerPayload(build=BuildSpec(repository.url, "nope"))))
@@ -202,7 +208,7 @@ def test_a_branch_that_is_not_there_leaves_the_mirror(bench: Bench, repository: 
     assert lease.ended == "committed"
 
 
-def test_the_folder_of_the_context_and_the_stage(bench: Bench, repository: Repository) -> None:
+def test_the_folder_of_the_context_and_the_stage(bench: DockerBench, repository: SourceRepository) -> None:
     stages = "FROM taskrunner-base AS one\nCOPY x /x\nFROM one AS two\nRUN exit 9\n"
     repository.commit({"sub/build/Dockerfile": stages, "sub/x": "x"})
     spec = BuildSpec(repository.url, context="sub", dockerfile="build/Dockerfile", target="one")
@@ -210,7 +216,7 @@ def test_the_folder_of_the_context_and_the_stage(bench: Bench, repository: Repos
 
 
 def test_a_wrong_password_fails_the_delivery_and_leaves_nothing(
-    bench: Bench, repository: Repository, private: Registry
+    bench: DockerBench, repository: SourceRepository, private: Registry
 ) -> None:
     repository.commit({"Dockerfile": "FROM taskrunner-base\n"})
     bench.options = DockerOptions(registries={private.host: RegistryOptions("ci", Secret(literal="wr0ng"))})
@@ -220,7 +226,7 @@ def test_a_wrong_password_fails_the_delivery_and_leaves_nothing(
     assert caught.value.reason == "login-failed"
 
 
-def test_a_push_that_is_cancelled_takes_its_name_away(bench: Bench, repository: Repository) -> None:
+def test_a_cancelled_push_removes_its_name(bench: DockerBench, repository: SourceRepository) -> None:
     repository.commit({"Dockerfile": "FROM taskrunner-base\n"})
 
     async def cancel(stuck: StuckRegistry) -> None:
@@ -246,41 +252,41 @@ def docker_names() -> list[str]:
         client.close()
 
 
-def test_a_name_that_a_dead_worker_was_pushing_is_taken_away(
-    bench: Bench, repository: Repository, api: docker.APIClient
+def test_crash_recovery_removes_a_name_that_was_being_pushed(
+    bench: DockerBench, repository: SourceRepository, api: docker.APIClient
 ) -> None:
-    repository.commit({"Dockerfile": "FROM taskrunner-base\nENV PUSHED=by-the-dead\n"})
+    repository.commit({"Dockerfile": "FROM taskrunner-base\nENV PUSHED=before-a-crash\n"})
 
-    async def die(stuck: StuckRegistry) -> list[str]:
-        """As far as Docker and the disk can tell."""
+    async def crash(stuck: StuckRegistry) -> list[str]:
+        """As Docker and the disk are after a crash."""
         results = await built(bench, BuildSpec(repository.url, tags=(f"{stuck.host}/app:1",), push=True))
         delivering = asyncio.create_task(results.deliver())
         assert await asyncio.to_thread(stuck.came.wait, 60)
-        heir = await DockerPlatform.open(bench.options, PlatformContext("heir", bench.home, bench.reveal))
-        lines = await heir.clean_up_after(bench.worker_id)
+        successor = await DockerPlatform.open(bench.options, PlatformContext("successor", bench.home, bench.reveal))
+        lines = await successor.clean_up_after(bench.worker_id)
         assert f"{stuck.host}/app:1" not in docker_names()
-        assert await heir.clean_up_after(bench.worker_id) == []
-        await heir.dispose()
+        assert await successor.clean_up_after(bench.worker_id) == []
+        await successor.dispose()
         delivering.cancel()
         await asyncio.wait([delivering])
         return lines
 
     with stuck_registry() as stuck:
-        lines = bench.run(lambda: die(stuck))
+        lines = bench.run(lambda: crash(stuck))
         assert f"removed the image name {stuck.host}/app:1, which was being pushed" in lines
 
 
-async def sleeping(bench: Bench, repository: Repository) -> Execution:
+async def sleeping(bench: DockerBench, repository: SourceRepository) -> Execution:
     """A build in the middle of a step that does not end."""
     step = "RUN echo asleep; exec sleep 1000000\n"
-    repository.commit({"Dockerfile": f"FROM taskrunner-base\n{FORGET_THE_CACHE}{step}"})
+    repository.commit({"Dockerfile": f"FROM taskrunner-base\n{NEW_STEP}{step}"})
     spec = BuildSpec(repository.url, build_args={"SALT": uuid.uuid4().hex})
     execution = await (await bench.loaded(DockerPayload(build=spec))).start({})
     await bench.log.until(" asleep")
     return execution
 
 
-def test_a_build_that_is_killed_ends_and_says_so(bench: Bench, repository: Repository) -> None:
+def test_a_build_that_is_killed_is_reported_as_killed(bench: DockerBench, repository: SourceRepository) -> None:
     async def kill() -> tuple[Results, Results]:
         execution = await sleeping(bench, repository)
         waiting = asyncio.create_task(execution.wait())
@@ -295,7 +301,7 @@ def test_a_build_that_is_killed_ends_and_says_so(bench: Bench, repository: Repos
     assert (killed.exit_code, killed.reason) == (1, "killed")
 
 
-def test_a_build_that_is_aborted_has_no_results(bench: Bench, repository: Repository) -> None:
+def test_a_build_that_is_aborted_has_no_results(bench: DockerBench, repository: SourceRepository) -> None:
     async def abort() -> None:
         execution = await sleeping(bench, repository)
         await execution.abort()
@@ -306,7 +312,9 @@ def test_a_build_that_is_aborted_has_no_results(bench: Bench, repository: Reposi
     bench.run(abort)
 
 
-def test_a_build_that_is_killed_before_it_begins_gives_the_mirror_back(bench: Bench, repository: Repository) -> None:
+def test_a_build_that_is_killed_before_it_begins_releases_the_mirror(
+    bench: DockerBench, repository: SourceRepository
+) -> None:
     repository.commit({"Dockerfile": "FROM taskrunner-base\n"})
 
     async def kill() -> Results:
@@ -316,16 +324,16 @@ def test_a_build_that_is_killed_before_it_begins_gives_the_mirror_back(bench: Be
     assert bench.run(kill).reason == "killed"
 
 
-def test_a_fetch_that_is_cancelled_throws_the_mirror_away(bench: Bench, base_image: str) -> None:
+def test_a_cancelled_fetch_discards_the_mirror(bench: DockerBench, base_image: str) -> None:
     async def cancel() -> None:
         came = asyncio.Event()
 
-        async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def stay_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             came.set()
             await reader.read()
             writer.close()
 
-        async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+        async with await asyncio.start_server(stay_silent, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             spec = BuildSpec(f"http://127.0.0.1:{port}/repository.git")
             loading = asyncio.create_task(bench.loaded(DockerPayload(build=spec)))
@@ -339,21 +347,23 @@ def test_a_fetch_that_is_cancelled_throws_the_mirror_away(bench: Bench, base_ima
     assert lease.ended == "discarded"
 
 
-def test_what_a_dead_worker_has_built_is_found(bench: Bench, repository: Repository, api: docker.APIClient) -> None:
-    repository.commit({"Dockerfile": "FROM taskrunner-base\nENV MADE=by-the-dead\n"})
+def test_crash_recovery_removes_a_built_image(
+    bench: DockerBench, repository: SourceRepository, api: docker.APIClient
+) -> None:
+    repository.commit({"Dockerfile": "FROM taskrunner-base\nENV MADE=before-a-crash\n"})
 
-    async def die_and_inherit() -> tuple[list[str], list[str]]:
+    async def crash_and_recover() -> tuple[list[str], list[str]]:
         await built(bench, BuildSpec(repository.url))
         tag = f"{build_repository(bench.worker_id)}:{_only_tag(api, bench.worker_id)}"
-        assert await bench.platform.clean_up_after("somebody-else") == []
+        assert await bench.platform.clean_up_after("another-worker") == []
         found = await bench.platform.clean_up_after(bench.worker_id)
         assert found == [f"removed image {tag}"]
         return found, await bench.platform.clean_up_after(bench.worker_id)
 
-    assert bench.run(die_and_inherit)[1] == []
+    assert bench.run(crash_and_recover)[1] == []
 
 
-def test_a_build_takes_neither_caches_nor_input(bench: Bench, repository: Repository) -> None:
+def test_a_build_takes_neither_caches_nor_input(bench: DockerBench, repository: SourceRepository) -> None:
     repository.commit({"Dockerfile": "FROM taskrunner-base\n"})
 
     async def ask() -> None:

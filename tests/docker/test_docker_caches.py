@@ -57,7 +57,7 @@ def test_it_is_deleted_once_or_twice(path: Path) -> None:
     assert not path.exists()
 
 
-def test_the_folders_of_others_become_ours_and_nothing_else_does(path: Path, api: docker.APIClient) -> None:
+def test_folders_get_another_owner_and_files_do_not(path: Path, api: docker.APIClient) -> None:
     (path / "deep").chmod(0)
     before = {image["Id"] for image in api.images(all=True)}
 

@@ -14,7 +14,7 @@ from taskrunner.connections import Connections
 from taskrunner.errors import ConfigError, Unavailable
 from taskrunner_docker.api import client as api
 from taskrunner_docker.api.client import DockerClient
-from taskrunner_docker.api.errors import DockerError, read_refusal
+from taskrunner_docker.api.docker_errors import DockerError, read_refusal
 
 LENGTH = 1 << 40  # bytes that a trickling answer promises
 

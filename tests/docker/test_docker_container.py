@@ -1,4 +1,4 @@
-"""Containers beyond the common contract: pulling, failing to start, memory, and what a dead worker has left."""
+"""Containers beyond the common contract: pulling, failing to start, memory, and crash recovery."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from taskrunner.interfaces.results import Results
 from taskrunner.model import Secret
 from taskrunner_docker import DockerOptions, DockerPayload
 from taskrunner_docker.options import RegistryOptions
-from tests.support.docker_bench import Bench, Everything
+from tests.support.docker_bench import DockerBench, DockerState
 from tests.support.registry import registry
 
 PASSWORD = "s3cret-passw0rd"
 
 
 @pytest.fixture
-def bench(tmp_path: Path, api: docker.APIClient, base_image: str) -> Iterator[Bench]:
-    bench = Bench(tmp_path / "home", worker_id=f"w-{uuid.uuid4().hex[:8]}")
+def bench(tmp_path: Path, api: docker.APIClient, base_image: str) -> Iterator[DockerBench]:
+    bench = DockerBench(tmp_path / "home", worker_id=f"w-{uuid.uuid4().hex[:8]}")
     yield bench
-    left = Everything.of(api, bench.worker_id, bench.home)
+    left = DockerState.of(api, bench.worker_id, bench.home)
     assert not left.containers | left.networks | left.volumes
 
 
@@ -36,11 +36,11 @@ def shell(script: str) -> DockerPayload:
     return DockerPayload(image="taskrunner-base", command=("sh", "-c", script))
 
 
-async def finished(bench: Bench, payload: DockerPayload) -> Results:
+async def finished(bench: DockerBench, payload: DockerPayload) -> Results:
     return await (await (await bench.loaded(payload)).start({})).wait()
 
 
-def test_an_image_that_is_not_here_is_pulled(bench: Bench, api: docker.APIClient, tmp_path: Path) -> None:
+def test_a_missing_image_is_pulled(bench: DockerBench, api: docker.APIClient, tmp_path: Path) -> None:
     with registry(tmp_path / "registry", {"ci": PASSWORD}) as running:
         name = f"{running.host}/tools/busy:1"
         auth = {"username": "ci", "password": PASSWORD}
@@ -59,8 +59,8 @@ def test_an_image_that_is_not_here_is_pulled(bench: Bench, api: docker.APIClient
             with suppress(docker.errors.ImageNotFound):
                 api.remove_image(name)
     assert f"pulling {name}" in bench.log.text
-    assert bench.moved[-1].step == "pull"
-    assert bench.moved[-1].done == bench.moved[-1].total > 0
+    assert bench.reported[-1].step == "pull"
+    assert bench.reported[-1].done == bench.reported[-1].total > 0
 
 
 def _layer() -> bytes:
@@ -73,7 +73,7 @@ def _layer() -> bytes:
 
 
 @pytest.mark.parametrize(("command", "code"), [("no-such-program", 127), ("/etc/passwd", 126)])
-def test_a_command_that_is_not_there(bench: Bench, command: str, code: int) -> None:
+def test_a_command_that_is_missing(bench: DockerBench, command: str, code: int) -> None:
     async def start() -> Results:
         results = await finished(bench, DockerPayload(image="taskrunner-base", command=(command, "--flag")))
         await results.dispose()
@@ -86,7 +86,7 @@ def test_a_command_that_is_not_there(bench: Bench, command: str, code: int) -> N
 
 
 @pytest.mark.parametrize(("working_dir", "cache"), [("/etc/passwd", "/cache"), ("/", "/etc/passwd")])
-def test_a_folder_that_is_a_file_in_the_image(bench: Bench, working_dir: str, cache: str) -> None:
+def test_a_folder_that_is_a_file_in_the_image(bench: DockerBench, working_dir: str, cache: str) -> None:
     async def start() -> None:
         engine = await bench.loaded(DockerPayload(image="taskrunner-base", working_dir=working_dir))
         lease = await bench.caches.exclusive("some")
@@ -102,11 +102,11 @@ def test_a_folder_that_is_a_file_in_the_image(bench: Bench, working_dir: str, ca
     assert "s3cret" not in f"{caught.value!r}"
 
 
-def test_a_container_that_needs_too_much_memory(bench: Bench, api: docker.APIClient) -> None:
+def test_a_container_that_needs_too_much_memory(bench: DockerBench, api: docker.APIClient) -> None:
     async def starve() -> Results:
         engine = await bench.loaded(shell("read go; exec tail /dev/zero"))
         execution = await engine.start({}, stdin=True)
-        (container,) = Everything.of(api, bench.worker_id, bench.home).containers
+        (container,) = DockerState.of(api, bench.worker_id, bench.home).containers
         api.update_container(container, mem_limit="16m", memswap_limit="16m")
         await execution.stdin.write(b"go\n")
         results = await execution.wait()
@@ -119,7 +119,7 @@ def test_a_container_that_needs_too_much_memory(bench: Bench, api: docker.APICli
 
 
 @pytest.mark.parametrize("working_dir", ["/w", "//w/./"])
-def test_a_working_folder_that_has_become_a_link(bench: Bench, working_dir: str) -> None:
+def test_a_working_folder_that_has_become_a_link(bench: DockerBench, working_dir: str) -> None:
     script = """
         mv /w /real && ln -s /real /w && cd /real && mkdir out && echo kept > out/file
         ln -s file out/inner; ln -s /etc/passwd out/outer; ln -s /w/out all
@@ -137,7 +137,7 @@ def test_a_working_folder_that_has_become_a_link(bench: Bench, working_dir: str)
     assert bench.run(look) == ["file", "inner"]
 
 
-def test_an_attempt_whose_answer_was_lost_is_replaced(bench: Bench, api: docker.APIClient) -> None:
+def test_an_attempt_whose_answer_was_lost_is_replaced(bench: DockerBench, api: docker.APIClient) -> None:
     async def start_twice() -> int:
         engine = await bench.loaded(shell("exit 4"))
         await (await engine.start({})).wait()
@@ -148,7 +148,7 @@ def test_an_attempt_whose_answer_was_lost_is_replaced(bench: Bench, api: docker.
     assert bench.run(start_twice) == 4
 
 
-def test_what_it_prints_is_drained_while_nobody_waits(bench: Bench) -> None:
+def test_output_is_drained_before_the_run_is_waited_for(bench: DockerBench) -> None:
     size = 8 << 20
 
     async def flood() -> None:
@@ -161,11 +161,11 @@ def test_what_it_prints_is_drained_while_nobody_waits(bench: Bench) -> None:
     assert bench.log.data.count(b"\0") == size
 
 
-def test_a_container_that_somebody_removes_has_ended(bench: Bench, api: docker.APIClient) -> None:
+def test_a_container_that_another_program_removes_has_ended(bench: DockerBench, api: docker.APIClient) -> None:
     async def remove() -> int:
         execution = await (await bench.loaded(shell("echo up; exec sleep 1000000"))).start({})
         await bench.log.until("up")
-        (container,) = Everything.of(api, bench.worker_id, bench.home).containers
+        (container,) = DockerState.of(api, bench.worker_id, bench.home).containers
         api.remove_container(container, force=True)
         results = await execution.wait()
         with pytest.raises(FileNotFoundError):
@@ -177,7 +177,7 @@ def test_a_container_that_somebody_removes_has_ended(bench: Bench, api: docker.A
 
 
 @pytest.mark.parametrize(("target", "problem"), [("/", "no place"), ("../up", "no place"), ("/work/a", "two caches")])
-def test_where_a_cache_cannot_be(bench: Bench, target: str, problem: str) -> None:
+def test_a_bad_target_of_a_cache_is_refused(bench: DockerBench, target: str, problem: str) -> None:
     async def attach() -> None:
         engine = await bench.loaded(DockerPayload(image="taskrunner-base", working_dir="/work"))
         folder = (await bench.caches.exclusive("some")).folder
@@ -191,10 +191,10 @@ def test_where_a_cache_cannot_be(bench: Bench, target: str, problem: str) -> Non
         bench.run(attach)
 
 
-def test_everything_of_a_dead_worker_is_removed(bench: Bench, api: docker.APIClient) -> None:
+def test_crash_recovery_removes_all_objects_of_a_worker(bench: DockerBench, api: docker.APIClient) -> None:
     labels = {"taskrunner.worker": bench.worker_id, "taskrunner.home": str(bench.home)}
 
-    async def inherit() -> list[str]:
+    async def recover() -> list[str]:
         execution = await (await bench.loaded(shell("echo up; exec sleep 1000000"))).start({})
         await bench.log.until("up")
         api.create_network(f"net-{bench.worker_id}", labels=labels)
@@ -204,14 +204,14 @@ def test_everything_of_a_dead_worker_is_removed(bench: Bench, api: docker.APICli
         await execution.abort()
         return lines
 
-    container, network, volume = bench.run(inherit)
+    container, network, volume = bench.run(recover)
     assert container.startswith("removed container ")
     assert container.endswith("of task1/0")
     assert network == f"removed network net-{bench.worker_id}"
     assert volume == f"removed volume vol-{bench.worker_id}"
 
 
-def test_a_command_and_all_that_it_started_is_aborted(bench: Bench, api: docker.APIClient) -> None:
+def test_a_command_and_all_that_it_started_is_aborted(bench: DockerBench, api: docker.APIClient) -> None:
     async def abort() -> list[str]:
         execution = await (await bench.loaded(shell("echo up; exec sleep 1000000"))).start({})
         await bench.log.until("up")
@@ -219,7 +219,7 @@ def test_a_command_and_all_that_it_started_is_aborted(bench: Bench, api: docker.
         assert await anext(command.stdout) == b"on\n"
         await command.abort()
         assert await command.wait() == -9
-        (container,) = Everything.of(api, bench.worker_id, bench.home).containers
+        (container,) = DockerState.of(api, bench.worker_id, bench.home).containers
         processes = [" ".join(process) for process in api.top(container)["Processes"]]
         await execution.abort()
         return processes
@@ -230,7 +230,7 @@ def test_a_command_and_all_that_it_started_is_aborted(bench: Bench, api: docker.
 
 
 @pytest.mark.parametrize("command", ["no-such-program", "/etc"])
-def test_a_command_beside_that_cannot_be_started(bench: Bench, command: str) -> None:
+def test_a_command_beside_that_cannot_be_started(bench: DockerBench, command: str) -> None:
     async def start() -> None:
         execution = await (await bench.loaded(shell("exec sleep 1000000"))).start({})
         try:
@@ -243,7 +243,7 @@ def test_a_command_beside_that_cannot_be_started(bench: Bench, command: str) -> 
     assert caught.value.reason == "exec-failed"
 
 
-def test_a_terminal_has_the_size_it_is_given(bench: Bench) -> None:
+def test_a_terminal_is_resized(bench: DockerBench) -> None:
     async def look() -> tuple[bytes, int]:
         execution = await (await bench.loaded(shell("exec sleep 1000000"))).start({})
         command = await execution.new_exec(["sh", "-c", "read x; stty size; exit 130"], tty=True)

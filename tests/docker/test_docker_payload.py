@@ -1,4 +1,4 @@
-"""What a task may ask of Docker, judged before anything is done."""
+"""The payload of a task, checked before it is run."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_push_needs_names() -> None:
     assert "to push, name the image" in complaints({"build": {"repository": "x", "push": True}})["build.tags"]
 
 
-def test_a_run_that_cannot_be() -> None:
+def test_a_bad_run_is_refused() -> None:
     assert set(complaints({"image": "-bad-", "command": ["a\0b"], "working_dir": "relative"})) == {
         "image",
         "command",
@@ -101,7 +101,7 @@ def test_the_configuration_is_decoded() -> None:
         ("a__b/c--d:1", DOCKER_HUB, "a__b/c--d", "1"),
     ],
 )
-def test_a_name_is_taken_apart(text: str, registry: str, path: str, tag: str) -> None:
+def test_a_name_is_parsed(text: str, registry: str, path: str, tag: str) -> None:
     reference = Reference.parse(text)
     assert (reference.registry, reference.path, reference.tag) == (registry, path, tag)
     assert str(reference) == text
@@ -116,7 +116,7 @@ def test_a_name_with_a_digest() -> None:
     "text",
     ["", ":", "app:", "UPPER", "a//b", "/a", "a/", "a:-x", "a b", "a:b:c", "a.-b", "x/" * 200, "a@sha256:1", "-.x/y"],
 )
-def test_what_is_no_name(text: str) -> None:
+def test_a_bad_name_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         Reference.parse(text)
 

@@ -1,4 +1,4 @@
-"""What the worker asks the platform itself: opening, health, and what it costs to look at it."""
+"""The platform itself: opening, health, and the cost of importing it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from taskrunner.model import Health, Secret
 from taskrunner_docker import DockerOptions, DockerPlatform, platform
 from taskrunner_docker.api import client
 from taskrunner_docker.api.daemon_socket import find_socket
-from taskrunner_docker.api.errors import unreachable
+from taskrunner_docker.api.docker_errors import unreachable
 from taskrunner_docker.options import EcrOptions, RegistryOptions
 
 HEAVY = ("docker", "dulwich", "h2", "boto3", "requests", "urllib3")
@@ -31,7 +31,7 @@ def opened(tmp_path: Path, options: DockerOptions) -> None:
     asyncio.run(main())
 
 
-def test_looking_at_it_loads_none_of_its_libraries() -> None:
+def test_importing_it_loads_none_of_its_libraries() -> None:
     code = f"""
 import sys
 from taskrunner_docker import DockerPlatform, DockerPayload
@@ -84,32 +84,30 @@ def test_a_registry_that_is_half_configured(registries: dict[str, RegistryOption
 
 
 @asynccontextmanager
-async def wedged_daemon(socket: Path) -> AsyncIterator[asyncio.Event]:
-    """Takes connections, and answers each with silence until the event is set; then with a good ping."""
-    well = asyncio.Event()
-    guests = set[asyncio.StreamWriter]()
+async def hanging_daemon(socket: Path) -> AsyncIterator[asyncio.Event]:
+    """Accepts connections, and answers a ping only while the event is set."""
+    answers = asyncio.Event()
+    writers = set[asyncio.StreamWriter]()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        guests.add(writer)
+        writers.add(writer)
         await reader.readuntil(b"\r\n\r\n")
-        await well.wait()
+        await answers.wait()
         writer.write(b"HTTP/1.0 200 OK\r\nApi-Version: 1.41\r\n\r\nOK")
         writer.close()
 
     async with await asyncio.start_unix_server(handle, str(socket)):
         try:
-            yield well
+            yield answers
         finally:
-            well.set()
-            for guest in guests:
-                guest.close()
+            answers.set()
+            for writer in writers:
+                writer.close()
                 with suppress(ConnectionError):
-                    await guest.wait_closed()
+                    await writer.wait_closed()
 
 
-def test_a_daemon_that_is_wedged_is_not_fit_and_gets_well_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_daemon_that_hangs_is_unhealthy_until_it_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "PING_TIMEOUT", 0.2)
     monkeypatch.setattr(platform, "HEALTH_AGE", 0.0)
 
@@ -119,13 +117,13 @@ def test_a_daemon_that_is_wedged_is_not_fit_and_gets_well_again(
         return found
 
     async def main() -> str:
-        async with wedged_daemon(tmp_path / "docker.sock") as well:
-            well.set()
+        async with hanging_daemon(tmp_path / "docker.sock") as answers:
+            answers.set()
             context = PlatformContext("w1", tmp_path, lambda secret: secret.literal)
             opened = await DockerPlatform.open(DockerOptions(host=f"unix://{tmp_path}/docker.sock"), context)
-            well.clear()
+            answers.clear()
             sick = await health(opened, fit=False)
-            well.set()
+            answers.set()
             await health(opened, fit=True)
             await opened.dispose()
         return sick.why
@@ -137,11 +135,11 @@ def test_a_daemon_that_is_wedged_is_not_fit_and_gets_well_again(
     assert "has not answered within 0.2 seconds" in asyncio.run(bounded())
 
 
-def test_a_daemon_that_is_wedged_at_first_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_daemon_that_hangs_at_first_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "PING_TIMEOUT", 0.2)
 
     async def main() -> None:
-        async with wedged_daemon(tmp_path / "docker.sock"):
+        async with hanging_daemon(tmp_path / "docker.sock"):
             context = PlatformContext("w1", tmp_path, lambda secret: secret.literal)
             await DockerPlatform.open(DockerOptions(host=f"{tmp_path}/docker.sock"), context)
 

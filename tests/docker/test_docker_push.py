@@ -41,51 +41,51 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tagged(api: docker.APIClient, base_image: str) -> Iterator[Callable[[str], str]]:
-    """Gives the base image another name, for as long as the test takes."""
+    """Sets another name of the base image during the test."""
     names: list[str] = []
 
-    def give(name: str) -> str:
+    def tag(name: str) -> str:
         names.append(name)
-        repository, _, tag = name.rpartition(":")
-        api.tag(base_image, repository, tag)
+        repository, _, version = name.rpartition(":")
+        api.tag(base_image, repository, version)
         return name
 
-    yield give
+    yield tag
     for name in names:
         with suppress(docker.errors.ImageNotFound):
             api.remove_image(name)
 
 
-class Bench:
+class TransferBench:
     """Transfers with their log and progress."""
 
     def __init__(self, logins: Mapping[str, RegistryOptions] | None = None) -> None:
         self.logins = logins or {}
-        self.log, self.moved = MemoryLog(), list[Progress]()
+        self.log, self.reported = MemoryLog(), list[Progress]()
 
     def run(self, work: Callable[[Transfers], Coroutine[Any, Any, Any]]) -> Any:
         async def main() -> Any:
             client = await DockerClient.connect("")
             registries = Registries(client, self.logins, lambda secret: secret.literal, self.log.mask)
             try:
-                return await work(Transfers(client, registries, self.log.say, self.moved.append))
+                return await work(Transfers(client, registries, self.log.say, self.reported.append))
             finally:
                 client.dispose()
 
         return asyncio.run(main())
 
 
-def login(host: str, password: str = PASSWORD) -> Bench:
-    return Bench({host: RegistryOptions("ci", Secret(literal=password))})
+def login(host: str, password: str = PASSWORD) -> TransferBench:
+    return TransferBench({host: RegistryOptions("ci", Secret(literal=password))})
 
 
-def test_a_push_gives_the_digest_that_the_registry_has(private: Registry, tagged: Callable[[str], str]) -> None:
+def test_a_push_returns_the_digest_of_the_registry(private: Registry, tagged: Callable[[str], str]) -> None:
     bench, name = login(private.host), tagged(f"{private.host}/team/app:1.0")
     digest = bench.run(lambda transfers: transfers.push(name))
     assert digest in private.digests()
     assert f"pushed {name} ({digest})" in bench.log.text
     assert PASSWORD not in bench.log.text
-    last = bench.moved[-1]
+    last = bench.reported[-1]
     assert (last.step, last.done) == ("push", last.total)
     assert last.done > 1_000_000
 
@@ -107,10 +107,10 @@ def test_a_wrong_password_is_named_and_not_shown(private: Registry, tagged: Call
     assert "wr0ng-passw0rd" not in f"{caught.value!r} {bench.log.text}"
 
 
-def test_a_registry_that_wants_a_login_it_does_not_get(private: Registry, tagged: Callable[[str], str]) -> None:
+def test_a_missing_login_is_named(private: Registry, tagged: Callable[[str], str]) -> None:
     name = tagged(f"{private.host}/team/app:1.0")
     with pytest.raises(TaskFailed, match="has no login for it: add") as caught:
-        Bench().run(lambda transfers: transfers.push(name))
+        TransferBench().run(lambda transfers: transfers.push(name))
     assert caught.value.reason == "login-failed"
 
 
@@ -122,7 +122,7 @@ def test_an_image_that_no_registry_has(private: Registry) -> None:
 
 def test_a_registry_that_is_down_is_tried_three_times(tagged: Callable[[str], str]) -> None:
     name = tagged(f"127.0.0.1:{free_port()}/app:1.0")
-    bench = Bench()
+    bench = TransferBench()
     with pytest.raises(Unavailable, match="the registry may be down"):
         bench.run(lambda transfers: transfers.push(name))
     assert bench.log.text.count("trying again") == 2
@@ -133,7 +133,7 @@ def test_a_registry_that_comes_back_gets_its_push(
 ) -> None:
     port = free_port()
     name = tagged(f"127.0.0.1:{port}/app:1.0")
-    bench = Bench()
+    bench = TransferBench()
 
     async def push_while_it_starts(transfers: Transfers) -> str:
         pushing = asyncio.create_task(transfers.push(name))
@@ -147,7 +147,7 @@ def test_a_registry_that_comes_back_gets_its_push(
     assert bench.run(push_while_it_starts).startswith("sha256:")
 
 
-def test_a_push_that_is_cancelled_hangs_up(tagged: Callable[[str], str]) -> None:
+def test_a_cancelled_push_closes_its_connection(tagged: Callable[[str], str]) -> None:
     async def cancel(transfers: Transfers) -> None:
         pushing = asyncio.create_task(transfers.push(name))
         assert await asyncio.to_thread(stuck.came.wait, 30)
@@ -158,7 +158,7 @@ def test_a_push_that_is_cancelled_hangs_up(tagged: Callable[[str], str]) -> None
 
     with stuck_registry() as stuck:
         name = tagged(f"{stuck.host}/app:1.0")
-        Bench().run(cancel)
+        TransferBench().run(cancel)
 
 
 def test_a_password_is_fetched_from_ecr_for_each_push(
@@ -171,7 +171,7 @@ def test_a_password_is_fetched_from_ecr_for_each_push(
         token = client.get_authorization_token()["authorizationData"][0]["authorizationToken"]
         user, _, password = base64.b64decode(token).decode().partition(":")
         with registry(tmp_path, {user: password}) as running:
-            bench = Bench()
+            bench = TransferBench()
             bench.logins = {running.host: RegistryOptions(ecr=EcrOptions("eu-west-1", endpoint))}
             name = tagged(f"{running.host}/app:1.0")
             assert bench.run(lambda transfers: transfers.push(name)) in running.digests()
@@ -180,13 +180,13 @@ def test_a_password_is_fetched_from_ecr_for_each_push(
         assert password not in bench.log.text
 
 
-def test_without_aws_credentials_it_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_aws_credentials_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
-    bench = Bench({"registry.example": RegistryOptions(ecr=EcrOptions("eu-west-1"))})
+    bench = TransferBench({"registry.example": RegistryOptions(ecr=EcrOptions("eu-west-1"))})
     with pytest.raises(TaskFailed, match="no AWS credentials") as caught:
         bench.run(lambda transfers: transfers.push("registry.example/app:1.0"))
     assert caught.value.reason == "login-failed"
@@ -196,6 +196,6 @@ def test_an_aws_that_is_down_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> 
     for variable, value in FAKE_CREDENTIALS.items():
         monkeypatch.setenv(variable, value)
     nobody = EcrOptions("eu-west-1", f"http://127.0.0.1:{free_port()}")
-    bench = Bench({"registry.example": RegistryOptions(ecr=nobody)})
+    bench = TransferBench({"registry.example": RegistryOptions(ecr=nobody)})
     with pytest.raises(Unavailable, match="AWS does not answer"):
         bench.run(lambda transfers: transfers.registries.find("registry.example"))

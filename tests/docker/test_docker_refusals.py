@@ -1,4 +1,4 @@
-"""What registries say when they refuse, and what their user is told."""
+"""Refusals of registries, and the error that each becomes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from taskrunner_docker.registry.logins import Registries
 ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 KNOWN = {"known.example": RegistryOptions("ci", Secret(literal="x")), ECR: RegistryOptions(ecr=EcrOptions("eu-west-1"))}
 
-PASSING = [
+TRANSIENT = [
     "Get https://known.example/v2/: dial tcp 127.0.0.1:5055: connect: connection refused",
     "Get https://known.example/v2/: dial tcp: lookup known.example: no such host",
     "Get https://known.example/v2/: net/http: TLS handshake timeout",
@@ -46,15 +46,15 @@ def registries() -> Registries:
     return Registries(nothing, KNOWN, nothing, nothing)
 
 
-@pytest.mark.parametrize("text", PASSING)
-def test_what_may_pass_is_tried_again(text: str) -> None:
+@pytest.mark.parametrize("text", TRANSIENT)
+def test_a_transient_refusal_is_unavailable(text: str) -> None:
     error = registries().explain("push", "known.example/app:1", text)
     assert isinstance(error, Unavailable)
     assert text in str(error)
 
 
 @pytest.mark.parametrize(("name", "text", "reason", "advice"), LASTING)
-def test_what_will_not_pass_says_what_to_do(name: str, text: str, reason: str, advice: str) -> None:
+def test_a_lasting_refusal_names_the_remedy(name: str, text: str, reason: str, advice: str) -> None:
     error = registries().explain("push", name, text)
     assert isinstance(error, TaskFailed)
     assert error.reason == reason

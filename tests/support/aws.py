@@ -1,4 +1,4 @@
-"""Amazon's APIs, as far as moto plays them, in a process of their own."""
+"""Amazon's APIs, as far as moto simulates them, in a process of their own."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _START_TIMEOUT = 60  # seconds: it loads hundreds of modules
 _STOP_TIMEOUT = 10
 
 FAKE_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIAFAKE", "AWS_SECRET_ACCESS_KEY": "fake-secret-key"}
-"""For the environment of whoever asks it; it takes any."""
+"""For the environment of its client; any are accepted."""
 
 
 @contextmanager
 def aws() -> Iterator[str]:
-    """Runs one, and gives its URL."""
+    """Runs a server, and yields its URL."""
     port = free_port()
     command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(
@@ -42,7 +42,7 @@ def aws() -> Iterator[str]:
 
 
 def _read(process: subprocess.Popen[str], up: threading.Event) -> None:
-    """To the end, so that it never waits for a reader."""
+    """Reads to the end, so that the server never waits for a reader."""
     for line in process.stderr or ():
         if "Running on" in line:
             up.set()

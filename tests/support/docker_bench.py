@@ -1,4 +1,4 @@
-"""Runs on a real Docker, step by step, as a worker takes them; and what is left of them."""
+"""Runs on a real Docker, step by step as in a worker, and the objects that Docker has of them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from taskrunner.testing import FakeCaches, MemoryLog
 from taskrunner_docker import DockerOptions, DockerPayload, DockerPlatform
 
 T = TypeVar("T")
-LIMIT = 120  # seconds for one test, reached only by what is broken
+LIMIT = 120  # seconds for one test, reached only when something hangs
 
 
 @attrs.define
-class Bench:
+class DockerBench:
     """One platform for one test, which is open while `run` runs."""
 
     home: Path
     options: DockerOptions = attrs.field(factory=DockerOptions)
     worker_id: str = "w1"
     log: MemoryLog = attrs.field(factory=MemoryLog)
-    moved: list[Progress] = attrs.field(factory=list)
+    reported: list[Progress] = attrs.field(factory=list)
     caches: FakeCaches = attrs.field(init=False)
     platform: DockerPlatform = attrs.field(init=False)
     _runs: int = 0
@@ -51,13 +51,13 @@ class Bench:
                 await self.platform.dispose()
 
     async def engine(self, secrets: Mapping[str, Secret] | None = None) -> Engine[DockerPayload]:
-        """Of a new run."""
+        """The engine of a new run."""
         self._runs += 1
         key = RunKey(f"task{self._runs}", 0)
         folder = self.home / "runs" / str(self._runs)
         folder.mkdir(parents=True)
         task = Task(key.task_id, "docker", secrets=secrets or {})
-        context = RunContext(task, key, folder, self.log, self.caches, self.reveal, self.moved.append)
+        context = RunContext(task, key, folder, self.log, self.caches, self.reveal, self.reported.append)
         return await self.platform.new_engine(context)
 
     async def loaded(
@@ -78,8 +78,8 @@ class Bench:
 
 
 @attrs.frozen
-class Everything:
-    """What Docker has. Two of them are compared: before a test, and after it."""
+class DockerState:
+    """The objects that Docker has."""
 
     containers: frozenset[str]
     images: frozenset[str]
@@ -88,8 +88,8 @@ class Everything:
     volumes: frozenset[str]
 
     @classmethod
-    def of(cls, api: docker.APIClient, worker_id: str, home: Path) -> Everything:
-        """Of one worker, since others may use the same Docker; all of the names of images."""
+    def of(cls, api: docker.APIClient, worker_id: str, home: Path) -> DockerState:
+        """Those of one worker, since other programs may use the same Docker, and all names of images."""
         mine = {"label": [f"taskrunner.worker={worker_id}", f"taskrunner.home={home}"]}
         return cls(
             frozenset(found["Id"] for found in api.containers(all=True, filters=mine)),
@@ -99,8 +99,8 @@ class Everything:
         )
 
 
-class Repository:
-    """A git repository of a test's."""
+class SourceRepository:
+    """A git repository of a test."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -112,7 +112,7 @@ class Repository:
         return f"file://{self.folder}"
 
     def commit(self, files: Mapping[str, str]) -> str:
-        """Adds these files and gives the commit's id."""
+        """Commits these files, and returns the id of the commit."""
         for name, text in files.items():
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)

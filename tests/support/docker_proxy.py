@@ -1,4 +1,4 @@
-"""Stands between a client and Docker, and can fall silent, or hang up on everybody, as a daemon does that restarts."""
+"""A proxy of Docker, which can stop answering, or close all connections as a daemon does that restarts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DOCKER = "/var/run/docker.sock"
 
 
 class DockerProxy:
-    """One that listens."""
+    """A proxy that listens."""
 
     def __init__(self) -> None:
         self._flowing = asyncio.Event()
@@ -19,10 +19,10 @@ class DockerProxy:
         self._writers = set[asyncio.StreamWriter]()
 
     def freeze(self) -> None:
-        """From now on, nothing gets through."""
+        """Stops all connections, without closing them."""
         self._flowing.clear()
 
-    async def cut(self) -> None:
+    async def close_all(self) -> None:
         """Ends every connection; new ones are served."""
         self._flowing.set()
         writers, self._writers = self._writers, set()
@@ -56,4 +56,4 @@ async def docker_proxy(socket: Path) -> AsyncIterator[DockerProxy]:
         try:
             yield proxy
         finally:
-            await proxy.cut()
+            await proxy.close_all()

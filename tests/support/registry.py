@@ -36,7 +36,7 @@ class Registry:
     """A registry that listens."""
 
     host: str
-    """`127.0.0.1:5123`: what goes in front of an image's name."""
+    """`127.0.0.1:5123`, as in front of an image's name."""
     folder: Path
     process: subprocess.Popen[str]
 
@@ -46,14 +46,14 @@ class Registry:
         self.process.wait(_STOP_TIMEOUT)
 
     def digests(self) -> set[str]:
-        """Of all manifests that it has."""
+        """The digests of all its manifests."""
         found = self.folder.glob("images/docker/registry/v2/repositories/**/_manifests/revisions/sha256/*")
         return {f"sha256:{path.name}" for path in found}
 
 
 @contextmanager
 def registry(folder: Path, users: Mapping[str, str] | None = None, port: int = 0) -> Iterator[Registry]:
-    """Runs one, which keeps its images in `folder`. With `users` (name to password), nobody else gets in."""
+    """Runs a registry, which keeps its images in `folder`. With `users` (name to password), all others are refused."""
     host = f"127.0.0.1:{port or free_port()}"
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "config.yml"
@@ -64,17 +64,17 @@ def registry(folder: Path, users: Mapping[str, str] | None = None, port: int = 0
         [binary(), "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     running = Registry(host, folder, process)
-    said = _Listener(process)
+    output = _Listener(process)
     try:
-        said.wait()
+        output.wait()
         yield running
     finally:
         running.stop()
-        said.close()
+        output.close()
 
 
 class _Listener:
-    """Reads what a registry says, so that it never waits for a reader, and notices that it listens."""
+    """Reads the output of a registry, so that it never waits for a reader, and notices that it listens."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process, self._lines, self._known = process, list[str](), threading.Event()
@@ -108,7 +108,7 @@ def binary() -> str:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now."""
+    """A free TCP port of 127.0.0.1."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 

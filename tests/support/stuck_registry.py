@@ -1,4 +1,4 @@
-"""A registry that takes a layer and never says that it has it: for what happens in the middle of a push."""
+"""A registry that never confirms a layer: for tests of the middle of a push."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import attrs
 
 @attrs.frozen
 class StuckRegistry:
-    """One that listens."""
+    """A stuck registry that listens."""
 
     host: str
     came: threading.Event
     """A layer is being pushed."""
     gone: threading.Event
-    """Whoever pushed it has hung up."""
+    """The client that pushed it has closed its connection."""
 
 
 @contextmanager
 def stuck_registry() -> Iterator[StuckRegistry]:
     came, gone = threading.Event(), threading.Event()
 
-    class Handler(_Handler):
+    class StuckHandler(_RegistryProtocol):
         def do_PATCH(self) -> None:
             came.set()
             while self.rfile.read1(1 << 16):
@@ -33,7 +33,7 @@ def stuck_registry() -> Iterator[StuckRegistry]:
             gone.set()
             self.close_connection = True
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), StuckHandler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -43,8 +43,8 @@ def stuck_registry() -> Iterator[StuckRegistry]:
             thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """As much of the protocol as comes before the contents of a layer."""
+class _RegistryProtocol(BaseHTTPRequestHandler):
+    """The part of the protocol before the contents of a layer."""
 
     protocol_version = "HTTP/1.1"
 

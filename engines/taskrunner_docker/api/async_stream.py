@@ -1,7 +1,7 @@
 """Docker's answers that last: output of a container, progress of a push, the wait for an end.
 
-Each has a socket of its own in the event loop, so that closing it ends the matter at once. Docker keeps nothing for
-a client that hangs up: a pull or push stops there, and an attached container goes on.
+Each has a socket of its own in the event loop, so that closing it ends the request at once. Docker keeps nothing for
+a client that closes its connection: a pull or push stops there, and an attached container goes on.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Any, Self
 import attrs
 
 from taskrunner.errors import Unavailable
-from taskrunner_docker.api.errors import MAX_ERROR, broken, no_answer, read_refusal, unreachable
+from taskrunner_docker.api.docker_errors import MAX_ERROR, broken, no_answer, read_refusal, unreachable
 
 BUFFER = 1 << 18
-"""Bytes read at a time, and the longest line of progress. A container whose output nobody reads stops."""
+"""Bytes read at a time, and the longest line of progress. A container whose output is not read stops."""
 _MOST_HEADERS = 1 << 16
 
 
 @attrs.define
 class Stream:
-    """The body of an answer while it comes, or after an upgrade the line to a process: bytes both ways."""
+    """The body of an answer while it comes; after an upgrade the connection to a process, bytes both ways."""
 
     status: int
     headers: Mapping[str, str]
@@ -38,7 +38,7 @@ class Stream:
         self.close()
 
     def close(self) -> None:
-        """Hangs up. May be called again."""
+        """Closes the connection. May be called again."""
         self.writer.transport.abort()
 
     async def documents(self, idle: float) -> AsyncIterator[dict[str, Any]]:
@@ -61,7 +61,7 @@ def _document(line: bytes) -> dict[str, Any]:
     try:
         document = json.loads(line)
     except ValueError:
-        raise Unavailable("Docker broke off in the middle of its answer") from None
+        raise Unavailable("Docker ended in the middle of its answer") from None
     return document if isinstance(document, dict) else {}
 
 

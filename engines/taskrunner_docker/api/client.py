@@ -21,8 +21,8 @@ from taskrunner.connections import Connections
 from taskrunner.errors import ConfigError, Unavailable
 from taskrunner_docker.api.async_stream import Stream, request
 from taskrunner_docker.api.daemon_socket import connect, find_socket
-from taskrunner_docker.api.errors import DockerError, no_answer, unreachable
-from taskrunner_docker.api.exchange import Exchange, Headers, upgrade
+from taskrunner_docker.api.docker_errors import DockerError, no_answer, unreachable
+from taskrunner_docker.api.exchange import Exchange, HeaderLines, upgrade
 from taskrunner_docker.api.plain_calls import FAILURES, holding, plain_client, refusal
 
 if TYPE_CHECKING:
@@ -123,13 +123,13 @@ class DockerClient:
         """Sends a request without a body, and returns when the answer has begun. Blocks.
 
         `silence` is how many seconds may pass without a byte; None for any number.
-        Raises: DockerError, Unavailable (also Interrupted ends in it).
+        Raises: DockerError, Unavailable (also when `connections` are interrupted).
         """
-        connection = connect(self.socket_path, connections, CALL_TIMEOUT)
+        connection = connect(self.socket_path, connections, silence or CALL_TIMEOUT)
         connection.settimeout(silence)
         return Exchange.begin(connection, method, self.target(path, query))
 
-    def upgrade(self, connections: Connections, path: str, headers: Headers) -> socket.socket:
+    def upgrade(self, connections: Connections, path: str, headers: HeaderLines) -> socket.socket:
         """A connection that speaks another protocol from now on. Blocks. Raises: DockerError, Unavailable."""
         connection = connect(self.socket_path, connections, CALL_TIMEOUT)
         upgrade(connection, self.target(path), headers)
@@ -168,7 +168,7 @@ def _negotiate(path: str, headers: Mapping[str, str]) -> str:
     try:
         major, minor = map(int, headers["api-version"].split("."))
     except (KeyError, ValueError):
-        raise Unavailable(f"what answers at {path} does not say which version of Docker's API it speaks") from None
+        raise Unavailable(f"the server at {path} does not say which version of Docker's API it speaks") from None
     if (major, minor) < _OLDEST_API:
         raise ConfigError(f"Docker at {path} is too old: it speaks API {major}.{minor}, and 1.39 (18.09) is needed")
     return ".".join(map(str, min((major, minor), _NEWEST_API)))

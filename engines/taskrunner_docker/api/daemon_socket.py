@@ -8,7 +8,7 @@ from pathlib import Path
 
 from taskrunner.connections import Connections
 from taskrunner.errors import ConfigError
-from taskrunner_docker.api.errors import unreachable
+from taskrunner_docker.api.docker_errors import unreachable
 
 _USUAL = "/var/run/docker.sock"
 
@@ -29,9 +29,10 @@ def find_socket(host: str) -> str:
 
 def connect(path: str, connections: Connections, timeout: float) -> socket.socket:
     """Connects to the socket at `path`, and adds the connection to those of the call. Blocks for `timeout` seconds at
-    most. Raises: Interrupted, Unavailable."""
-    connection = connections.hold(socket.socket(socket.AF_UNIX))
+    most. Raises: Unavailable."""
+    connection = socket.socket(socket.AF_UNIX)
     try:
+        connections.hold(connection)
         connection.settimeout(timeout)
         connection.connect(path)
         connections.check()  # a connection that was not open yet is not ended by `interrupt`

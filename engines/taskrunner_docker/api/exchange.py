@@ -14,9 +14,9 @@ from typing import Any, Self, cast
 
 import attrs
 
-from taskrunner_docker.api.errors import MAX_ERROR, broken, read_refusal
+from taskrunner_docker.api.docker_errors import MAX_ERROR, broken, read_refusal
 
-Headers = Sequence[tuple[str, str]]
+HeaderLines = Sequence[tuple[str, str]]
 
 
 @attrs.frozen
@@ -61,7 +61,7 @@ class Exchange:
         self.close()
 
 
-def upgrade(connection: socket.socket, target: str, headers: Headers) -> None:
+def upgrade(connection: socket.socket, target: str, headers: HeaderLines) -> None:
     """Asks for another protocol on a new connection, and closes it when it fails. Raises: DockerError, Unavailable."""
     answer = HTTPResponse(connection, method="POST")
     answer.fp.close()
@@ -83,7 +83,7 @@ def _ask(
     answer: HTTPResponse,
     method: str,
     target: str,
-    headers: Headers = (),
+    headers: HeaderLines = (),
     *,
     is_good: Callable[[int], bool],
 ) -> None:
@@ -104,7 +104,7 @@ def _check(answer: HTTPResponse, is_good: Callable[[int], bool]) -> None:
         raise read_refusal(answer.status, answer.read(MAX_ERROR))
 
 
-def _send(http: HTTPConnection, method: str, target: str, headers: Headers) -> None:
+def _send(http: HTTPConnection, method: str, target: str, headers: HeaderLines) -> None:
     http.putrequest(method, target)
     for name, value in headers:
         http.putheader(name, value)

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 
 
 class Demultiplexer:
-    """Takes apart the output of a process without a terminal: frames of a stream's number (1 is stdout, 2 is stderr),
-    three zero bytes, a length, and as many bytes. Holds back nothing but a header that is cut in two."""
+    """Splits the output of a process without a terminal: frames of a stream's number (1 is stdout, 2 is stderr), three
+    zero bytes, a length, and as many bytes. Nothing is held back but a header that is cut in two."""
 
     _header = struct.Struct(">BxxxI")
 
@@ -20,7 +20,7 @@ class Demultiplexer:
         self._left = 0
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """What came, as pieces with the number of their stream."""
+        """The bytes that came, as pieces with the number of their stream."""
         pieces: list[tuple[int, bytes]] = []
         view, at = self._partial + data if self._partial else data, 0
         while True:

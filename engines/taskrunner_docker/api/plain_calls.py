@@ -14,7 +14,7 @@ from docker.transport import UnixHTTPAdapter
 from docker.transport.unixconn import UnixHTTPConnection, UnixHTTPConnectionPool
 
 from taskrunner.connections import Connections
-from taskrunner_docker.api.errors import DockerError, read_refusal
+from taskrunner_docker.api.docker_errors import DockerError, read_refusal
 
 FAILURES = (DockerException, requests.exceptions.RequestException)
 """What a call of docker-py's raises."""
@@ -47,7 +47,7 @@ def refusal(error: APIError) -> DockerError:
     return read_refusal(error.response.status_code, error.response.content)
 
 
-class _Connection(UnixHTTPConnection):
+class _HeldConnection(UnixHTTPConnection):
     def request(self, *arguments: Any, **options: Any) -> None:
         if self.sock is None:
             self.connect()
@@ -57,7 +57,7 @@ class _Connection(UnixHTTPConnection):
 
 class _Pool(UnixHTTPConnectionPool):
     def _new_conn(self) -> Any:
-        return _Connection(self.base_url, self.socket_path, cast("int", self.timeout))
+        return _HeldConnection(self.base_url, self.socket_path, cast("int", self.timeout))
 
 
 class _Adapter(UnixHTTPAdapter):

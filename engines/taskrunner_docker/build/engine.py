@@ -1,4 +1,4 @@
-"""Building an image: fetching the commit, and BuildKit at work."""
+"""Building an image: fetching the commit, and starting BuildKit."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from taskrunner_git.fetch import Commit, fetch
 from taskrunner_git.remote import parse
 
 _LOGIN_TIMEOUT = 9.0
-"""Seconds to find the password for a base image: BuildKit gives a session up that is silent for ten."""
+"""Seconds to find the password for a base image: BuildKit ends a session that is silent for ten."""
 
 
 class BuildEngine(Engine[DockerPayload]):
     """Fetches in `load`, begins to build in `start`.
 
     The repository's mirror is a cache that this run alone uses until its build has ended. A fetch that failed in an
-    orderly way, for instance by a branch that does not exist, leaves it as good as it was; after one that was
-    interrupted it is thrown away, as every cache is.
+    orderly way, for instance by a branch that does not exist, leaves it intact. After an interrupted fetch it is
+    discarded, as every cache is.
     """
 
     def __init__(self, job: Callable[[BuildSpec], BuildJob], context: RunContext) -> None:
@@ -71,7 +71,7 @@ class BuildEngine(Engine[DockerPayload]):
     async def discard(self) -> None:
         checkout, self._checkout = self._checkout, None
         if checkout is not None:
-            await checkout.give_back()
+            await checkout.release()
 
     async def _fetch(self, spec: BuildSpec, token: str | None, mirror: Path) -> Commit:
         say, progress = self._context.log.say, self._context.progress
@@ -97,7 +97,7 @@ def mirror_name(repository: str) -> str:
 
 
 def _credentials(transfers: Transfers, loop: asyncio.AbstractEventLoop) -> Callable[[str], tuple[str, str] | None]:
-    """Finds the login for a base image's registry, for a thread of the build's."""
+    """Finds the login for a base image's registry, for a thread of the build."""
 
     def find(registry: str) -> tuple[str, str] | None:
         finding = asyncio.run_coroutine_threadsafe(transfers.registries.find(registry), loop)

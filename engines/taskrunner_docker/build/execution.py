@@ -1,4 +1,4 @@
-"""A build under way, and how it ends."""
+"""A build that runs, and its end."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _LOGIN_ADVICE = "check the login for its registry in [docker.registries] of the 
 
 @attrs.frozen
 class Checkout:
-    """A commit, and the lease on the mirror that its files are read from."""
+    """A commit, and the lease on the mirror that holds its files."""
 
     commit: Commit
     mirror: Lease
 
-    async def give_back(self) -> None:
+    async def release(self) -> None:
         """May be called again."""
         self.commit.close()
         await self.mirror.commit()
 
 
 class BuildExecution(Execution):
-    """One build under way. It ends with the connection to BuildKit, and so with this worker at the latest."""
+    """One build that runs. It ends with the connection to BuildKit, and so with this worker at the latest."""
 
     def __init__(self, job: BuildJob, request: BuildRequest, checkout: Checkout) -> None:
         self._job, self._checkout = job, checkout
@@ -47,7 +47,7 @@ class BuildExecution(Execution):
     async def wait(self) -> Results:
         await asyncio.wait({self._ending})
         if self._aborted:
-            raise Bug("nobody may wait for a build that was aborted")
+            raise Bug("a build that was aborted has no results")
         return self._ending.result()
 
     async def kill(self) -> Results:
@@ -64,10 +64,10 @@ class BuildExecution(Execution):
         await remove_tag(self._job.client, self._job.tag)
 
     async def _end(self) -> BuildResults:
-        """Only the build is ever cancelled, so that the mirror is given back however it ends."""
+        """Never cancelled: only the build is, so that the mirror is released however it ends."""
         await asyncio.wait({self._building})
         commit = self._checkout.commit.sha
-        await self._checkout.give_back()
+        await self._checkout.release()
         if self._building.cancelled():
             return BuildResults(self._job, commit, exit_code=1, reason="killed", message="the build was stopped")
         return _results(self._job, commit, self._building.result())

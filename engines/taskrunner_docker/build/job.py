@@ -1,4 +1,4 @@
-"""What everybody who works on one build has to hand."""
+"""The data of one build."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import attrs
 
 from taskrunner.interfaces.platform import RunContext
 from taskrunner_docker.api.client import DockerClient
-from taskrunner_docker.cleanup.labels import Marks
+from taskrunner_docker.cleanup.labels import WorkerLabels
 from taskrunner_docker.payload import BuildSpec
 from taskrunner_docker.registry.transfer import Transfers
 
 
 @attrs.frozen
 class BuildJob:
-    """What engine, execution and results of one build share."""
+    """Shared by engine, execution and results of one build."""
 
     client: DockerClient
-    marks: Marks
+    labels: WorkerLabels
     transfers: Transfers
     context: RunContext
     spec: BuildSpec
 
     @property
     def tag(self) -> str:
-        """The name that the image has while this run lasts; the author's own are given when it is delivered."""
-        return self.marks.build_tag(self.context.run)
+        """The name of the image during this run. The author's tags are set when it is delivered."""
+        return self.labels.build_tag(self.context.run)

@@ -1,4 +1,4 @@
-"""What a build has made, and handing it over."""
+"""The result of a build, and its delivery."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from weakref import WeakValueDictionary
 from taskrunner.errors import TaskFailedInternally
 from taskrunner.interfaces.results import Entry, Results
 from taskrunner.model import Document
-from taskrunner_docker.api.errors import DockerError
+from taskrunner_docker.api.docker_errors import DockerError
 from taskrunner_docker.build.job import BuildJob
-from taskrunner_docker.cleanup.push_tags import PushNotes
+from taskrunner_docker.cleanup.push_tags import PushRecords
 from taskrunner_docker.cleanup.removal import remove_tag
 from taskrunner_docker.registry.references import Reference
 
 _NOT_FOUND = 404
-_taken: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-"""One lock for each name that is being pushed: Docker pushes by name, and two builds may want the same."""
+_push_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+"""One lock for each name that is being pushed: Docker pushes by name, and two builds may push the same."""
 
 
 class BuildResults(Results):
     """A built image under the name of its run, or the failure to build one.
 
-    Delivered without `push`, the image gets the author's tags and stays. A name that another image had moves to this
-    one, as with `docker build`; that image goes when it was its last name and nothing uses it, or each build of
-    `app:latest` would leave a nameless one behind. With `push`, a tag is local only while it is pushed: what a registry
-    has is the truth, and BuildKit's cache makes the next build fast.
+    Delivered without `push`, the image gets the author's tags and stays. A name of another image moves to this one, as
+    with `docker build`. That image is removed when it was its last name and nothing uses it: otherwise each build of
+    `app:latest` would leave a nameless one. With `push`, a tag is local only while it is pushed: the registry has the
+    image, and BuildKit's cache makes the next build fast.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class BuildResults(Results):
 
     async def deliver(self) -> Document:
         """`{"commit": …, "image_id": …, "images": [{"name": …, "digest": …}]}`; without `push`, a digest is None."""
-        deliver = self._push if self._job.spec.push else self._keep
+        deliver = self._push if self._job.spec.push else self._tag_locally
         images = [{"name": tag, "digest": await deliver(tag)} for tag in self._job.spec.tags]
         return {"commit": self._commit, "image_id": self._image_id, "images": images}
 
@@ -53,21 +53,21 @@ class BuildResults(Results):
         await remove_tag(self._job.client, self._job.tag)
 
     async def _push(self, tag: str) -> str:
-        notes = PushNotes(self._job.client, self._job.marks.pushing)
-        async with _taken.setdefault(tag, asyncio.Lock()), notes.noted(tag):
-            await self._give(tag)
+        records = PushRecords(self._job.client, self._job.labels.push_folder)
+        async with _push_locks.setdefault(tag, asyncio.Lock()), records.recorded(tag):
+            await self._set_tag(tag)
             digest = await self._job.transfers.push(tag)
-            await self._see_that_it_is_ours(tag)
+            await self._check_tag(tag)
         return digest
 
-    async def _keep(self, tag: str) -> None:
+    async def _tag_locally(self, tag: str) -> None:
         before = await self._inspect(tag)
-        await self._give(tag)
+        await self._set_tag(tag)
         self._job.context.log.say(f"tagged {tag}")
         if before and before["Id"] != self._image_id:
-            await self._remove_nameless(before["Id"])
+            await self._remove_untagged(before["Id"])
 
-    async def _give(self, tag: str) -> None:
+    async def _set_tag(self, tag: str) -> None:
         name = Reference.parse(tag)
         api = self._job.client.api
         try:
@@ -75,21 +75,21 @@ class BuildResults(Results):
         except DockerError as error:
             raise TaskFailedInternally(f"Docker cannot tag the image {tag}: {error}") from None
 
-    async def _see_that_it_is_ours(self, tag: str) -> None:
-        """Other programs tag images, too; a digest of theirs must not stand in our result."""
+    async def _check_tag(self, tag: str) -> None:
+        """Other programs tag images, too: the digest of another image must not stand in this result."""
         now = await self._inspect(tag)
         if now is None or now["Id"] != self._image_id:
             raise TaskFailedInternally(
                 f"another program gave {tag} to another image while it was pushed: push it again"
             )
 
-    async def _remove_nameless(self, image_id: str) -> None:
+    async def _remove_untagged(self, image_id: str) -> None:
         image = await self._inspect(image_id)
         if image and not image["RepoTags"] and not image["RepoDigests"]:
             try:
                 await self._job.client.call(self._job.client.api.remove_image, image_id)
             except DockerError as error:
-                self._job.context.log.say(f"the image that had the name before stays: {error}")
+                self._job.context.log.say(f"the previous image of that name stays: {error}")
 
     async def _inspect(self, name: str) -> dict[str, Any] | None:
         try:

@@ -1,4 +1,4 @@
-"""The daemon's answer to `POST /build`: lines of JSON, each with a message of BuildKit's or a word of the API's own."""
+"""The daemon's answer to `POST /build`: lines of JSON, each with a message of BuildKit or of the API."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ class ImageWritten:
 
 
 @attrs.frozen
-class Failed:
-    """The build failed; the text is the daemon's."""
+class BuildFailed:
+    """The build failed, with the daemon's text."""
 
     text: str
 
 
 @attrs.frozen
-class Said:
+class LogLine:
     """A line for people."""
 
     text: str
 
 
-Message = Trace | ImageWritten | Failed | Said
+Message = Trace | ImageWritten | BuildFailed | LogLine
 
 
 def messages(answer: Exchange) -> Iterator[Message]:
-    """Everything that the daemon tells, as it comes. Raises TaskFailedInternally for what makes no sense."""
+    """All messages of the daemon, as they come. Raises: TaskFailedInternally (they cannot be read), Unavailable."""
     try:
         for line in _lines(answer):
             if message := _read(json.loads(line)):
                 yield message
     except (WireError, ValueError, binascii.Error, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise TaskFailedInternally(
-            f"what the Docker daemon tells of the build is no sense: {type(error).__name__}"
+            f"the Docker daemon's report on the build cannot be read: {type(error).__name__}"
         ) from error
 
 
@@ -79,11 +79,11 @@ def _read(document: dict[str, object]) -> Message | None:
             return ImageWritten(image_id)
     if "error" in document or "errorDetail" in document:
         return _failure(document)
-    return Said(str(document["stream"]).strip()) if document.get("stream") else None
+    return LogLine(str(document["stream"]).strip()) if document.get("stream") else None
 
 
-def _failure(document: dict[str, object]) -> Failed:
+def _failure(document: dict[str, object]) -> BuildFailed:
     match document.get("errorDetail"):
         case {"message": str(text)}:
-            return Failed(text)
-    return Failed(str(document.get("error") or "the daemon gives no reason"))
+            return BuildFailed(text)
+    return BuildFailed(str(document.get("error") or "the daemon gives no reason"))

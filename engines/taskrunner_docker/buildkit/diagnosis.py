@@ -1,4 +1,4 @@
-"""Why a build failed, in words: the daemon gives texts only, and wraps them several times over."""
+"""Why a build failed, in words. The daemon reports texts only, wrapped several times."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from taskrunner.errors import Unavailable
 from taskrunner_docker.buildkit.request import BuildOutcome
-from taskrunner_docker.buildkit.steps import CANCELED, Step
+from taskrunner_docker.buildkit.steps import CANCELED, BuildStep
 
 _WRAPPING = re.compile(
     r"failed to solve( with frontend [\w.]+)?: |failed to create LLB definition: "
@@ -21,20 +21,20 @@ _NO_DOCKERFILE = re.compile(
 )
 _METADATA_OF = re.compile(r"load metadata for (\S+)$")
 _KILLED = re.compile(r"signal: killed")
-_OUR_TROUBLE = (
+_DAEMON_FAULTS = (
     (re.compile(r"no active session|transport is closing|session .*not found"), "lost the build's session"),
     (re.compile(r"no space left on device"), "has no space left on its disk"),
 )
 KILLED_EXIT_CODE = 137  # 128 + SIGKILL
 _CONTEXT = "the build context: it does not exist, or .dockerignore excludes it"
 _ELSEWHERE = "the stage or image that it is to be copied from"
-_KILLED_HINT = "killed: it was out of memory, or somebody stopped it"
+_KILLED_HINT = "killed: it was out of memory, or was stopped"
 
 
-def diagnose(error: str, step: Step | None, sent_bytes: int) -> BuildOutcome:
-    """The outcome of a build that ended with this error of the daemon's, and failed in this step if it is known.
+def diagnose(error: str, step: BuildStep | None, sent_bytes: int) -> BuildOutcome:
+    """The outcome of a build that ended with this error of the daemon, in this step if it is known.
 
-    Raises: Unavailable, when the daemon had a trouble that is not the build's.
+    Raises: Unavailable, when the fault is the daemon's and not the build's.
     """
     text = _unwrapped(error)
     code = int(found[1]) if (found := _EXIT_CODE.search(text)) else None
@@ -52,11 +52,11 @@ def _unwrapped(error: str) -> str:
 
 
 def _check_daemon(text: str) -> None:
-    for pattern, trouble in _OUR_TROUBLE:
+    for pattern, fault in _DAEMON_FAULTS:
         if pattern.search(text):
-            raise Unavailable(f"the Docker daemon {trouble}: {text}")
+            raise Unavailable(f"the Docker daemon {fault}: {text}")
     if text.endswith(CANCELED):
-        raise Unavailable("the Docker daemon gave the build up")
+        raise Unavailable("the Docker daemon cancelled the build")
 
 
 def _reason(text: str, step: str, code: int | None) -> str:

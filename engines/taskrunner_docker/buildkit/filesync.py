@@ -1,6 +1,7 @@
 """The context, as BuildKit asks for it: `moby.filesync.v1.FileSync/DiffCopy`.
 
-We send the list of files; the daemon compares size and time with what it kept, and asks for those that differ. Packets:
+The worker sends the list of files. The daemon compares size and time with its copy, and requests those that differ.
+Packets:
 https://github.com/tonistiigi/fsutil/blob/master/types/wire.proto and stat.proto.
 """
 
@@ -21,21 +22,21 @@ from taskrunner_git.files import ContextSource, FileEntry
 
 DIFF_COPY = "/moby.filesync.v1.FileSync/DiffCopy"
 NAMES = frozenset({"context", "dockerfile"})
-"""What the Dockerfile frontend calls the two folders that it reads; here both are the root of the context."""
+"""The Dockerfile frontend's names of the two folders that it reads. Here both are the root of the context."""
 STAT, REQUEST, DATA, FINISH, ERROR = range(5)
 MAX_DATA = 1 << 18  # bytes in a packet: far below the 4 MiB that gRPC takes, and few enough packets
-BATCH = 1 << 18  # bytes that are made at once: many packets for one call of the network
+BATCH = 1 << 18  # bytes that are made at once: many packets for one write to the network
 _SPECIAL = frozenset("*?[\\")
 GO_DIR, GO_LINK, GO_SETUID, GO_SETGID, GO_STICKY = 1 << 31, 1 << 27, 1 << 23, 1 << 22, 1 << 20
 """Go's `os.FileMode` bits: https://pkg.go.dev/io/fs#FileMode."""
 _DATA_FIELD = encode_field(1, DATA)
 _PACKET = {1: ("type", as_int), 3: ("id", as_int)}
 _END_OF_LIST_MARK = frame(b"")
-"""A STAT packet without anything in it."""
+"""An empty STAT packet."""
 
 
-class Files:
-    """Serves a context. Its list of files is made once, and kept: a build asks for parts of it three times."""
+class ContextFiles:
+    """Serves a context. Its list of files is made once, and kept: a build requests parts of it three times."""
 
     def __init__(self, source: ContextSource) -> None:
         self._source = source
@@ -43,19 +44,19 @@ class Files:
         self._places: dict[str, int] = {}
         """Path to its place among the entries."""
         self.sent_bytes = 0
-        """Contents that were asked for and sent."""
+        """Bytes of contents that were requested and sent."""
 
-    def open(self, headers: Headers) -> Transfer:
-        """Begins a transfer. Raises GrpcError for another folder than the context."""
+    def open(self, headers: Headers) -> FileTransfer:
+        """Begins a transfer. Raises: GrpcError (a folder other than the context, or a bad pattern)."""
         names = read_option(headers, "dir-name")
         if not names or names[-1] not in NAMES:
             raise GrpcError(NOT_FOUND, "there is no such folder in this build")
         exclude, follow = read_option(headers, "exclude-patterns"), read_option(headers, "followpaths")
         entries = self.entries()
         if not exclude and (exact := self._exactly(follow)) is not None:
-            return Transfer(self, exact)
+            return FileTransfer(self, exact)
         try:
-            return Transfer(self, select_entries(entries, exclude, follow))
+            return FileTransfer(self, select_entries(entries, exclude, follow))
         except ValueError as error:
             raise GrpcError(NOT_FOUND, f".dockerignore: {error}") from error
 
@@ -70,7 +71,7 @@ class Files:
         return self._entries
 
     def _exactly(self, follow: Sequence[str]) -> list[FileEntry] | None:
-        """The entries for a few plain files, without a look at all others: how a Dockerfile is asked for.
+        """The entries of a few plain files, found without a walk through all: a Dockerfile is requested like this.
         None where that is not enough: no paths, wildcards, links and folders."""
         entries, wanted = self.entries(), set[int]()
         for path in follow:
@@ -93,17 +94,17 @@ class Files:
 
 
 def _unreadable(error: OSError) -> TaskFailedInternally:
-    """The source's trouble, which is none of the connection."""
+    """A fault of the source, not of the connection."""
     return TaskFailedInternally(f"the build context cannot be read: {error}")
 
 
-class Transfer:
-    """One call: first the list, then whatever is asked for, until the daemon says that it has everything."""
+class FileTransfer:
+    """One call: first the list, then each requested file, until the daemon reports that it has everything."""
 
-    def __init__(self, files: Files, entries: Iterable[FileEntry]) -> None:
+    def __init__(self, files: ContextFiles, entries: Iterable[FileEntry]) -> None:
         self._files = files
         self._paths: list[str | None] = []
-        """By number in the list; None for what has no contents."""
+        """By number in the list; None for an entry without contents."""
         self._requests: deque[int] = deque()
         self._packets = self._send(entries)
         self.finished = False
@@ -120,7 +121,7 @@ class Transfer:
             self.close()
 
     def close(self) -> None:
-        """Nothing more is wanted; an answer to FINISH that waits to be sent still goes."""
+        """Ends the transfer. An answer to FINISH that waits is still sent."""
         if not self.finished:
             self._packets, self.finished = iter(()), True
 
@@ -133,13 +134,13 @@ class Transfer:
         return batch
 
     def _request(self, number: int) -> None:
-        """Notes that the daemon wants a file. It asks for each at most once, so what waits is bounded by the list."""
+        """Queues a file that the daemon requests. It requests each at most once, so that the list bounds the queue."""
         if not 0 <= number < len(self._paths) or self._paths[number] is None or len(self._requests) >= len(self._paths):
-            raise WireError("the daemon asks for a file that is not in the context")
+            raise WireError("the daemon requests a file that is not in the context")
         self._requests.append(number)
 
     def _send(self, entries: Iterable[FileEntry]) -> Iterator[bytes]:
-        """All packets; an empty one where nothing is asked for at the moment."""
+        """All packets; an empty one while no request waits."""
         for entry in entries:
             self._paths.append(entry.path if stat.S_ISREG(entry.mode) else None)
             yield stat_packet(entry)
@@ -163,7 +164,7 @@ class Transfer:
 
 
 def stat_packet(entry: FileEntry) -> bytes:
-    """One line of the list. Owner and group are left out: they are root's, as the docker CLI has it."""
+    """One line of the list. Owner and group are left out: they are root's, as with the docker CLI."""
     path = entry.path.encode("utf-8", "surrogateescape")
     parts = [b"\x0a", encode_varint(len(path)), path, _mode_field(entry.mode)]
     if entry.size and stat.S_ISREG(entry.mode):
@@ -185,7 +186,7 @@ def _mode_field(mode: int) -> bytes:
 
 
 def read_option(headers: Headers, name: str) -> list[str]:
-    """All values of a header, unquoted where the daemon says that it has quoted them."""
+    """All values of a header, unquoted where another header marks them as quoted."""
     values = [value.decode("utf-8", "surrogateescape") for key, value in headers if key == name.encode()]
     quoted = (f"{name}-encoded".encode(), b"1") in headers
     return [unquote_plus(value) for value in values] if quoted else values

@@ -1,6 +1,6 @@
 """A gRPC server on one connection: HTTP/2 by h2, and the framing of messages on top of it.
 
-BuildKit turns the roles around: the daemon is the client on the connection that we have opened. Framing:
+BuildKit reverses the roles: the daemon is the client on a connection that the worker has opened. Framing:
 https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.
 """
 
@@ -22,12 +22,12 @@ import h2.exceptions
 import h2.settings
 
 NOT_FOUND, UNIMPLEMENTED = 5, 12
-MAX_MESSAGE = 1 << 22  # bytes that a peer's message may have: gRPC's own default
+MAX_MESSAGE = 1 << 22  # bytes of a peer's message: gRPC's own default
 MAX_HEADERS = 1 << 20  # bytes of a call's headers: a long `.dockerignore` comes in them
 READ_SIZE = 1 << 18
-ROUND = 1 << 18  # bytes that one call sends before the others, and the peer's own messages, have their turn
-WINDOW = 1 << 24  # bytes that a peer may send unasked: its requests for 20,000 files need no pause
-SILENCE = 180.0  # seconds; a daemon that is alive asks for our health every 30 at the latest
+ROUND = 1 << 18  # bytes that one call sends before the other calls and the peer's messages are served
+WINDOW = 1 << 24  # bytes that a peer may send without a pause: enough to request 20,000 files
+SILENCE = 180.0  # seconds; a daemon that works checks the health of a session at least every 30
 _PREFIX = struct.Struct(">BI")
 _HEADERS = [(":status", "200"), ("content-type", "application/grpc")]
 
@@ -35,37 +35,37 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class GrpcError(Exception):
-    """A call fails, in a way that the peer is told. The text must hold no secret."""
+    """A call fails, and code and message are sent to the peer. The text must hold no secret."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code, self.message = code, message
 
 
-class Call(Protocol):
-    """One call while it lasts. An exception other than GrpcError ends the whole connection."""
+class GrpcCall(Protocol):
+    """One call that runs. An exception other than GrpcError ends the whole connection."""
 
     def receive(self, message: memoryview) -> None:
-        """One message of the peer's, whole; the memory is valid during the call only."""
+        """Handles one complete message of the peer. Its memory is valid during the call only."""
 
     def close(self) -> None:
-        """The peer sends nothing more."""
+        """The peer has sent its last message."""
 
     def pull(self) -> bytes | bytearray:
-        """The next bytes to send, framed; empty when there are none for now."""
+        """The next bytes to send, framed; empty while there are none."""
 
     @property
     def finished(self) -> bool:
-        """Whether there will be nothing more to pull."""
+        """Whether `pull` has returned the last bytes."""
 
 
 def frame(message: bytes) -> bytes:
-    """A message as it goes over the wire."""
+    """A message with its frame."""
     return frame_head(len(message)) + message
 
 
 def frame_head(size: int) -> bytes:
-    """What goes before a message of that many bytes."""
+    """The head of a frame with that many bytes."""
     return _PREFIX.pack(0, size)
 
 
@@ -90,16 +90,16 @@ class Unary:
         return reply
 
 
-Method = Callable[[Headers], Call]
+Method = Callable[[Headers], GrpcCall]
 
 
 @attrs.define
 class _Stream:
-    call: Call
+    call: GrpcCall
     received: bytearray = attrs.field(factory=bytearray)
     pending: bytes | bytearray = b""
     at: int = 0
-    """How much of `pending` is sent."""
+    """Bytes of `pending` that are sent."""
 
     def take(self, data: bytes) -> None:
         self.received += data
@@ -119,7 +119,7 @@ class _Stream:
         self.call.close()
 
     def refill(self) -> bool:
-        """Whether there is something to send."""
+        """Whether there are bytes to send."""
         if self.at == len(self.pending):
             self.pending, self.at = self.call.pull(), 0
         return self.at < len(self.pending)
@@ -159,7 +159,7 @@ class GrpcServer:
             raise ConnectionError(f"the daemon breaks the rules of HTTP/2: {type(error).__name__}") from error
 
     def _turn(self) -> bool:
-        """Sends what may be sent, then takes what has come; waits only when there is nothing to send."""
+        """Sends as much as the windows allow, then handles what has come. Waits only when nothing can be sent."""
         more = False
         for number in tuple(self._streams):
             more |= self._pump(number)
@@ -174,10 +174,10 @@ class GrpcServer:
         return bool(data)
 
     def _handle(self, events: Sequence[h2.events.Event]) -> None:
-        """Takes what came in one read. The library knows of a call's end before its begin is looked at, so that a call
-        which was given up in the same read is passed over."""
-        given_up = {event.stream_id for event in events if isinstance(event, h2.events.StreamReset)}
-        for number in given_up:
+        """Handles the events of one read. h2 has ended a call that was cancelled in the same read before its begin is
+        handled here: such a call is passed over."""
+        cancelled = {event.stream_id for event in events if isinstance(event, h2.events.StreamReset)}
+        for number in cancelled:
             self._streams.pop(number, None)
         consumed: dict[int, int] = {}
         for event in events:
@@ -185,7 +185,7 @@ class GrpcServer:
                 case h2.events.DataReceived(stream_id=int(number), flow_controlled_length=int(size), data=bytes(data)):
                     consumed[number] = consumed.get(number, 0) + size
                     self._guarded(number, partial(_Stream.take, data=data))
-                case h2.events.RequestReceived(stream_id=int(number)) if number not in given_up:
+                case h2.events.RequestReceived(stream_id=int(number)) if number not in cancelled:
                     self._begin(number, event.headers)
                 case h2.events.StreamEnded(stream_id=int(number)):
                     self._guarded(number, _Stream.close)
@@ -208,7 +208,7 @@ class GrpcServer:
         return self._methods[path]
 
     def _guarded(self, number: int, act: Callable[[_Stream], None]) -> None:
-        """Lets a call act, unless it was given up; if it fails, the peer is told."""
+        """Runs one action of a call that was not cancelled, and reports its failure to the peer."""
         if stream := self._streams.get(number):
             try:
                 act(stream)
@@ -216,7 +216,7 @@ class GrpcServer:
                 self._end(number, error.code, error.message)
 
     def _pump(self, number: int) -> bool:
-        """Sends for one call as much as the peer's window and this round allow. Whether there is more that may go."""
+        """Sends for one call as much as the peer's window and this round allow. Returns whether more could be sent."""
         stream, left = self._streams[number], ROUND
         while left > 0 and stream.refill():
             size = min(len(stream.pending) - stream.at, self._h2.local_flow_control_window(number), self._frame_size)

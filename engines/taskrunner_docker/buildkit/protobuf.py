@@ -11,7 +11,7 @@ from typing import Any
 
 Value = int | memoryview
 Table = Mapping[int, tuple[str, Callable[[Value], Any]]]
-"""Field number to the name it has here, and what makes a Python value of it."""
+"""Field number to its name here, and the function that makes a Python value of it."""
 
 VARINT_BITS = 70  # ten bytes of seven bits hold any 64 bit number; more is an attack or a bug
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
@@ -20,7 +20,7 @@ _FIXED_SIZE = {FIXED64: 8, FIXED32: 4}
 
 
 class WireError(ValueError):
-    """The other side sent what is not a protobuf message, or not the one that belongs here."""
+    """The peer sent no protobuf message, or another one than belongs here."""
 
 
 def encode_varint(number: int) -> bytes:
@@ -37,7 +37,7 @@ def encode_varint(number: int) -> bytes:
 
 
 def encode_field(field: int, value: int | str | bytes) -> bytes:
-    """One field; text is UTF-8, and bytes that came surrogate-escaped go out as they were."""
+    """One field. Text is UTF-8; surrogate-escaped bytes are sent unchanged."""
     if isinstance(value, int):
         return encode_varint(field << 3 | VARINT) + encode_varint(value)
     data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""A build's log: what the daemon tells, as lines that people read.
+"""A build's log: the daemon's reports, as lines for people.
 
 ::
 
@@ -13,24 +13,24 @@ from collections.abc import Callable
 
 import attrs
 
-from taskrunner_docker.buildkit.steps import Step, Steps
-from taskrunner_docker.buildkit.trace import Output, Status, Trace, Warned
+from taskrunner_docker.buildkit.steps import BuildStep, Steps
+from taskrunner_docker.buildkit.trace import Trace, VertexLog, VertexStatus, VertexWarning
 
-MAX_LINE = 1 << 16  # bytes; a longer line is broken, so that one that never ends does not fill our memory
+MAX_LINE = 1 << 16  # bytes; a longer line is broken, so that an endless one does not fill the memory
 _ERRORS = 2  # the stream that a program writes its errors to
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 @attrs.define
-class _Shown:
-    """What the log has said of a step."""
+class _StepLog:
+    """The part of the log about one step, as far as it is written."""
 
     named: bool = False
     ending: str = ""
     parts: set[str] = attrs.field(factory=set)
-    """Parts (layers, files) that were said to be complete."""
+    """Parts (layers, files) that were reported as complete."""
     open_lines: dict[bool, bytearray] = attrs.field(factory=dict)
-    """For output and for errors: the begin of a line whose end has not come, with the time at which it began."""
+    """For output and for errors: the start of a line that is not complete, with its time."""
 
     def add(self, errors: bool, piece: bytes, stamp: bytes) -> bytearray:
         line = self.open_lines.setdefault(errors, bytearray(stamp))
@@ -42,17 +42,17 @@ class _Shown:
 
 
 class BuildLog:
-    """Writes the log of one build, with one write for each message of the daemon's. Used from one thread."""
+    """Writes the log of one build, with one write for each message of the daemon. Used from one thread."""
 
     def __init__(self, steps: Steps, write: Callable[[bytes], None]) -> None:
         self._steps, self._write = steps, write
-        self._shown: dict[int, _Shown] = {}
+        self._shown: dict[int, _StepLog] = {}
         self._lines: list[bytes] = []
         self._current = 0
-        """Number of the step that the last line was about."""
+        """Number of the step of the last line."""
 
     def feed(self, trace: Trace) -> None:
-        """Takes one message; `write` may raise, and the message is lost then."""
+        """Writes one message. `write` may raise, and the message is lost then."""
         updated = [step for vertex in trace.vertexes if (step := self._steps.update(vertex))]
         for step in updated:
             if step.started is not None or step.error:
@@ -67,36 +67,36 @@ class BuildLog:
             self._ending(step)
         self._flush()
 
-    def say(self, text: str) -> None:
-        """A line about no step."""
+    def add_line(self, text: str) -> None:
+        """Writes a line that belongs to no step."""
         self._lines.append(text.encode("utf-8", "replace") + b"\n")
         self._flush()
 
     def finish(self) -> None:
-        """Writes the lines that have not ended."""
+        """Writes the lines that are not complete."""
         for step in self._steps:
-            self._unfinished(step, self._of(step.number))
+            self._unfinished(step, self._log_of(step.number))
         self._flush()
 
-    def _name(self, step: Step) -> None:
-        shown = self._of(step.number)
+    def _name(self, step: BuildStep) -> None:
+        shown = self._log_of(step.number)
         if not shown.named:
             shown.named = True
             self._line(step, step.name.encode())
 
-    def _part(self, status: Status) -> None:
+    def _part(self, status: VertexStatus) -> None:
         step = self._steps.find(status.vertex)
-        if step is None or status.completed is None or status.id in self._of(step.number).parts:
+        if step is None or status.completed is None or status.id in self._log_of(step.number).parts:
             return
-        self._of(step.number).parts.add(status.id)
+        self._log_of(step.number).parts.add(status.id)
         size = f" {_human(status.current)}" if status.current > 0 else ""
         self._line(step, f"{_printable(status.id)}{size} done".encode())
 
-    def _output(self, output: Output) -> None:
+    def _output(self, output: VertexLog) -> None:
         step = self._steps.find(output.vertex)
         if step is None:
             return
-        shown, errors = self._of(step.number), output.stream == _ERRORS
+        shown, errors = self._log_of(step.number), output.stream == _ERRORS
         stamp = f"{max(0.0, output.time - (step.started or output.time)):.3f} ".encode()
         *ended, rest = output.data.split(b"\n")
         for piece in ended:
@@ -105,27 +105,27 @@ class BuildLog:
         if rest and len(shown.add(errors, rest, stamp)) >= MAX_LINE:
             self._line(step, shown.take(errors))
 
-    def _warning(self, warning: Warned) -> None:
+    def _warning(self, warning: VertexWarning) -> None:
         url = f" ({warning.url})" if warning.url else ""
         if step := self._steps.find(warning.vertex):
             self._line(step, f"WARNING: {_printable(warning.text + url)}".encode())
 
-    def _ending(self, step: Step) -> None:
-        shown = self._of(step.number)
+    def _ending(self, step: BuildStep) -> None:
+        shown = self._log_of(step.number)
         if step.ending and (not shown.ending or (step.error and step.ending != shown.ending)):
             shown.ending = step.ending
             self._unfinished(step, shown)
             self._line(step, _printable(step.ending).encode())
 
-    def _unfinished(self, step: Step, shown: _Shown) -> None:
+    def _unfinished(self, step: BuildStep, shown: _StepLog) -> None:
         for errors in tuple(shown.open_lines):
             self._line(step, shown.take(errors))
 
-    def _of(self, number: int) -> _Shown:
-        return self._shown.setdefault(number, _Shown())
+    def _log_of(self, number: int) -> _StepLog:
+        return self._shown.setdefault(number, _StepLog())
 
-    def _line(self, step: Step, text: bytes) -> None:
-        """One line about a step; when the log was at another one, it says first where it is now."""
+    def _line(self, step: BuildStep, text: bytes) -> None:
+        """One line about a step. After a line about another step, the name of the step comes first."""
         mark = b"#%d " % step.number
         if self._current not in {0, step.number}:
             self._lines.append(b"\n")
@@ -147,7 +147,7 @@ def _printable(text: str) -> str:
 
 
 def _human(size: float) -> str:
-    """Bytes as people say them: `62.1 MB`."""
+    """Bytes with a unit: `62.1 MB`."""
     for unit in _UNITS:
         if size < 1000 or unit == _UNITS[-1]:  # noqa: PLR2004  SI units, as docker shows them
             break

@@ -1,4 +1,4 @@
-"""What is to be built, and what came of it."""
+"""A build: the request and its outcome."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from taskrunner_git.files import ContextSource
 
 SecretValue = bytes | Callable[[], bytes]
 Credentials = Callable[[str], tuple[str, str] | None]
-"""Registry host (`registry.example:5000`) to user and password, or None for none. Docker Hub is asked for by each of
-its names: `docker.io`, `index.docker.io`, `https://index.docker.io/v1/`. Called from a thread of the build, and must
-answer within seconds: the daemon gives up a session that does not answer for ten."""
+"""Registry host (`registry.example:5000`) to user and password, or None for none. Docker Hub is tried by each of its
+names: `docker.io`, `index.docker.io`, `https://index.docker.io/v1/`. Called from a thread of the build, and must
+answer within seconds: the daemon ends a session that does not answer for ten."""
 
 
 def _anonymous(_host: str) -> None:
@@ -27,18 +27,18 @@ class BuildRequest:
     dockerfile: str = "Dockerfile"
     """Relative to the root of the context, with `/`. `<dockerfile>.dockerignore` goes before the context's own."""
     tags: Sequence[str] = ()
-    """Names for the image; without any, it stays without a name and its id is all there is."""
+    """Names for the image. Without any, it has its id only."""
     build_args: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     labels: Mapping[str, str] = attrs.field(factory=dict)
     target: str = ""
     """The stage to build; empty: the last one."""
     secrets: Mapping[str, SecretValue] = attrs.field(factory=dict, repr=False)
-    """For `RUN --mount=type=secret,id=…`; a callable is asked when the build wants the value."""
+    """For `RUN --mount=type=secret,id=…`; a callable is called when the build requests the value."""
     credentials: Credentials = attrs.field(default=_anonymous, repr=False)
     """For base images that are private."""
     shared_key: str = "taskrunner"
-    """Builds with the same key share what the daemon keeps of their context, so that only changes are sent. One key
-    for each repository; builds at the same time do not disturb each other."""
+    """Builds with the same key share the daemon's copy of their context, so that only changes are sent. One key for
+    each repository; builds at the same time do not disturb each other."""
 
 
 @attrs.frozen
@@ -54,4 +54,4 @@ class BuildOutcome:
     exit_code: int | None = None
     """Of the command that failed, if one did."""
     sent_bytes: int = 0
-    """Contents of the context that went to the daemon; what it still had is not sent again."""
+    """Bytes of the context that were sent; files that the daemon still had are not sent again."""

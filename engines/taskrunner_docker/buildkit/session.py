@@ -13,8 +13,8 @@ from taskrunner.blocking import DaemonExecutor
 from taskrunner.connections import Connections
 from taskrunner.errors import TaskFailedInternally, TaskrunnerError, Unavailable
 from taskrunner_docker.api.client import DockerClient
-from taskrunner_docker.api.errors import DockerError
-from taskrunner_docker.buildkit.filesync import DIFF_COPY, Files
+from taskrunner_docker.api.docker_errors import DockerError
+from taskrunner_docker.buildkit.filesync import DIFF_COPY, ContextFiles
 from taskrunner_docker.buildkit.grpc import GrpcServer
 from taskrunner_docker.buildkit.protobuf import WireError
 from taskrunner_docker.buildkit.request import BuildRequest
@@ -35,7 +35,7 @@ class Session:
     def __init__(self, client: DockerClient, connections: Connections, request: BuildRequest) -> None:
         self.id = uuid.uuid4().hex
         self.failure: TaskrunnerError | None = None
-        self.files = Files(request.context)
+        self.files = ContextFiles(request.context)
         self._client, self._connections, self._shared_key = client, connections, request.shared_key
         self._methods = {**small_services(request.secrets, request.credentials), DIFF_COPY: self.files.open}
         self._begun = threading.Event()
@@ -63,7 +63,7 @@ class Session:
         except DockerError as error:
             self._fail(Unavailable(f"the Docker daemon does not open a session: {error}"))
         except WireError as error:
-            self._fail(TaskFailedInternally(f"what the Docker daemon says in the build's session is no sense: {error}"))
+            self._fail(TaskFailedInternally(f"a message in the build's session with the Docker daemon is bad: {error}"))
         except OSError as error:
             self._fail(Unavailable(f"the build's session with the Docker daemon broke: {error}"))
         except Exception as error:  # noqa: BLE001  from a secret's or the credentials' callable: the text may hold a secret

@@ -11,17 +11,17 @@ from taskrunner_docker.buildkit.request import Credentials, SecretValue
 HEALTH = "/grpc.health.v1.Health/Check"
 GET_SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"  # noqa: S105  the name of a method
 CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
-"""Auth has newer methods; a daemon that does not find them falls back to this one."""
+"""Auth has newer methods. A daemon that does not find them falls back to this one."""
 _SERVING = encode_field(1, 1)
 DOCKER_HUB = "docker.io"
 _HUB_NAMES = frozenset({DOCKER_HUB, "registry-1.docker.io", "index.docker.io"})
-"""What daemons call Docker Hub."""
+"""Docker Hub's names in a daemon."""
 _HUB_KEYS = (DOCKER_HUB, "index.docker.io", "https://index.docker.io/v1/")
-"""What configurations call it; the last is the key in the docker CLI's own."""
+"""Its names in a configuration; the last is the key in that of the docker CLI."""
 
 
 def small_services(secrets: Mapping[str, SecretValue], credentials: Credentials) -> dict[str, Method]:
-    """Method path to what begins a call of it."""
+    """Method path to the function that begins a call."""
     return {
         HEALTH: lambda _headers: Unary(lambda _question: _SERVING),
         GET_SECRET: lambda _headers: Unary(lambda question: _secret(question, secrets)),
@@ -38,7 +38,7 @@ def _secret(question: bytes, secrets: Mapping[str, SecretValue]) -> bytes:
 
 
 def _credentials(question: bytes, credentials: Credentials) -> bytes:
-    """User and password; an empty answer stands for an anonymous user."""
+    """User and password; empty for an anonymous user."""
     host = _text(question)
     keys = _HUB_KEYS if host in _HUB_NAMES else (host,)
     for key in keys:
@@ -48,6 +48,6 @@ def _credentials(question: bytes, credentials: Credentials) -> bytes:
 
 
 def _text(question: bytes) -> str:
-    """The only field that matters of either question: its first."""
+    """The first field of either question, the only one that is used."""
     values: list[str] = read_message(question, {1: ("text", as_text)}).get("text", [""])
     return values[-1]

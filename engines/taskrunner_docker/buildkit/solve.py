@@ -16,8 +16,8 @@ from taskrunner.connections import Connections
 from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner.model import Progress
 from taskrunner_docker.api.client import CALL_TIMEOUT, DockerClient, Query
-from taskrunner_docker.api.errors import DockerError
-from taskrunner_docker.buildkit.answer import Failed, ImageWritten, Said, messages
+from taskrunner_docker.api.docker_errors import DockerError
+from taskrunner_docker.buildkit.answer import BuildFailed, ImageWritten, LogLine, messages
 from taskrunner_docker.buildkit.diagnosis import diagnose
 from taskrunner_docker.buildkit.render import BuildLog
 from taskrunner_docker.buildkit.request import BuildOutcome, BuildRequest
@@ -120,10 +120,10 @@ class _Build:
                             log.feed(message)
                         case ImageWritten():
                             self.image_id = message.image_id
-                        case Failed():
+                        case BuildFailed():
                             self.error = message.text
-                        case Said():
-                            log.say(message.text)
+                        case LogLine():
+                            log.add_line(message.text)
                     if (now := steps.progress()) != last:
                         self.progress(now)
                         last = now
@@ -134,7 +134,7 @@ class _Build:
         if self.error is not None:
             return diagnose(self.error, steps.failed(), sent)
         if self.image_id is None:
-            raise Unavailable("the Docker daemon ended the build without saying how")
+            raise Unavailable("the Docker daemon ended the build without a result")
         return BuildOutcome(self.image_id, sent_bytes=sent)
 
     def cancel(self) -> None:
@@ -150,9 +150,11 @@ class _Build:
     def _end(self) -> None:
         """Asks the daemon to end it, and closes the connections. Its answer ends when nothing of the build runs any
         more, which closing alone would not wait for."""
-        self._ask("POST", "/build/cancel", {"id": self.build_id}, CANCEL_TIMEOUT)
-        self._ended.wait(CANCEL_TIMEOUT)
-        self.connections.interrupt()
+        try:
+            self._ask("POST", "/build/cancel", {"id": self.build_id}, CANCEL_TIMEOUT)
+            self._ended.wait(CANCEL_TIMEOUT)
+        finally:
+            self.connections.interrupt()
 
     def _remove_image(self) -> None:
         image_id, self.image_id = self.image_id, None
@@ -168,7 +170,7 @@ class _Build:
 
 
 def _fault(error: DockerError) -> Unavailable | TaskFailedInternally:
-    """A trouble of the daemon's, or a request that it refuses; of a tag that is none, it says 500."""
+    """A fault of the daemon, or a request that it refuses. For a bad tag its status is 500."""
     if error.status < HTTPStatus.INTERNAL_SERVER_ERROR or "invalid reference format" in str(error):
         return TaskFailedInternally(f"the Docker daemon refuses: {error}")
     return Unavailable(f"the Docker daemon has failed: {error}")

@@ -1,4 +1,4 @@
-"""What the daemon tells of a build while it runs: BuildKit's `StatusResponse`.
+"""The daemon's reports on a build that runs: BuildKit's `StatusResponse`.
 
 Field numbers: https://github.com/moby/buildkit/blob/v0.8.2/api/services/control/control.proto.
 """
@@ -29,8 +29,8 @@ class Vertex:
 
 
 @attrs.frozen
-class Status:
-    """How far a part of a step is: a layer that is pulled, the context that is sent."""
+class VertexStatus:
+    """The progress of a part of a step: a layer that is pulled, the context that is sent."""
 
     id: str = ""
     vertex: str = ""
@@ -40,8 +40,8 @@ class Status:
 
 
 @attrs.frozen
-class Output:
-    """A piece of what a step printed, cut anywhere."""
+class VertexLog:
+    """A piece of the output of a step, cut anywhere."""
 
     vertex: str = ""
     time: float = 0.0
@@ -51,8 +51,8 @@ class Output:
 
 
 @attrs.frozen
-class Warned:
-    """Something in the Dockerfile that deserves a look."""
+class VertexWarning:
+    """A warning about the Dockerfile."""
 
     vertex: str = ""
     text: str = ""
@@ -61,16 +61,16 @@ class Warned:
 
 @attrs.frozen
 class Trace:
-    """One message: whatever has changed since the last."""
+    """One message: every change since the last."""
 
     vertexes: tuple[Vertex, ...] = ()
-    statuses: tuple[Status, ...] = ()
-    outputs: tuple[Output, ...] = ()
-    warnings: tuple[Warned, ...] = ()
+    statuses: tuple[VertexStatus, ...] = ()
+    outputs: tuple[VertexLog, ...] = ()
+    warnings: tuple[VertexWarning, ...] = ()
 
 
 def _last(cls: type[T], table: Table, value: Value) -> T:
-    """An instance made of the last value of each field: what protobuf says of a field that comes twice."""
+    """An instance made of the last value of each field: protobuf's rule for a field that comes twice."""
     found: dict[str, Any] = {name: values[-1] for name, values in read_message(as_bytes(value), table).items()}
     return cls(**found)
 
@@ -90,13 +90,13 @@ _STATUS: Table = {
     5: ("total", as_int),
     8: ("completed", as_time),
 }
-_OUTPUT: Table = {1: ("vertex", as_text), 2: ("time", as_time), 3: ("stream", as_int), 4: ("data", as_bytes)}
-_WARNED: Table = {1: ("vertex", as_text), 3: ("text", as_text), 5: ("url", as_text)}
+_LOG: Table = {1: ("vertex", as_text), 2: ("time", as_time), 3: ("stream", as_int), 4: ("data", as_bytes)}
+_WARNING: Table = {1: ("vertex", as_text), 3: ("text", as_text), 5: ("url", as_text)}
 _TRACE: Table = {
     1: ("vertexes", lambda value: _last(Vertex, _VERTEX, value)),
-    2: ("statuses", lambda value: _last(Status, _STATUS, value)),
-    3: ("outputs", lambda value: _last(Output, _OUTPUT, value)),
-    4: ("warnings", lambda value: _last(Warned, _WARNED, value)),
+    2: ("statuses", lambda value: _last(VertexStatus, _STATUS, value)),
+    3: ("outputs", lambda value: _last(VertexLog, _LOG, value)),
+    4: ("warnings", lambda value: _last(VertexWarning, _WARNING, value)),
 }
 
 

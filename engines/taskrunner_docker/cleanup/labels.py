@@ -1,8 +1,8 @@
-"""What marks the things in Docker that belong to a worker, so that they are found again when it has died.
+"""The labels and names of what a worker makes in Docker, by which crash recovery finds it.
 
 Containers, networks and volumes carry labels. Images do not: a label is part of an image, so it would publish the
-worker's name with it and give every build of the same commit another digest. An image that is being built is
-marked by its tag instead, in a repository of its worker's.
+worker's name with it and give every build of the same commit another digest. An image that is being built has a
+tag in a repository of its worker instead.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ HOME = "taskrunner.home"
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
 _READABLE = 40
-"""Characters of a task's id that a name shows; the digest beside them makes it unique."""
+"""Characters of a task's id in a name. The digest beside them makes it unique."""
 
 
 @attrs.frozen
-class Marks:
-    """The marks of one worker."""
+class WorkerLabels:
+    """The labels and names of one worker."""
 
     worker_id: str
     home: Path
 
     @property
-    def pushing(self) -> Path:
-        """Where it notes what it is pushing."""
+    def push_folder(self) -> Path:
+        """The folder of its push records."""
         return self.home / "docker" / "pushing" / _digest(self.worker_id)
 
     @property
-    def worker_labels(self) -> dict[str, str]:
-        """For what no single run is the reason of."""
+    def of_worker(self) -> dict[str, str]:
+        """For objects that belong to no single run."""
         return {WORKER: self.worker_id, HOME: str(self.home)}
 
-    def labels(self, run: RunKey) -> dict[str, str]:
-        """For everything that is made for a run."""
-        return {**self.worker_labels, TASK: run.task_id, RUN: str(run)}
+    def of_run(self, run: RunKey) -> dict[str, str]:
+        """For all objects of a run."""
+        return {**self.of_worker, TASK: run.task_id, RUN: str(run)}
 
     def container_name(self, run: RunKey) -> str:
-        """The same for the same run: creating it twice fails, so that it never runs twice."""
+        """The same for the same run. Creating it twice fails, so that a run never starts twice."""
         shown = _UNFIT.sub("-", run.task_id)[:_READABLE]
         return f"taskrunner-{shown}-{run.run_id}-{_digest(str(self.home), str(run))}"
 
@@ -57,7 +57,7 @@ class Marks:
 
 
 def build_repository(worker_id: str) -> str:
-    """Holds the images that a worker is building."""
+    """The repository of the images that a worker is building."""
     return f"taskrunner-build/{_digest(worker_id)}"
 
 

@@ -1,6 +1,6 @@
-"""Which names are local only because they are being pushed: noted on disk, so that a dead worker's are found.
+"""The names that are local only while they are pushed, recorded on disk for crash recovery.
 
-Docker pushes an image by a name that it must have locally, and a name carries no labels.
+Docker pushes an image by a local name, and a name carries no labels.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ _DISK_LIMIT = 30.0
 
 
 @attrs.frozen
-class PushNotes:
-    """The notes of one worker: a file for each name, in a folder of its own."""
+class PushRecords:
+    """The records of one worker: a file for each name, in a folder of its own."""
 
     client: DockerClient
     folder: Path
 
     @asynccontextmanager
-    async def noted(self, tag: str) -> AsyncIterator[None]:
-        """Within, the name is local for a push; afterwards it is gone. Raises TaskFailedInternally."""
-        note = self.folder / hashlib.sha256(tag.encode()).hexdigest()
-        await _on_disk(f"{note} cannot be written", lambda: _write(note, tag))
+    async def recorded(self, tag: str) -> AsyncIterator[None]:
+        """Within the context the name is local, for a push; then it is removed. Raises TaskFailedInternally."""
+        record = self.folder / hashlib.sha256(tag.encode()).hexdigest()
+        await _on_disk(f"{record} cannot be written", lambda: _write(record, tag))
         try:
             yield
         finally:
             await remove_tag(self.client, tag)
-            await _on_disk(f"{note} cannot be removed", partial(note.unlink, missing_ok=True))
+            await _on_disk(f"{record} cannot be removed", partial(record.unlink, missing_ok=True))
 
     async def remove_all(self) -> list[str]:
-        """Takes away the names that are noted. A line for each, as `Platform.clean_up_after` gives."""
+        """Removes the names that are recorded. Returns a line for each, as `Platform.clean_up_after` does."""
         lines = []
-        for note, tag in await _on_disk(f"{self.folder} cannot be read", lambda: _read(self.folder)):
+        for record, tag in await _on_disk(f"{self.folder} cannot be read", lambda: _read(self.folder)):
             try:
                 await remove_tag(self.client, tag)
-                await _on_disk(f"{note} cannot be removed", partial(note.unlink, missing_ok=True))
+                await _on_disk(f"{record} cannot be removed", partial(record.unlink, missing_ok=True))
                 lines.append(f"removed the image name {tag}, which was being pushed")
             except TaskFailedInternally as error:
                 lines.append(f"the image name {tag} could not be removed: {error}")
@@ -58,15 +58,15 @@ class PushNotes:
 async def _on_disk(failure: str, work: Callable[[], T]) -> T:
     """Raises TaskFailedInternally, with the failure's name."""
     try:
-        return await run_blocking(work, limit=_DISK_LIMIT, doing="it", grace=_DISK_LIMIT)
+        return await run_blocking(work, limit=_DISK_LIMIT, doing="the disk", grace=_DISK_LIMIT)
     except OSError as error:
         raise TaskFailedInternally(f"push: {failure}: {error}") from error
 
 
-def _write(note: Path, tag: str) -> None:
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(tag)
+def _write(record: Path, tag: str) -> None:
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text(tag)
 
 
 def _read(folder: Path) -> list[tuple[Path, str]]:
-    return [(note, note.read_text()) for note in sorted(folder.glob("*"))]
+    return [(record, record.read_text()) for record in sorted(folder.glob("*"))]

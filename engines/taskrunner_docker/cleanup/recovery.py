@@ -7,13 +7,13 @@ from typing import Any
 
 from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner_docker.api.client import DockerClient
-from taskrunner_docker.api.errors import DockerError
+from taskrunner_docker.api.docker_errors import DockerError
 from taskrunner_docker.cleanup.labels import RUN, WORKER, build_repository
 from taskrunner_docker.cleanup.removal import remove_container, remove_network, remove_tag, remove_volume
 
 
 async def remove_all_of(client: DockerClient, worker_id: str) -> list[str]:
-    """Removes all containers, then the networks, volumes and images, that carry the marks of a worker.
+    """Removes all containers, then the networks, volumes and images, that carry the labels and names of a worker.
 
     Returns a line for each. Raises: Unavailable.
     """
@@ -33,7 +33,7 @@ async def remove_all_of(client: DockerClient, worker_id: str) -> list[str]:
 
 
 async def _remove_containers(client: DockerClient, containers: list[dict[str, Any]]) -> list[str]:
-    """Raises Unavailable when one stays: it may still run, so the task must not be run again beside it."""
+    """Raises Unavailable when one stays: it may still run, and then its task must not be run again."""
     lines = []
     for found in containers:
         try:

@@ -1,4 +1,4 @@
-"""Taking things out of Docker: one at a time, or everything that a dead worker has left."""
+"""Removing one object from Docker. An object that is gone already is no error."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable
 
 from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner_docker.api.client import DockerClient
-from taskrunner_docker.api.errors import DockerError
+from taskrunner_docker.api.docker_errors import DockerError
 
 _NOT_FOUND = 404
 _BEING_REMOVED = "already in progress"
 
 
 async def remove_container(client: DockerClient, name: str) -> None:
-    """Kills and removes a container with its nameless volumes; one that is gone already is fine.
+    """Kills and removes a container with its nameless volumes.
 
     Raises: TaskFailedInternally.
     """
@@ -23,7 +23,7 @@ async def remove_container(client: DockerClient, name: str) -> None:
 
 
 async def remove_tag(client: DockerClient, tag: str) -> None:
-    """Removes a name of an image, and the image with its last name; one that is gone already is fine.
+    """Removes a name of an image, and with its last name the image.
 
     Raises: TaskFailedInternally.
     """

@@ -1,4 +1,4 @@
-"""Files out of a container, running or ended: Docker hands them over as a tar stream, which is read as it comes."""
+"""Files out of a container, running or ended: Docker sends a tar stream, which is read as it comes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner.interfaces.log import Log
 from taskrunner.interfaces.results import READ_SIZE, Entry
 from taskrunner_docker.api.client import DockerClient
-from taskrunner_docker.api.errors import DockerError
+from taskrunner_docker.api.docker_errors import DockerError
 from taskrunner_docker.api.tar import TarStream, read_in_thread
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ T = TypeVar("T")
 _NOT_FOUND = 404
 _GO_DIR, _GO_LINK = 1 << 31, 1 << 27
 _GO_SPECIAL = 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19
-"""Bits of Go's `os.FileMode`, in which Docker tells what a path is: folder, link; device, pipe, socket and the like."""
+"""Bits of Go's `os.FileMode`, Docker's type of a path: folder, link; device, pipe, socket and the like."""
 
 
 @attrs.frozen
@@ -35,7 +35,7 @@ class _Stat:
     size: int
     mode: int
     link: str
-    """Where a link leads in the end, absolute in the container."""
+    """The end of a link, absolute in the container."""
 
 
 @attrs.define
@@ -51,7 +51,7 @@ class ContainerFiles:
     working_dir: str
     log: Log
     _inner: str = ""
-    """The working folder by its real name, once it was looked up."""
+    """The real name of the working folder, after it was looked up."""
 
     async def file(self, path: str) -> Entry:
         """As `Results.archive_file`."""
@@ -82,7 +82,7 @@ class ContainerFiles:
         return None
 
     async def _linked(self, name: str, path: str, base: str) -> Entry | None:
-        """A link within a folder, as the file it leads to: the tar stream has no contents for it."""
+        """A link within a folder, as the file that it leads to: the tar stream has no contents for it."""
         try:
             found, stat = await self._walk(path, base)
         except PermissionError as error:
@@ -108,7 +108,7 @@ class ContainerFiles:
         return await self._walk("/" + posixpath.normpath(posixpath.join(base, path)).strip("/"), base)
 
     async def _walk(self, path: str, base: str) -> tuple[str, _Stat]:
-        """Follows a path part by part, and looks at each link on the way."""
+        """Follows a path part by part, and checks each link on the way."""
         current = base
         stat = await self._stat(base)
         for part in _inner_parts(path, base):

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from tarfile import TarError
 from typing import TYPE_CHECKING
 
 from taskrunner.blocking import OverLimit, run_blocking
@@ -26,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class DockerCacheFolder(CacheFolder):
-    """A folder whose files belong to whomever a container runs as, most often root."""
+    """A folder whose files belong to the user of a container, most often root."""
 
     def __init__(self, name: str, path: Path, client: DockerClient, labels: Mapping[str, str]) -> None:
         self.name, self.path = name, path
@@ -39,15 +40,15 @@ class DockerCacheFolder(CacheFolder):
         return await run_blocking(lambda: _size(self.path), limit=WALK_LIMIT, doing=f"measuring the cache {self.name}")
 
     async def delete(self) -> None:
-        """Removes it; when this worker is not root, Docker helps to make the folders of others ours first."""
-        from taskrunner_docker.api.errors import DockerError
+        """Removes it. Docker first changes the owner of the folders that this worker, not being root, may not empty."""
+        from taskrunner_docker.api.docker_errors import DockerError
         from taskrunner_docker.container.ownership import take_folders
 
         try:
             if await self._remove():
                 await take_folders(self._client, self.path, self._labels)
-        except (DockerError, TaskrunnerError, OSError) as error:
-            _log.warning("the files of others in the cache %s stay: %s", self.name, error)
+        except (DockerError, TaskrunnerError, TarError, OSError) as error:
+            _log.warning("files of another owner in the cache %s stay: %s", self.name, error)
         for line in await self._remove():
             _log.warning("the cache %s could not be removed: %s", self.name, line)
 

@@ -12,8 +12,8 @@ from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.platform import RunContext
 from taskrunner_docker.api.async_stream import Stream
 from taskrunner_docker.api.client import DockerClient
-from taskrunner_docker.api.errors import DockerError
-from taskrunner_docker.cleanup.labels import Marks
+from taskrunner_docker.api.docker_errors import DockerError
+from taskrunner_docker.cleanup.labels import WorkerLabels
 from taskrunner_docker.cleanup.removal import remove_container
 from taskrunner_docker.container.execution import ContainerExecution
 from taskrunner_docker.payload import DockerPayload
@@ -25,12 +25,12 @@ _BAD_REQUEST, _NOT_FOUND, _CONFLICT = 400, 404, 409
 class ContainerEngine(Engine[DockerPayload]):
     """One container, made and started in `start`.
 
-    Its output comes by an attached stream that is open before it starts, so Docker itself keeps no log of it: that
-    doubles the throughput, and the run's own log is the one that counts.
+    Its output comes by an attached stream, which is open before it starts. Docker itself keeps no log of it: that
+    doubles the throughput, and the run has its own log.
     """
 
-    def __init__(self, client: DockerClient, marks: Marks, transfers: Transfers, context: RunContext) -> None:
-        self._client, self._marks, self._transfers, self._context = client, marks, transfers, context
+    def __init__(self, client: DockerClient, labels: WorkerLabels, transfers: Transfers, context: RunContext) -> None:
+        self._client, self._labels, self._transfers, self._context = client, labels, transfers, context
         self._payload = DockerPayload()
         self._image_id = ""
         self._working_dir = "/"
@@ -43,7 +43,8 @@ class ContainerEngine(Engine[DockerPayload]):
             await self._transfers.pull(self._payload.image)
             image = await self._inspect_image()
         if image is None:
-            raise TaskFailedInternally(f"{self._payload.image} was pulled, and is gone again: is somebody cleaning up?")
+            gone = f"{self._payload.image} was pulled, and is gone again: does another program remove images?"
+            raise TaskFailedInternally(gone)
         self._image_id = str(image["Id"])
         self._working_dir = _plain(self._payload.working_dir or image["Config"].get("WorkingDir") or "/")
         self._context.log.say(f"image {self._payload.image} is {self._image_id}")
@@ -81,7 +82,7 @@ class ContainerEngine(Engine[DockerPayload]):
         )
 
     async def discard(self) -> None:
-        await remove_container(self._client, self._marks.container_name(self._context.run))
+        await remove_container(self._client, self._labels.container_name(self._context.run))
 
     async def _inspect_image(self) -> dict[str, Any] | None:
         try:
@@ -92,8 +93,8 @@ class ContainerEngine(Engine[DockerPayload]):
             raise TaskFailedInternally(f"Docker cannot say whether it has {self._payload.image}: {error}") from None
 
     async def _create(self, env: Mapping[str, str], *, stdin: bool) -> str:
-        """Under the name of the run. What has it already is left from a call whose answer was lost, and never ran."""
-        name, body = self._marks.container_name(self._context.run), self._body(env, stdin=stdin)
+        """Under the name of the run. One that exists is left from a call whose answer was lost, and never ran."""
+        name, body = self._labels.container_name(self._context.run), self._body(env, stdin=stdin)
         try:
             made = await self._client.call(self._client.api.create_container_from_config, body, name)
         except DockerError as error:
@@ -109,7 +110,7 @@ class ContainerEngine(Engine[DockerPayload]):
             "Cmd": list(self._payload.command) or None,
             "WorkingDir": self._working_dir,
             "Env": [f"{name}={value}" for name, value in env.items()],
-            "Labels": self._marks.labels(self._context.run),
+            "Labels": self._labels.of_run(self._context.run),
             "OpenStdin": stdin,
             "StdinOnce": stdin,
             "AttachStdin": stdin,

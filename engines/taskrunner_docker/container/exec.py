@@ -13,22 +13,22 @@ from taskrunner.errors import TaskFailed, TaskFailedInternally, Unavailable
 from taskrunner.interfaces.execution import Exec, Input
 from taskrunner_docker.api.async_stream import BUFFER, Stream
 from taskrunner_docker.api.client import DockerClient
-from taskrunner_docker.api.errors import DockerError
+from taskrunner_docker.api.docker_errors import DockerError
 from taskrunner_docker.api.frames import Demultiplexer, joined
 from taskrunner_docker.container.pipes import OutputPipe, StreamInput
 
-_MARK = "TASKRUNNER_EXEC"
-_LOOK_AGAIN = 0.01
-"""Seconds between questions whether a command has started or ended."""
-_PATIENCE = 30.0
-"""Seconds for a command to start, or to be gone once it is killed."""
+_MARKER = "TASKRUNNER_EXEC"
+_POLL_INTERVAL = 0.01
+"""Seconds between two requests for the state of a command."""
+_EXEC_TIMEOUT = 30.0
+"""Seconds for a command to start, or to end after it was killed."""
 _SIGNALED = 128
-"""What Docker adds to the number of the signal that ended a command. It cannot be told from an exit status so high."""
+"""Docker adds this to the number of the signal that ended a command: it looks like an exit status of that value."""
 _KILLED = _SIGNALED + signal.SIGKILL
 
-# Docker cannot kill an exec. Every process that it started carries the mark in its environment, whoever its parent is
-# now, and readable to its own user. A round that finds none is the last, so that what was forked during one falls to
-# the next; what the kernel does not let go of ends the rounds, too.
+# Docker cannot kill an exec. Every process that it started carries the marker in its environment, which its own user
+# can read. A process that was forked during one round is killed in the next; a round that finds none is the last. The
+# number of rounds is bounded, since the kernel may keep a process alive.
 _KILL = """
 round=0
 while [ $round -lt 100 ]; do
@@ -45,9 +45,9 @@ class ContainerExec(Exec):
     """A command with pipes, or with a terminal. Made by `begin`."""
 
     def __init__(
-        self, client: DockerClient, container: str, exec_id: str, mark: str, stream: Stream, *, tty: bool
+        self, client: DockerClient, container: str, exec_id: str, marker: str, stream: Stream, *, tty: bool
     ) -> None:
-        self._client, self._container, self._id, self._mark, self._tty = client, container, exec_id, mark, tty
+        self._client, self._container, self._id, self._marker, self._tty = client, container, exec_id, marker, tty
         self._pipes = {1: OutputPipe(), 2: OutputPipe()}
         self._input = StreamInput(stream)
         self._pump = asyncio.create_task(self._read(stream))
@@ -55,18 +55,18 @@ class ContainerExec(Exec):
     @classmethod
     async def begin(cls, client: DockerClient, container: str, command: Sequence[str], *, tty: bool) -> Self:
         """Raises TaskFailed (`exec-failed`)."""
-        mark = uuid.uuid4().hex
+        marker = uuid.uuid4().hex
         try:
             made: dict[str, Any] = await client.call(
-                client.api.exec_create, container, list(command), stdin=True, tty=tty, environment={_MARK: mark}
+                client.api.exec_create, container, list(command), stdin=True, tty=tty, environment={_MARKER: marker}
             )
             body = {"Detach": False, "Tty": tty}
             stream = await client.stream("POST", f"/exec/{made['Id']}/start", body=body, upgrade=True)
         except (DockerError, Unavailable) as error:
             raise _cannot_start(command, str(error)) from None
-        running = cls(client, container, made["Id"], mark, stream, tty=tty)
+        running = cls(client, container, made["Id"], marker, stream, tty=tty)
         try:
-            await running._see_start(command)
+            await running._wait_for_start(command)
         except BaseException:
             await running.abort()
             raise
@@ -102,13 +102,13 @@ class ContainerExec(Exec):
         if not self._pump.done() or (await self._inspect())["Running"]:
             await self._kill()
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_EXEC_TIMEOUT):
                 await self.wait()
         except TimeoutError:
             raise TaskFailedInternally("a command in the container does not end, though it was killed") from None
 
     async def _kill(self) -> None:
-        command = ["sh", "-c", _KILL, "kill", f"{_MARK}={self._mark}"]
+        command = ["sh", "-c", _KILL, "kill", f"{_MARKER}={self._marker}"]
         try:
             made = await self._client.call(self._client.api.exec_create, self._container, command)
             await self._client.call(self._client.api.exec_start, made["Id"])
@@ -116,24 +116,24 @@ class ContainerExec(Exec):
             if (await self._inspect())["Running"]:
                 raise TaskFailedInternally(f"a command in the container cannot be killed: {error}") from None
 
-    async def _see_start(self, command: Sequence[str]) -> None:
-        """Docker says "running" first and tries then; what went wrong comes as the command's output."""
+    async def _wait_for_start(self, command: Sequence[str]) -> None:
+        """Docker reports "running" before it starts the command. A failure comes as the command's output."""
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_EXEC_TIMEOUT):
                 state = await self._state_when(lambda state: state["Pid"] or state["ExitCode"] is not None)
         except TimeoutError:
-            raise _cannot_start(command, f"Docker has not started it within {_PATIENCE:.0f} s") from None
+            raise _cannot_start(command, f"Docker has not started it within {_EXEC_TIMEOUT:.0f} s") from None
         if not state["Pid"]:
             await asyncio.wait({self._pump})
             raise _cannot_start(command, self._pipes[1].peek().decode(errors="replace").strip())
 
-    async def _state_when(self, is_so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        while not is_so(state := await self._inspect()):  # noqa: ASYNC110  Docker has no call that waits for it
-            await asyncio.sleep(_LOOK_AGAIN)
+    async def _state_when(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        while not condition(state := await self._inspect()):  # noqa: ASYNC110  Docker has no call that waits for it
+            await asyncio.sleep(_POLL_INTERVAL)
         return state
 
     async def _inspect(self) -> dict[str, Any]:
-        """The state of the command; ended, when Docker does not know it any more because its container is gone."""
+        """The state of the command. It has ended when its container, and so its record in Docker, is gone."""
         try:
             state: dict[str, Any] = await self._client.call(self._client.api.exec_inspect, self._id)
         except DockerError as error:

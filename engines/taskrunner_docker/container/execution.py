@@ -1,4 +1,4 @@
-"""A container that runs, and what it leaves."""
+"""A container that runs, and its results."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from taskrunner.interfaces.platform import RunContext
 from taskrunner.interfaces.results import Entry, Results
 from taskrunner_docker.api.async_stream import BUFFER, Stream
 from taskrunner_docker.api.client import DockerClient
-from taskrunner_docker.api.errors import DockerError
+from taskrunner_docker.api.docker_errors import DockerError
 from taskrunner_docker.api.frames import Demultiplexer
 from taskrunner_docker.cleanup.removal import remove_container
 from taskrunner_docker.container.archive import ContainerFiles
 from taskrunner_docker.container.exec import ContainerExec
 from taskrunner_docker.container.pipes import StreamInput
 
-_LINGER = 30.0
-"""Seconds for the rest of the output, after the end of the container, which closes it."""
-_GATHER = 0.002
+_OUTPUT_TIMEOUT = 30.0
+"""Seconds for the rest of the output after the end of the container, which closes it."""
+_BATCH_INTERVAL = 0.002
 """Seconds between two pieces of output, so that a flood comes in few large ones: each costs a trip to a thread."""
 LOG_LIMIT = 60.0
 """Seconds for a piece of output to reach the spool, and for a cancelled write: after `abort` nothing is written."""
-_PATIENCE = 60.0
+_KILL_TIMEOUT = 60.0
 """Seconds for a killed container to end: the kernel may be writing out its files."""
 _NOT_RUN = frozenset({126, 127})
-"""What shells, and the init process of a container, return for a program that cannot be run, or is not there."""
+"""Exit codes of shells, and of a container's init process, for a program that cannot be run or is not there."""
 _GONE = frozenset({404, 409})
-"""Docker's answers about a container that does not run, or is not there."""
+"""Docker's statuses for a container that does not run, or is not there."""
 
 
 class ContainerExecution(Execution):
@@ -69,19 +69,19 @@ class ContainerExecution(Execution):
     async def wait(self) -> Results:
         await asyncio.wait({self._watching})
         if self._aborted:
-            raise Bug("nobody may wait for a container that was aborted")
+            raise Bug("a container that was aborted has no results")
         return self._watching.result()
 
     async def kill(self) -> Results:
         try:
             await self._kill()
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_KILL_TIMEOUT):
                 return await self.wait()
         except Unavailable as error:
             raise TaskFailedInternally(str(error)) from error
         except TimeoutError:
             raise TaskFailedInternally(
-                f"the container {self._container[:12]} was killed and does not end within {_PATIENCE:.0f} s"
+                f"the container {self._container[:12]} was killed and does not end within {_KILL_TIMEOUT:.0f} s"
             ) from None
 
     async def abort(self) -> None:
@@ -106,7 +106,7 @@ class ContainerExecution(Execution):
             for task in (drain, end):
                 if task.done():
                     task.result()
-            reason, message = await self._judge(end.result())
+            reason, message = await self._explain(end.result())
             return ContainerResults(self._files, exit_code=end.result(), reason=reason, message=message)
         finally:
             self._output.close()
@@ -116,13 +116,13 @@ class ContainerExecution(Execution):
             await asyncio.gather(drain, end, return_exceptions=True)
 
     async def _drain(self) -> None:
-        """Moves the output to the log. In a thread: a disk may be slow, and many runs share the event loop."""
+        """Moves the output to the log, in a thread: a disk may be slow, and many runs share the event loop."""
         demultiplexer = Demultiplexer()
         while data := await self._read(self._output, BUFFER):
             output = b"".join(piece for _, piece in demultiplexer.feed(data))
             if output:
                 await self._write(output)
-                await asyncio.sleep(_GATHER)
+                await asyncio.sleep(_BATCH_INTERVAL)
         self._output.close()
 
     async def _write(self, output: bytes) -> None:
@@ -137,18 +137,21 @@ class ContainerExecution(Execution):
         try:
             status = int(json.loads(answer)["StatusCode"])
         except (ValueError, KeyError):
-            raise Unavailable(f"lost sight of the container {self._container[:12]}: did Docker restart?") from None
-        asyncio.get_running_loop().call_later(_LINGER, self._output.close)
+            raise self._lost("did Docker restart?") from None
+        asyncio.get_running_loop().call_later(_OUTPUT_TIMEOUT, self._output.close)
         return status
 
     async def _read(self, stream: Stream, size: int = -1) -> bytes:
         try:
             return await stream.reader.read(size)
         except OSError as error:
-            raise Unavailable(f"lost sight of the container {self._container[:12]}: {error}") from error
+            raise self._lost(error) from error
 
-    async def _judge(self, exit_code: int) -> tuple[str, str]:
-        """Reason and message, where an exit code alone would leave people guessing."""
+    def _lost(self, why: object) -> Unavailable:
+        return Unavailable(f"lost the connection to the container {self._container[:12]}: {why}")
+
+    async def _explain(self, exit_code: int) -> tuple[str, str]:
+        """Reason and message, where the exit code alone explains too little."""
         if exit_code and await self._ran_out_of_memory():
             return "out-of-memory", "the container ran out of memory, and the kernel killed a process in it"
         if exit_code in _NOT_RUN:
@@ -159,7 +162,7 @@ class ContainerExecution(Execution):
         try:
             state: dict[str, Any] = await self._client.call(self._client.api.inspect_container, self._container)
         except DockerError:
-            return False  # removed by somebody else: what it printed and returned is still worth reporting
+            return False  # another program removed it: its output and exit code are still reported
         return bool(state["State"].get("OOMKilled"))
 
 

@@ -1,7 +1,7 @@
-"""Making the folders of a cache ours, when a container has left them as root and this worker is somebody else.
+"""Changing the owner of a cache's folders, which a container has made as root, to the user of this worker.
 
-Docker extracts archives as root. An archive that names existing folders changes nothing but their owner and mode; and
-whoever owns a folder may remove what is in it. The container that this needs is never started, and its image is empty.
+Docker extracts archives as root. An archive that names existing folders changes nothing but their owner and mode, and
+the owner of a folder may remove its files. The container that this needs is never started, and its image is empty.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ _MODE = 0o700
 
 
 async def take_folders(client: DockerClient, path: Path, labels: Mapping[str, str], uid: int | None = None) -> None:
-    """Gives all folders in `path` to this process's user (or to `uid`). Raises DockerError, Unavailable, and
-    TaskFailedInternally when the helping container cannot be removed."""
+    """Makes this process's user (or `uid`) the owner of all folders in `path`.
+
+    Raises: DockerError, Unavailable, OSError, TarError, TaskFailedInternally (its container cannot be removed)."""
     owner = os.geteuid() if uid is None else uid
     imported = await client.call(client.api.import_image_from_data, bytes(2 * tarfile.BLOCKSIZE))
     image = str(json.loads(imported)["status"])

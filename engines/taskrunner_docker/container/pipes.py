@@ -1,4 +1,4 @@
-"""The ends of a process in a container: what goes in and what comes out."""
+"""The pipes of a process in a container: its input and its output."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from taskrunner.interfaces.execution import Input
 from taskrunner_docker.api.async_stream import Stream
 
 _PIECES = 16
-"""Pieces of output, each of at most `stream.BUFFER` bytes, that wait for a reader; then the process waits, too."""
+"""Pieces of output, each of at most `async_stream.BUFFER` bytes, that wait for a reader before the process waits."""
 
 
 class StreamInput(Input):
-    """Standard input over the line to a process."""
+    """Standard input over the connection to a process."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -23,12 +23,12 @@ class StreamInput(Input):
     async def write(self, data: bytes) -> None:
         writer = self._stream.writer
         if self._closed or writer.is_closing():
-            raise BrokenPipeError("nobody reads this standard input any more")
+            raise BrokenPipeError("this standard input has no reader any more")
         try:
             writer.write(data)
             await writer.drain()
         except ConnectionError:
-            raise BrokenPipeError("nobody reads this standard input any more") from None
+            raise BrokenPipeError("this standard input has no reader any more") from None
 
     async def close(self) -> None:
         if not self._closed and not self._stream.writer.is_closing():
@@ -37,7 +37,7 @@ class StreamInput(Input):
 
 
 class OutputPipe(AsyncIterator[bytes]):
-    """Output on its way to one reader. When nobody reads, it fills up, and its writer waits."""
+    """Output for one reader. When it is full, its writer waits."""
 
     def __init__(self) -> None:
         self._pieces: deque[bytes] = deque()
@@ -53,18 +53,18 @@ class OutputPipe(AsyncIterator[bytes]):
             self._readable.set()
 
     def end(self) -> None:
-        """Nothing more will come."""
+        """No more output follows."""
         self._ended = True
         self._readable.set()
 
     def discard(self) -> None:
-        """Nobody will read: what came and what comes is dropped."""
+        """There is no reader any more: all output is dropped."""
         self._discarded = True
         self._pieces.clear()
         self._writable.set()
 
     def peek(self) -> bytes:
-        """What waits to be read."""
+        """The output that is not read yet."""
         return b"".join(self._pieces)
 
     async def __anext__(self) -> bytes:

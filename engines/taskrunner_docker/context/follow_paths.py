@@ -14,7 +14,7 @@ _MOST_HOPS = 40
 
 
 class Followed:
-    """Says of an entry whether it is needed for some paths: it is one of them, below one, or a folder above one.
+    """Whether an entry is needed for some paths: it is one of them, below one, or a folder above one.
 
     A path may lead over symbolic links, and then both the link and what it leads to are needed. A wildcard is not
     matched: everything in its folder is needed, which sends more than BuildKit reads, and never less.
@@ -33,7 +33,7 @@ class Followed:
         return path in self._above or any(part in self._needed for part in _upwards(path))
 
     def _add(self, path: str) -> Iterator[str]:
-        """Notes one path, and gives those that links on its way lead to."""
+        """Adds one path, and yields the targets of the links on its way."""
         plain = _plain(path)
         self._needed.add(plain)
         self._needed.add(path)

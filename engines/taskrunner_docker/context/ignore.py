@@ -1,9 +1,9 @@
 """`.dockerignore`: which files of a build context are sent.
 
-The last pattern that matches a path decides; a pattern that matches a folder counts for everything below it; an
-excluded folder is looked into only where a `!` pattern may name something inside. These are the rules as Docker
-documents them. What its programs do differs a little from version to version where `!` patterns are mixed with
-wildcards: 20.10 looks into fewer folders, and later ones sometimes miss that a `!` pattern matches a folder above.
+The last pattern that matches a path decides. A pattern that matches a folder counts for everything below it. An
+excluded folder is read only where a `!` pattern may match an entry in it. These are the rules as Docker documents them.
+Its programs differ a little from version to version where `!` patterns are mixed with wildcards: 20.10 reads fewer
+folders, and later ones sometimes miss that a `!` pattern matches a folder above.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _WILDCARDS = frozenset("*[]?^\\")
 
 
 class Ignore:
-    """Says of each path whether the patterns exclude it. Remembers folders, so that a walk costs little."""
+    """Whether the patterns exclude a path. The answers for folders are kept, so that a walk costs little."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
         """Raises ValueError, naming the pattern, when a syntax is wrong."""
@@ -34,11 +34,11 @@ class Ignore:
         return False
 
     def prune(self, folder: str) -> bool:
-        """Whether nothing below this excluded folder can be taken back: no need to look into it."""
+        """Whether no `!` pattern matches below this excluded folder, which then need not be read."""
         return not self._anywhere and not any(f"{root}/".startswith(f"{folder}/") for root in self._exceptions)
 
     def _hits(self, folder: str) -> bytes:
-        """Which patterns match a folder or one above it: a 1 for each that does."""
+        """The patterns that match a folder or one above it: a 1 for each that does."""
         missing = []
         while folder not in self._folders:
             missing.append(folder)

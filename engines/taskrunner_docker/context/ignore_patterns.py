@@ -1,8 +1,8 @@
 r"""One line of a `.dockerignore`: its syntax, and what it matches.
 
 The rules are those of `github.com/moby/patternmatcher`, which the docker CLI and BuildKit share: `*` and `?` stop at
-`/`, `**` does not, `[a-z]` and `[^a-z]` are sets, `\` makes the next character plain, and a leading `!` takes back
-what matched before.
+`/`, `**` does not, `[a-z]` and `[^a-z]` are sets, `\` makes the next character plain, and a leading `!` includes
+again what an earlier pattern excluded.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import attrs
 
 _STAR, _FOLDERS = "*", "**"
 _MOST_LOOSE = 2
-"""`a**b`: each such `**` multiplies the work by the depth of a path, and nobody has been seen to write even one."""
+"""`a**b`: each such `**` multiplies the work by the depth of a path. Real files have none."""
 
 
 @attrs.frozen
 class IgnorePattern:
-    """A pattern that says of a path, `/`-separated and relative, whether it is meant; says nothing of its parents."""
+    """A pattern that matches paths, `/`-separated and relative, by themselves: their parents are matched one by one."""
 
     text: str
     """Cleaned, and without the `!`."""
@@ -33,7 +33,7 @@ class IgnorePattern:
 
     @property
     def root(self) -> str:
-        """The pattern without a glob at its end: what it names, if the rest has no wildcard."""
+        """The pattern without a glob at its end: a path, if the rest has no wildcard."""
         return self.text.removesuffix("/**").removesuffix("/*")
 
 
@@ -43,7 +43,7 @@ def parse_pattern(line: str) -> IgnorePattern | None:
     exception = line.startswith("!")
     text = line.removeprefix("!") if exception else line
     if exception and not text:
-        raise ValueError("the pattern '!' takes nothing back: name a path after it")
+        raise ValueError("the pattern '!' includes nothing: name a path after it")
     if not text:
         return None
     text = clean(text)
@@ -61,10 +61,9 @@ def clean(path: str) -> str:
 
 # ---- from a pattern to a regular expression ---------------------------------------------------------------
 #
-# A pattern comes with the repository, and Python's expressions go back over a text as often as there are ways to cut
-# it: ten stars in a row would stop the worker. So what cannot gain by a second look is put in an atomic group.
-# Between two stars the first place that fits is as good as any later one, and so it is between two `**` when a `/`
-# stands before the second.
+# A pattern comes with the repository, and Python's expressions backtrack: ten stars in a row would stop the worker. So
+# every part that backtracking cannot help is an atomic group. Between two stars the first match is as good as any later
+# one; so it is between two `**` when a `/` stands before the second.
 
 
 def _regex(text: str) -> str:

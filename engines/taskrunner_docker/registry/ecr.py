@@ -1,4 +1,4 @@
-"""The password for an Amazon registry (ECR): a token good for twelve hours, so it is asked for before each use."""
+"""The password for an Amazon registry (ECR): a token that is valid for twelve hours, requested before each use."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from taskrunner.errors import TaskFailed, Unavailable
 from taskrunner_docker.options import EcrOptions
 
-_PATIENCE = Config(connect_timeout=10, read_timeout=30, retries={"max_attempts": 3, "mode": "standard"})
-"""Seconds; boto3's own minute would be felt at each push."""
+_TIMEOUTS = Config(connect_timeout=10, read_timeout=30, retries={"max_attempts": 3, "mode": "standard"})
+"""Seconds. boto3's own limit is a minute, which would delay a push."""
 ECR_LIMIT = 150.0
 """Seconds of a login: a little more than three attempts take at most, after which boto3 ends its thread itself."""
-_PASSING = frozenset({"ThrottlingException", "RequestLimitExceeded", "ServerException", "InternalFailure"})
+_TRANSIENT = frozenset({"ThrottlingException", "RequestLimitExceeded", "ServerException", "InternalFailure"})
 
 
-def ask_for_login(options: EcrOptions) -> tuple[str, str]:
-    """User and password. Blocks; credentials for AWS come by its usual chain: environment, profile, instance role.
+def request_login(options: EcrOptions) -> tuple[str, str]:
+    """User and password. Blocks. The AWS credentials come from its usual chain: environment, profile, instance role.
 
     Raises: TaskFailed (`login-failed`: no credentials, or AWS refuses them), Unavailable.
     """
     try:
         session = boto3.Session()
         client = session.client(
-            "ecr", region_name=options.region, endpoint_url=options.endpoint or None, config=_PATIENCE
+            "ecr", region_name=options.region, endpoint_url=options.endpoint or None, config=_TIMEOUTS
         )
         answer = client.get_authorization_token()
     except (NoCredentialsError, PartialCredentialsError):
@@ -50,7 +50,7 @@ def _decode(token: str) -> tuple[str, str]:
 def _refused(error: ClientError) -> Exception:
     code = error.response["Error"]["Code"]
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-    if code in _PASSING or status >= 500:  # noqa: PLR2004  HTTP's "our fault, try again"
+    if code in _TRANSIENT or status >= 500:  # noqa: PLR2004  HTTP's "our fault, try again"
         return Unavailable(f"AWS cannot give a token for ECR now: {error}")
     return TaskFailed(
         "login-failed",

@@ -1,4 +1,4 @@
-"""Logging in to registries, and what their refusals mean."""
+"""Logging in to registries, and the meaning of their refusals."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from taskrunner.blocking import OverLimit, run_blocking
 from taskrunner.errors import TaskFailed, Unavailable
 from taskrunner.model import Secret
 from taskrunner_docker.api.client import DockerClient
-from taskrunner_docker.api.errors import DockerError
+from taskrunner_docker.api.docker_errors import DockerError
 from taskrunner_docker.options import EcrOptions, RegistryOptions
 from taskrunner_docker.registry.references import DOCKER_HUB, Reference
 
 _HUB_ADDRESS = "https://index.docker.io/v1/"
-"""What Docker's own registry is called in a login."""
+"""The name of Docker Hub in a login."""
 
-_PASSING = re.compile(
+_TRANSIENT = re.compile(
     r"connection refused|connection reset|no such host|server misbehaving|i/o timeout|timeout exceeded|"
     r"handshake timeout|request canceled|broken pipe|network is unreachable|\bEOF\b|"
     r"(?:status|StatusCode|code)[^0-9]{0,6}(?:5\d\d|429)|toomanyrequests|Service Unavailable|Bad Gateway",
@@ -42,7 +42,7 @@ class Login:
 
     @property
     def document(self) -> dict[str, str]:
-        """As Docker's API takes it."""
+        """As Docker's API expects it."""
         address = _HUB_ADDRESS if self.registry == DOCKER_HUB else self.registry
         return {"username": self.username, "password": self.password, "serveraddress": address}
 
@@ -73,20 +73,20 @@ class Registries:
         if options.ecr is None:
             password = self.reveal(options.password) if options.password else ""
             return Login(registry, options.username, password)
-        username, password = await self._ask_amazon(options.ecr)
+        username, password = await self._request_ecr_login(options.ecr)
         self.mask(password)
         return Login(registry, username, password)
 
-    async def _ask_amazon(self, options: EcrOptions) -> tuple[str, str]:
-        from taskrunner_docker.registry.ecr import ECR_LIMIT, ask_for_login
+    async def _request_ecr_login(self, options: EcrOptions) -> tuple[str, str]:
+        from taskrunner_docker.registry.ecr import ECR_LIMIT, request_login
 
         try:
-            return await run_blocking(lambda: ask_for_login(options), limit=ECR_LIMIT, doing="the login to ECR")
+            return await run_blocking(lambda: request_login(options), limit=ECR_LIMIT, doing="the login to ECR")
         except OverLimit as error:
             raise Unavailable(str(error)) from None
 
     async def log_in(self, registry: str) -> Login | None:
-        """As `find`, and asks the registry whether it takes the login. Same errors."""
+        """As `find`, and then logs in to the registry. Same errors."""
         login = await self.find(registry)
         if login is not None:
             try:
@@ -97,11 +97,11 @@ class Registries:
         return login
 
     def explain(self, step: str, name: str, text: str) -> TaskFailed | Unavailable:
-        """What a refusal means, and what to do. `step` is login, pull or push; `name` that of the registry or image."""
-        said = f"{step} of {name} failed" if step != "login" else f"login to {name} failed"
-        if _PASSING.search(text) or _EXPIRED.search(text):
-            return Unavailable(f"{said}: {text}; the registry may be down")
-        return TaskFailed(_reason(step, text), f"{said}: {text}; {self._advice(step, name, text)}")
+        """The error of a refusal, with what to do. `step` is login, pull or push; `name` is the registry or image."""
+        failure = f"{step} of {name} failed" if step != "login" else f"login to {name} failed"
+        if _TRANSIENT.search(text) or _EXPIRED.search(text):
+            return Unavailable(f"{failure}: {text}; the registry may be down")
+        return TaskFailed(_reason(step, text), f"{failure}: {text}; {self._advice(step, name, text)}")
 
     def _advice(self, step: str, name: str, text: str) -> str:
         registry = name if step == "login" else Reference.parse(name).registry

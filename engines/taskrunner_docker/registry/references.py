@@ -1,4 +1,4 @@
-"""Image names: `registry.example:5000/team/app:1.0`, taken apart and judged.
+"""Image names: `registry.example:5000/team/app:1.0`, parsed and checked.
 
 The grammar is that of the `distribution/reference` library, which Docker itself uses.
 """
@@ -29,14 +29,14 @@ class Reference:
     """One image name."""
 
     registry: str
-    """Host and port, as the credentials in the configuration are named: `127.0.0.1:5000`."""
+    """Host and port, the key of its login in the configuration: `127.0.0.1:5000`."""
     path: str
     tag: str = ""
     digest: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Takes a name apart. Raises ValueError with what is wrong in words."""
+        """Parses a name. Raises ValueError, whose text names the mistake."""
         rest, _, digest = text.partition("@")
         if digest and not _DIGEST.fullmatch(digest):
             raise ValueError("after @ comes a digest such as sha256:… with 64 hexadecimal digits")
@@ -44,19 +44,19 @@ class Reference:
         if not slash or not ("." in host or ":" in host or host == "localhost" or host != host.lower()):
             host, path = DOCKER_HUB, rest
         path, colon, tag = path.partition(":")
-        _judge(host, path, tag if colon else None)
+        _check(host, path, tag if colon else None)
         return cls(host, path, tag, digest)
 
     @property
     def name(self) -> str:
-        """Without tag and digest, as Docker's push takes it."""
+        """Without tag and digest, as Docker's push expects it."""
         return self.path if self.registry == DOCKER_HUB else f"{self.registry}/{self.path}"
 
     def __str__(self) -> str:
         return self.name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
 
 
-def _judge(host: str, path: str, tag: str | None) -> None:
+def _check(host: str, path: str, tag: str | None) -> None:
     if not _HOST.fullmatch(host):
         raise ValueError(f"{host!r} is no registry host")
     if path != path.lower():

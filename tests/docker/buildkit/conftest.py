@@ -46,7 +46,7 @@ class MemoryContext:
 
 
 class Builder:
-    """Builds, and remembers the log and the progress."""
+    """Builds, and keeps the log and the progress."""
 
     def __init__(self, client: docker.DockerClient) -> None:
         self.client = client
@@ -61,7 +61,7 @@ class Builder:
         return b"".join(self.chunks).decode("utf-8", "replace")
 
     def request(self, text: str, files: Mapping[str, bytes] | None = None, **more: Any) -> BuildRequest:
-        """What to build; in the text of its Dockerfile, `BASE` stands for the base image."""
+        """The request of a build. In the text of its Dockerfile, `BASE` stands for the base image."""
         data = text.replace("BASE", IMAGE).encode()
         context = MemoryContext({"Dockerfile": data, **(files or {})}, more.pop("links", None))
         more.setdefault("labels", {})["taskrunner.test"] = self.label
@@ -80,7 +80,7 @@ class Builder:
             self.chunks.append(data)
             self._written.notify_all()
 
-    async def saw(self, text: str) -> None:
+    async def logged(self, text: str) -> None:
         """Returns once the text is in the log."""
         await asyncio.to_thread(self._wait_for, text)
 
@@ -92,7 +92,7 @@ class Builder:
         return asyncio.run(asyncio.wait_for(self.run(self.request(text, files, **more)), TIMEOUT))
 
     def output(self, outcome: BuildOutcome, *command: str) -> str:
-        """What a command prints in the image that was built."""
+        """The output of a command in the image that was built."""
         assert outcome.image_id, outcome
         container = self.client.containers.create(outcome.image_id, command, network_mode="none")
         try:

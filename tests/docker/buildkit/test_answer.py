@@ -1,4 +1,4 @@
-"""What is made of the daemon's answer, also of one that no daemon should give."""
+"""Reading the daemon's answer, valid and invalid."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 
 from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner_docker.api.exchange import Exchange
-from taskrunner_docker.buildkit.answer import MAX_LINE, Failed, ImageWritten, Message, Said, messages
+from taskrunner_docker.buildkit.answer import MAX_LINE, BuildFailed, ImageWritten, LogLine, Message, messages
 from taskrunner_docker.buildkit.diagnosis import diagnose
 from taskrunner_docker.buildkit.protobuf import encode_field
 from taskrunner_docker.buildkit.trace import Trace, Vertex
 
 
 def read(body: bytes) -> list[Message]:
-    """The messages of an answer with this body, that came over a socket."""
+    """The messages of an answer with this body, read from a socket."""
     here, there = socket.socketpair()
     with here, there:
         sender = threading.Thread(target=send, args=(there, body))
@@ -56,8 +56,8 @@ def test_messages_of_a_build() -> None:
     assert read(body) == [
         Trace(vertexes=(Vertex("sha256:1"),)),
         ImageWritten("sha256:2"),
-        Said("Successfully tagged x"),
-        Failed("long"),
+        LogLine("Successfully tagged x"),
+        BuildFailed("long"),
     ]
 
 
@@ -74,8 +74,8 @@ def test_messages_of_a_build() -> None:
     ],
     ids=["html", "list", "bytes", "base64", "protobuf", "nesting", "endless"],
 )
-def test_nonsense_is_named(body: bytes) -> None:
-    with pytest.raises(TaskFailedInternally, match="no sense"):
+def test_an_invalid_answer_is_named(body: bytes) -> None:
+    with pytest.raises(TaskFailedInternally, match="cannot be read"):
         read(body)
 
 
@@ -88,7 +88,7 @@ def test_nonsense_is_named(body: bytes) -> None:
         "failed to solve with frontend dockerfile.v0: context canceled",
     ],
 )
-def test_trouble_of_the_daemon_is_no_outcome(text: str) -> None:
+def test_a_fault_of_the_daemon_is_no_outcome(text: str) -> None:
     with pytest.raises(Unavailable):
         diagnose(text, None, 0)
 
@@ -100,5 +100,5 @@ def test_trouble_of_the_daemon_is_no_outcome(text: str) -> None:
         ('failed to compute cache key: failed to calculate checksum of ref a::b: "/x": not found', "/x is not in the"),
     ],
 )
-def test_words_of_newer_daemons(text: str, error: str) -> None:
+def test_texts_of_newer_daemons(text: str, error: str) -> None:
     assert diagnose(text, None, 0).error.startswith(error)

@@ -1,4 +1,4 @@
-"""Builds on the real daemon: what succeeds, and what an author is told when it does not."""
+"""Builds on the real daemon: images, logs, and the errors that an author reads."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_names_that_are_not_utf8_arrive(builder: Builder) -> None:
     assert sorted(listing.split("\n")) == ["", " 63 61 66 e9", " c3 bc"]
 
 
-def test_image_without_a_name_is_known_by_its_id(builder: Builder) -> None:
+def test_image_without_a_name_has_its_id(builder: Builder) -> None:
     outcome = builder.build("FROM BASE\nRUN true")
     assert builder.client.images.get(outcome.image_id).tags == []
 
@@ -70,7 +70,7 @@ def test_dockerignore_is_respected(builder: Builder) -> None:
     assert listing == ["./.dockerignore", "./Dockerfile", "./b.txt", "./logs/keep"]
 
 
-def test_log_numbers_its_steps_and_says_how_each_ended(builder: Builder) -> None:
+def test_log_has_the_number_and_the_end_of_each_step(builder: Builder) -> None:
     dockerfile = f"FROM BASE\nRUN echo {builder.label}; printf unterminated\n"
     builder.build(dockerfile)
     step = re.search(r"^#(\d+) \[2/2\] RUN echo", builder.log, re.MULTILINE)
@@ -123,14 +123,14 @@ def test_killed_command_has_a_hint(builder: Builder) -> None:
         ("FROM BASE\nRUN --mount=type=secret,id=s,required=true true", {}, r"^secret s not found"),
     ],
 )
-def test_error_is_said_in_words(builder: Builder, dockerfile: str, options: dict[str, Any], error: str) -> None:
+def test_error_is_explained_in_words(builder: Builder, dockerfile: str, options: dict[str, Any], error: str) -> None:
     outcome = builder.build(dockerfile, **options)
     assert outcome.image_id is None
     assert re.search(error, outcome.error), outcome
     assert outcome.exit_code is None
 
 
-def test_tag_that_is_none_is_our_fault(builder: Builder) -> None:
+def test_bad_tag_fails_internally(builder: Builder) -> None:
     with pytest.raises(TaskFailedInternally, match="invalid reference format"):
         builder.build("FROM BASE", tags=["NOT A TAG"])
 
@@ -160,7 +160,7 @@ def test_large_and_many_files_arrive_whole(builder: Builder) -> None:
 
 
 def test_large_secret_arrives_and_stays_out_of_image_and_log(builder: Builder) -> None:
-    """Larger than the first window of the daemon's, so that it goes in parts."""
+    """Larger than the daemon's first window, so that it is sent in parts."""
     secret = hashlib.shake_128(b"secret").hexdigest(200_000).encode()
     outcome = builder.build(
         "FROM BASE\nRUN --mount=type=secret,id=s sha256sum </run/secrets/s >/sum; ls /run/secrets/s",

@@ -1,4 +1,4 @@
-"""Builds that are given up, and daemons that go away."""
+"""Builds that are cancelled, and daemons that go away."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_cancelling_ends_the_command_and_leaves_nothing(builder: Builder) -> Non
     async def scenario() -> None:
         request = builder.request(f"FROM BASE\nRUN echo started-$((0+{word})); sleep {word}")
         building = asyncio.create_task(builder.run(request))
-        await builder.saw(f" {started}\n")
+        await builder.logged(f" {started}\n")
         pidfd = os.pidfd_open(process_with(word))
         building.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -94,7 +94,7 @@ def test_cancelling_at_once_is_a_cancellation(builder: Builder) -> None:
     assert_no_threads()
 
 
-def test_image_that_was_finished_in_the_moment_of_a_cancellation_is_removed(builder: Builder) -> None:
+def test_image_that_was_finished_during_a_cancellation_is_removed(builder: Builder) -> None:
     request = builder.request(f"FROM BASE\nRUN echo {builder.label} >/x")
 
     async def scenario() -> None:
@@ -116,7 +116,7 @@ def test_daemon_that_goes_away_is_unavailable(builder: Builder, forwarder: Forwa
     async def scenario() -> None:
         request = builder.request(f"FROM BASE\nRUN echo started-$((1+1)) {builder.label}; sleep 600")
         building = asyncio.create_task(builder.run(request))
-        await builder.saw(" started-2 ")
+        await builder.logged(" started-2 ")
         forwarder.stop()
         with pytest.raises(Unavailable):
             await building

@@ -1,4 +1,4 @@
-"""The server on a session's connection, with h2 as the peer: flow control, hostile peers, calls that are given up."""
+"""The server on a session's connection, with h2 as the peer: flow control, hostile peers, cancelled calls."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Answer:
     ended: bool = False
 
 
-class Peer:
-    """What the daemon is: an HTTP/2 client whose windows are as small as the protocol's defaults."""
+class HttpPeer:
+    """An HTTP/2 client like the daemon, with the protocol's default windows, which are small."""
 
     def __init__(self) -> None:
         self.socket, there = socket.socketpair()
@@ -87,45 +87,45 @@ class Peer:
         self.socket.sendall(self.h2.data_to_send())
 
     def end(self) -> Exception | None:
-        """Closes the connection; what the server raised, if it did."""
+        """Closes the connection, and returns the server's error, if there is one."""
         self.socket.close()
         self._thread.join(60)
         assert not self._thread.is_alive()
         return self.error
 
     def failure(self) -> Exception | None:
-        """Waits until the server has given up."""
+        """Waits until the server has ended, and returns its error."""
         self._thread.join(60)
         return self.end()
 
 
 @pytest.fixture
-def peer() -> Iterator[Peer]:
-    peer = Peer()
+def peer() -> Iterator[HttpPeer]:
+    peer = HttpPeer()
     yield peer
     peer.end()
 
 
-def test_health_is_answered(peer: Peer) -> None:
+def test_health_is_answered(peer: HttpPeer) -> None:
     answer = peer.answer(peer.ask(HEALTH, b""))
     assert bytes(answer.data) == frame(encode_field(1, 1))
     assert answer.headers[b"grpc-status"] == b"0"
     assert peer.end() is None
 
 
-def test_large_answer_waits_for_the_window(peer: Peer) -> None:
+def test_large_answer_waits_for_the_window(peer: HttpPeer) -> None:
     number = peer.ask(GET_SECRET, encode_field(1, "large"))
     assert bytes(peer.answer(number).data) == frame(encode_field(1, LARGE))
 
 
-def test_another_call_is_answered_while_one_waits_for_its_window(peer: Peer) -> None:
+def test_another_call_is_answered_while_one_waits_for_its_window(peer: HttpPeer) -> None:
     peer.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 10})
     large, small = peer.ask(GET_SECRET, encode_field(1, "large")), peer.ask(HEALTH, b"")
     assert peer.answer(small).ended
     assert not peer.answers[large].ended
 
 
-def test_call_that_is_given_up_is_forgotten(peer: Peer) -> None:
+def test_call_that_is_cancelled_is_removed(peer: HttpPeer) -> None:
     for _ in range(3):
         number = peer.ask(GET_SECRET, encode_field(1, "large"))
         peer.h2.reset_stream(number)
@@ -142,18 +142,18 @@ def test_call_that_is_given_up_is_forgotten(peer: Peer) -> None:
         ("other.example", b""),
     ],
 )
-def test_credentials_by_host(peer: Peer, host: str, answer: bytes) -> None:
+def test_credentials_by_host(peer: HttpPeer, host: str, answer: bytes) -> None:
     assert bytes(peer.answer(peer.ask(CREDENTIALS, encode_field(1, host))).data) == frame(answer)
 
 
-def test_refusals_are_told_in_trailers(peer: Peer) -> None:
+def test_refusals_are_sent_in_trailers(peer: HttpPeer) -> None:
     assert peer.answer(peer.ask("/no/such", b"")).headers[b"grpc-status"] == b"12"
     assert peer.answer(peer.ask(GET_SECRET, encode_field(1, "none"))).headers[b"grpc-status"] == b"5"
     assert peer.answer(peer.ask("/bad", b"")).headers[b"grpc-message"] == b"nothing%0Ahere%3A %C3%BC"
     assert bytes(peer.answer(peer.ask(GET_SECRET, encode_field(1, "called"))).data) == frame(encode_field(1, b"value"))
 
 
-def test_message_of_a_huge_length_ends_the_connection(peer: Peer) -> None:
+def test_message_of_a_huge_length_ends_the_connection(peer: HttpPeer) -> None:
     number = peer.ask(HEALTH, b"")
     other = peer.h2.get_next_available_stream_id()
     peer.h2.send_headers(other, [(":method", "POST"), (":path", HEALTH), (":scheme", "http"), (":authority", "d")])
@@ -163,6 +163,6 @@ def test_message_of_a_huge_length_ends_the_connection(peer: Peer) -> None:
     assert "too large" in str(peer.failure())
 
 
-def test_garbage_ends_the_connection(peer: Peer) -> None:
+def test_garbage_ends_the_connection(peer: HttpPeer) -> None:
     peer.socket.sendall(b"GET / HTTP/1.1\r\n\r\n" * 10)
     assert "rules of HTTP/2" in str(peer.failure())

@@ -24,7 +24,7 @@ class Locked:
     asked: list[str] = attrs.field(factory=list)
 
     def with_password(self, password: str) -> Callable[[str], tuple[str, str]]:
-        """Credentials that note for which host they are asked."""
+        """Credentials that record the hosts for which they are requested."""
 
         def credentials(host: str) -> tuple[str, str]:
             self.asked.append(host)
@@ -63,7 +63,7 @@ def test_password_opens_the_base_image(builder: Builder, registry: Locked, priva
     assert PASSWORD not in builder.log
 
 
-def test_wrong_password_is_the_registrys_word(builder: Builder, registry: Locked, private: str) -> None:
+def test_wrong_password_is_reported_as_the_registry_does(builder: Builder, registry: Locked, private: str) -> None:
     outcome = builder.build(f"FROM {private}", credentials=registry.with_password("wrong-horse"))
     assert outcome.image_id is None
     assert outcome.failed_step == f"[internal] load metadata for {private}"
@@ -72,18 +72,18 @@ def test_wrong_password_is_the_registrys_word(builder: Builder, registry: Locked
     assert "wrong-horse" not in outcome.error + builder.log
 
 
-def test_no_credentials_is_said_too(builder: Builder, private: str) -> None:
+def test_missing_credentials_are_named(builder: Builder, private: str) -> None:
     outcome = builder.build(f"FROM {private}")
     assert f"the base image {private} cannot be pulled: " in outcome.error
 
 
-def test_image_that_is_not_there(builder: Builder, registry: Locked) -> None:
+def test_missing_image_is_named(builder: Builder, registry: Locked) -> None:
     outcome = builder.build(f"FROM {registry.host}/no/such:1", credentials=registry.with_password(PASSWORD))
     assert "no/such:1 cannot be pulled: " in outcome.error
     assert "not found" in outcome.error
 
 
-def test_trouble_of_the_credentials_is_passed_on(builder: Builder, private: str) -> None:
+def test_error_of_the_credentials_is_raised(builder: Builder, private: str) -> None:
     def refuse(host: str) -> tuple[str, str]:
         raise Unavailable("the password service sleeps")
 
@@ -91,13 +91,13 @@ def test_trouble_of_the_credentials_is_passed_on(builder: Builder, private: str)
         builder.build(f"FROM {private}", credentials=refuse)
 
 
-def test_any_other_trouble_is_named_but_not_told(builder: Builder, private: str) -> None:
+def test_unknown_error_of_the_credentials_shows_its_type_only(builder: Builder, private: str) -> None:
     def leak(host: str) -> tuple[str, str]:
         raise ValueError("hunter2")
 
     with pytest.raises(TaskFailedInternally, match="ValueError") as caught:
         builder.build(f"FROM {private}", credentials=leak)
-    told = [caught.value]
-    while following := told[-1].__cause__ or told[-1].__context__:
-        told.append(following)
-    assert "hunter2" not in repr(told)
+    chain = [caught.value]
+    while following := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(following)
+    assert "hunter2" not in repr(chain)

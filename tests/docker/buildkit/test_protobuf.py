@@ -1,4 +1,4 @@
-"""The codec takes what protobuf allows, and nothing that it is given breaks it otherwise than by a WireError."""
+"""The codec reads every protobuf message, and raises nothing but WireError for any other bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from taskrunner_docker.buildkit.protobuf import (
     fields,
     read_message,
 )
-from taskrunner_docker.buildkit.trace import Output, Trace, Vertex, read_trace
+from taskrunner_docker.buildkit.trace import Trace, Vertex, VertexLog, read_trace
 
 NUMBERS = st.integers(1, 2**29 - 1)
 
@@ -78,5 +78,5 @@ def test_trace_is_read() -> None:
     unknown = encode_field(99, b"of a newer daemon")
     assert read_trace(encode_field(1, vertex + unknown) + encode_field(3, output) + unknown) == Trace(
         vertexes=(Vertex("sha256:1", "[1/2] RUN x", cached=True, started=100.5),),
-        outputs=(Output("sha256:1", 100.5, 2, b"\xff\n"),),
+        outputs=(VertexLog("sha256:1", 100.5, 2, b"\xff\n"),),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from taskrunner_docker.buildkit.render import MAX_LINE, BuildLog
 from taskrunner_docker.buildkit.steps import MAX_STEPS, Steps
-from taskrunner_docker.buildkit.trace import Output, Status, Trace, Vertex, Warned
+from taskrunner_docker.buildkit.trace import Trace, Vertex, VertexLog, VertexStatus, VertexWarning
 
 
 def log_of(*traces: Trace) -> list[bytes]:
@@ -21,7 +21,7 @@ def started(digest: str, name: str) -> Trace:
 
 
 def printed(digest: str, data: bytes, time: float = 100.25, stream: int = 1) -> Trace:
-    return Trace(outputs=(Output(digest, time, stream, data),))
+    return Trace(outputs=(VertexLog(digest, time, stream, data),))
 
 
 A = started("a", "[1/2] RUN a")
@@ -33,7 +33,7 @@ def test_lines_are_joined_for_each_stream_and_stamped_where_they_begin() -> None
     assert lines[1:] == [b"#1 0.250 oops", b"#1 0.250 hello", b"#1 1.000 \xff"]
 
 
-def test_switching_steps_says_where_the_log_is() -> None:
+def test_a_line_of_another_step_names_it_first() -> None:
     lines = log_of(A, B, printed("a", b"x\n"), printed("a", b"y\n"))
     assert lines == [
         b"#1 [1/2] RUN a",
@@ -66,17 +66,17 @@ def test_endings() -> None:
 
 
 def test_parts_and_warnings() -> None:
-    layer = Status("sha256:1", "a", current=3_250_000, total=3_250_000, completed=101.0)
-    lines = log_of(A, Trace(statuses=(layer, layer)), Trace(warnings=(Warned("a", "old syntax", "https://x"),)))
+    layer = VertexStatus("sha256:1", "a", current=3_250_000, total=3_250_000, completed=101.0)
+    lines = log_of(A, Trace(statuses=(layer, layer)), Trace(warnings=(VertexWarning("a", "old syntax", "https://x"),)))
     assert lines[1:] == [b"#1 sha256:1 3.2 MB done", b"#1 WARNING: old syntax (https://x)"]
 
 
-def test_what_belongs_to_no_step_is_left_out() -> None:
-    stray = Trace(statuses=(Status("x", "?", completed=1.0),), warnings=(Warned("?", "x"),))
+def test_messages_of_unknown_steps_are_left_out() -> None:
+    stray = Trace(statuses=(VertexStatus("x", "?", completed=1.0),), warnings=(VertexWarning("?", "x"),))
     assert log_of(printed("?", b"x\n"), stray) == []
 
 
-def test_steps_beyond_all_reason_are_not_kept() -> None:
+def test_steps_beyond_the_limit_are_not_kept() -> None:
     steps = Steps()
     for number in range(MAX_STEPS + 10):
         steps.update(Vertex(str(number), "x"))

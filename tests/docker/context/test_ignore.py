@@ -25,8 +25,8 @@ FILES = [
 ]
 
 
-def left(*patterns: str) -> set[str]:
-    """What the patterns take away."""
+def excluded(*patterns: str) -> set[str]:
+    """The files that the patterns exclude."""
     entries = list(tree(*FILES))
     kept = {entry.path for entry in select_entries(entries, patterns) if stat.S_ISREG(entry.mode)}
     return set(FILES) - kept
@@ -46,7 +46,7 @@ PYTHON = {"lib/src/main.py", "src/deep/er/main.py", "src/deep/x[1].py", "src/mai
 
 
 @pytest.mark.parametrize(
-    ("patterns", "gone"),
+    ("patterns", "expected"),
     [
         (["", "   "], set()),
         (["a.txt"], {"a.txt"}),
@@ -85,8 +85,8 @@ PYTHON = {"lib/src/main.py", "src/deep/er/main.py", "src/deep/x[1].py", "src/mai
         (["lib/**/main.py", "!lib/src"], set()),
     ],
 )
-def test_which_files_a_pattern_takes_away(patterns: list[str], gone: set[str]) -> None:
-    assert left(*patterns) == gone
+def test_the_files_that_a_pattern_excludes(patterns: list[str], expected: set[str]) -> None:
+    assert excluded(*patterns) == expected
 
 
 @pytest.mark.parametrize("pattern", ["[", "a[b", "[]a]", "[b-a]", "[a-", "a\\", "!", "a**b**c**d**e"])

@@ -1,4 +1,4 @@
-"""A daemon that goes away, or falls silent, in the middle of a run."""
+"""A daemon that goes away, or stops answering, in the middle of a run."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ import pytest
 from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner_docker import DockerOptions, DockerPayload
 from taskrunner_docker.api import client
-from tests.support.docker_bench import Bench, Everything
+from tests.support.docker_bench import DockerBench, DockerState
 from tests.support.docker_proxy import docker_proxy
 
 SLEEPER = DockerPayload(image="taskrunner-base", command=("sh", "-c", "echo up; exec sleep 1000000"))
 
 
 @pytest.fixture
-def bench(tmp_path: Path, api: docker.APIClient, base_image: str) -> Iterator[Bench]:
+def bench(tmp_path: Path, api: docker.APIClient, base_image: str) -> Iterator[DockerBench]:
     socket = tmp_path / "docker.sock"
-    bench = Bench(tmp_path / "home", DockerOptions(host=f"unix://{socket}"), f"w-{uuid.uuid4().hex[:8]}")
+    bench = DockerBench(tmp_path / "home", DockerOptions(host=f"unix://{socket}"), f"w-{uuid.uuid4().hex[:8]}")
     yield bench
-    assert not Everything.of(api, bench.worker_id, bench.home).containers
+    assert not DockerState.of(api, bench.worker_id, bench.home).containers
 
 
-def test_a_daemon_that_restarts_loses_sight_of_the_run(bench: Bench, tmp_path: Path) -> None:
+def test_a_restart_of_the_daemon_loses_the_run(bench: DockerBench, tmp_path: Path) -> None:
     async def main() -> None:
         async with docker_proxy(tmp_path / "docker.sock") as proxy:
 
             async def lose() -> None:
                 execution = await (await bench.loaded(SLEEPER)).start({})
                 await bench.log.until("up")
-                await proxy.cut()
-                with pytest.raises(Unavailable, match="lost sight of the container"):
+                await proxy.close_all()
+                with pytest.raises(Unavailable, match="lost the connection to the container"):
                     await execution.wait()
-                with pytest.raises(TaskFailedInternally, match="lost sight"):
+                with pytest.raises(TaskFailedInternally, match="lost the connection"):
                     await execution.kill()
                 await execution.abort()
 
@@ -46,15 +46,15 @@ def test_a_daemon_that_restarts_loses_sight_of_the_run(bench: Bench, tmp_path: P
     asyncio.run(main())
 
 
-def test_a_daemon_that_falls_silent_holds_nobody_for_ever(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_calls_to_a_daemon_that_does_not_answer_end(
+    bench: DockerBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "CALL_TIMEOUT", 1)
 
     async def main() -> None:
         async with docker_proxy(tmp_path / "docker.sock") as proxy:
 
-            async def hang() -> None:
+            async def wait_for_it() -> None:
                 execution = await (await bench.loaded(SLEEPER)).start({})
                 await bench.log.until("up")
                 proxy.freeze()
@@ -62,9 +62,9 @@ def test_a_daemon_that_falls_silent_holds_nobody_for_ever(
                     await execution.kill()
                 with pytest.raises(TaskFailedInternally, match="has not answered within 1 s"):
                     await execution.abort()
-                await proxy.cut()
+                await proxy.close_all()
                 await execution.abort()
 
-            await bench.within(hang)
+            await bench.within(wait_for_it)
 
     asyncio.run(main())
