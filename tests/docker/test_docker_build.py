@@ -236,6 +236,7 @@ def test_a_cancelled_push_removes_its_name(bench: DockerBench, repository: Sourc
         delivering.cancel()
         with pytest.raises(asyncio.CancelledError):
             await delivering
+        stuck.resume.set()
         assert await asyncio.to_thread(stuck.gone.wait, 60)
         await results.dispose()
 

@@ -154,6 +154,7 @@ def test_a_cancelled_push_closes_its_connection(tagged: Callable[[str], str]) ->
         pushing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await pushing
+        stuck.resume.set()
         assert await asyncio.to_thread(stuck.gone.wait, 30)
 
     with stuck_registry() as stuck:

@@ -1,4 +1,4 @@
-"""`.dockerignore`. The expectations were compared with what the docker CLI sends."""
+"""`.dockerignore` and followed paths. The expectations were compared with what the docker CLI sends."""
 
 from __future__ import annotations
 
