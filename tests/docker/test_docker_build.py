@@ -19,7 +19,7 @@ from taskrunner.interfaces.results import Results
 from taskrunner.model import Document, Secret
 from taskrunner_docker import BuildSpec, DockerOptions, DockerPayload, DockerPlatform
 from taskrunner_docker.build.engine import mirror_name
-from taskrunner_docker.cleanup.labels import build_repository
+from taskrunner_docker.cleanup.labels import WorkerLabels, build_repository
 from taskrunner_docker.options import RegistryOptions
 from tests.support.docker_bench import DockerBench, DockerState, SourceRepository
 from tests.support.registry import Registry, registry
@@ -275,6 +275,13 @@ def test_crash_recovery_removes_a_name_that_was_being_pushed(
     with stuck_registry() as stuck:
         lines = bench.run(lambda: crash(stuck))
         assert f"removed the image name {stuck.host}/app:1, which was being pushed" in lines
+
+
+def test_push_records_that_cannot_be_read_are_reported(bench: DockerBench) -> None:
+    folder = WorkerLabels(bench.worker_id, bench.home).push_folder
+    (folder / "no-file").mkdir(parents=True)
+    [line] = bench.run(lambda: bench.platform.clean_up_after(bench.worker_id))
+    assert line.startswith(f"push: {folder} cannot be read: ")
 
 
 async def sleeping(bench: DockerBench, repository: SourceRepository) -> Execution:

@@ -143,7 +143,7 @@ class _Build:
         _cancellations.submit(self._end)
 
     def discard(self, _outcome: BuildOutcome) -> None:
-        """Removes the image of a build that was cancelled in the moment of its end. Does not block."""
+        """Removes the image of a build whose cancellation came after its end. Does not block."""
         if self.image_id is not None:
             _cancellations.submit(self._remove_image)
 

@@ -45,7 +45,11 @@ class PushRecords:
     async def remove_all(self) -> list[str]:
         """Removes the names that are recorded. Returns a line for each, as `Platform.clean_up_after` does."""
         lines = []
-        for record, tag in await _on_disk(f"{self.folder} cannot be read", lambda: _read(self.folder)):
+        try:
+            found = await _on_disk(f"{self.folder} cannot be read", lambda: _read(self.folder))
+        except TaskFailedInternally as error:
+            return [str(error)]
+        for record, tag in found:
             try:
                 await remove_tag(self.client, tag)
                 await _on_disk(f"{record} cannot be removed", partial(record.unlink, missing_ok=True))

@@ -110,6 +110,18 @@ def test_image_that_was_finished_during_a_cancellation_is_removed(builder: Build
     assert builder.images() == []
 
 
+def test_image_of_a_build_that_ends_after_its_cancellation_is_removed(builder: Builder) -> None:
+    async def scenario() -> None:
+        client = await DockerClient.connect("")
+        request = builder.request(f"FROM BASE\nRUN echo {builder.label} >/x")
+        work = _Build(client, request, builder.write, lambda _: setattr(work, "canceled", True))
+        assert work.run().image_id
+        client.dispose()
+
+    asyncio.run(scenario())
+    assert builder.images() == []
+
+
 def test_daemon_that_goes_away_is_unavailable(builder: Builder, forwarder: Forwarder) -> None:
     builder.host = forwarder.host
 
