@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from tarfile import TarError
 from typing import TYPE_CHECKING
 
 from taskrunner.blocking import OverLimit, run_blocking
-from taskrunner.errors import NotSupported, TaskrunnerError
+from taskrunner.errors import TaskrunnerError
 from taskrunner.files.untrusted import remove_folder, walk
 from taskrunner.interfaces.caches import CacheFolder
 
@@ -32,9 +32,6 @@ class DockerCacheFolder(CacheFolder):
     def __init__(self, name: str, path: Path, client: DockerClient, labels: Mapping[str, str]) -> None:
         self.name, self.path = name, path
         self._client, self._labels = client, labels
-
-    def archive(self) -> AsyncIterator[bytes]:
-        raise NotSupported
 
     async def size(self) -> int:
         return await run_blocking(lambda: _size(self.path), limit=WALK_LIMIT, doing=f"measuring the cache {self.name}")
