@@ -1,1 +1,1 @@
-"""Where a build context comes from: a commit straight from git's pack, or a folder on disk."""
+"""Where a build context comes from: a commit, straight from git's pack."""

@@ -25,7 +25,7 @@ class FileEntry:
 
 
 class ContextSource(Protocol):
-    """Where the files come from: a commit in a pack, or a folder on disk. Used from one thread."""
+    """Where the files come from. Used from one thread."""
 
     def entries(self) -> Iterator[FileEntry]:
         """Everything, a folder before what is in it, names compared component by component as bytes."""

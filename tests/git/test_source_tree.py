@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from taskrunner.errors import TaskFailed, TaskFailedInternally
-from taskrunner_docker.build.ignore import ignored
 from taskrunner_git import tree as tree_module
 from tests.git.conftest import Fetcher, contents
 from tests.support.githttp import GIT_ENV, GitServer, commit, git, make_repository
@@ -136,17 +135,6 @@ def test_a_sub_folder_that_is_not_there(
     assert message in str(caught.value)
 
 
-def test_dockerignore_is_taken_from_the_commit(web: Path, server: GitServer, fetcher: Fetcher) -> None:
-    commit(web, {".dockerignore": "*\n!tief\n"})
-    with fetcher.commit(server.url("web"), "main") as source:
-        assert [entry.path for entry in ignored(source).entries()] == [
-            ".dockerignore",
-            "tief",
-            "tief/ä",
-            "tief/ä/ö.txt",
-        ]
-
-
 def test_reading_what_is_no_file(web: Path, server: GitServer, fetcher: Fetcher) -> None:
     with fetcher.commit(server.url("web"), "main") as source:
         with pytest.raises(FileNotFoundError):
@@ -216,13 +204,10 @@ def test_a_file_of_zeros_is_never_whole_in_memory(root: Path, server: GitServer,
     assert max(pieces) <= 1 << 18
 
 
-def test_a_dockerignore_of_megabytes_is_refused(root: Path, server: GitServer, fetcher: Fetcher) -> None:
-    make_repository(root / "web", {".dockerignore": "x\n" * 600_000})
-    with (
-        fetcher.commit(server.url("web")) as source,
-        pytest.raises(ValueError, match=r"\.dockerignore is larger than 1 MiB"),
-    ):
-        ignored(source)
+def test_a_gitmodules_of_megabytes_is_refused(root: Path, server: GitServer, fetcher: Fetcher) -> None:
+    make_repository(root / "web", {".gitmodules": "#\n" * 600_000})
+    with pytest.raises(TaskFailed, match=r"\.gitmodules is not well formed, or too large"):
+        fetcher.sha(server.url("web"))
 
 
 def test_a_link_longer_than_a_path_is_refused(root: Path, server: GitServer, fetcher: Fetcher) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import stat
-from pathlib import Path
 
 import pytest
 
-from taskrunner_docker.build.ignore import Ignore, chosen, ignored
+from taskrunner_docker.build.ignore import Ignore, chosen
 from taskrunner_docker.build.ignore_patterns import read_patterns
-from taskrunner_git.files import ContextSource, FileEntry
-from taskrunner_git.folder import FolderSource
+from taskrunner_git.files import FileEntry
 
 FILES = [
     "Dockerfile",
@@ -151,59 +148,3 @@ def test_a_wildcard_in_a_followed_path_takes_its_folder_and_what_links_there_lea
     paths = {entry.path for entry in chosen(entries, follow=["a/*.txt"])}
     assert paths == {"a", "a/one.txt", "a/link.txt", "b", "b/two.txt"}
     assert len(list(chosen(entries, follow=["*"]))) == len(entries)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for name in ["Dockerfile", "other.Dockerfile", "a.txt", "keep/b.txt", "keep/c.log"]:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(name)
-    return tmp_path
-
-
-def sent(source: ContextSource) -> list[str]:
-    return [entry.path for entry in source.entries()]
-
-
-def test_dockerfile_and_dockerignore_are_always_sent(folder: Path) -> None:
-    (folder / ".dockerignore").write_text("*\n!keep/*.txt\n")
-    source = ignored(FolderSource(folder))
-    assert sent(source) == [".dockerignore", "Dockerfile", "keep", "keep/b.txt"]
-    assert b"".join(source.read("keep/b.txt")) == b"keep/b.txt"
-    assert "keep/Dockerfile" not in sent(source)
-
-
-def test_a_dockerfile_in_an_excluded_folder_is_sent_with_its_folder(folder: Path) -> None:
-    (folder / ".dockerignore").write_text("*\n")
-    assert sent(ignored(FolderSource(folder), "keep/c.log")) == [".dockerignore", "keep", "keep/c.log"]
-
-
-def test_the_dockerfiles_own_dockerignore_goes_first(folder: Path) -> None:
-    (folder / ".dockerignore").write_text("*\n")
-    (folder / "other.Dockerfile.dockerignore").write_text("keep\n")
-    assert sent(ignored(FolderSource(folder), "other.Dockerfile")) == [
-        ".dockerignore",
-        "Dockerfile",
-        "a.txt",
-        "other.Dockerfile",
-        "other.Dockerfile.dockerignore",
-    ]
-
-
-def test_without_a_dockerignore_everything_is_sent(folder: Path) -> None:
-    source = FolderSource(folder)
-    assert ignored(source) is source
-
-
-def test_a_folder_on_disk_keeps_links_as_links_and_leaves_out_what_is_no_file(folder: Path) -> None:
-    (folder / "link").symlink_to("/etc/passwd")
-    (folder / "a.txt").chmod(0o755)
-    os.mkfifo(folder / "pipe")
-    found = {entry.path: entry for entry in FolderSource(folder).entries()}
-    assert "pipe" not in found
-    assert (found["link"].link, stat.S_ISLNK(found["link"].mode)) == ("/etc/passwd", True)
-    assert stat.S_IMODE(found["a.txt"].mode) == 0o755
-    assert found["keep/b.txt"].size == 10
-    assert found["keep/b.txt"].mtime_ns == (folder / "keep/b.txt").stat().st_mtime_ns
-    with pytest.raises(OSError, match="symbolic links"):
-        b"".join(FolderSource(folder).read("link"))
