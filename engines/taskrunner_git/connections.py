@@ -6,33 +6,10 @@ import contextlib
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
-
-CONNECT_TIMEOUT = 15.0
-"""Seconds for a connection to come about: a few retries of TCP's first packet."""
-SILENCE = 120.0
-"""Seconds without a byte after which a server is given up. While it packs, git's sends one every 5."""
 
 
 class Cut(Exception):
     """The fetch was cancelled. Never leaves this package."""
-
-
-class Refused(Exception):
-    """The server ended the conversation, and this is what it said."""
-
-
-def attentive(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
-    """The same reader, but an error packet raises Refused. dulwich passes over one that comes where a pack should
-    begin."""
-
-    def listen(size: int) -> bytes:
-        data = read(size)
-        if data.startswith(b"ERR "):
-            raise Refused(data[4:].decode("utf-8", "replace"))
-        return data
-
-    return listen
 
 
 class Wire:

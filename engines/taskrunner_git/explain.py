@@ -11,11 +11,18 @@ import urllib3.exceptions
 from dulwich.errors import GitProtocolError, HangupException, NotGitRepository
 
 from taskrunner.errors import TaskFailed, TaskFailedInternally, TaskrunnerError, Unavailable
-from taskrunner_git.connections import CONNECT_TIMEOUT, SILENCE, Refused
-from taskrunner_git.failure import Broken, clone_failed, quoted, unavailable
-from taskrunner_git.http import HttpStatus, NotGit
+from taskrunner_git.failures import (
+    Broken,
+    HttpStatus,
+    NotGit,
+    ProgramFailed,
+    ServerRefused,
+    clone_failed,
+    quoted,
+    unavailable,
+)
+from taskrunner_git.protocol.timeouts import CONNECT_TIMEOUT, SILENCE
 from taskrunner_git.remote import Remote
-from taskrunner_git.stream import RemoteProgram
 
 _NO_REPOSITORY = re.compile(
     r"not appear to be a git repo|not exported|no such repo|not found|not a git repo", re.IGNORECASE
@@ -49,7 +56,7 @@ def explain(error: Exception, remote: Remote, ref: str, said: str = "") -> Taskr
             return _status(error, remote)
         case NotGit() | NotGitRepository():
             return clone_failed(f"{remote} is no git repository: the server has something else there")
-        case Broken() | RemoteProgram():
+        case Broken() | ProgramFailed():
             return clone_failed(f"{remote}: {error}")
     if trouble := next(_troubles(error), None):
         return unavailable(f"{remote.netloc or remote} {_network(trouble)}")
@@ -101,7 +108,7 @@ def _network(error: BaseException) -> str:
 
 def _server(error: Exception, remote: Remote, ref: str, said: str) -> TaskrunnerError:
     """What the other end told in its own words, which differ from one server to the next."""
-    text = said or (str(error) if isinstance(error, (GitProtocolError, Refused)) else "")
+    text = said or (str(error) if isinstance(error, (GitProtocolError, ServerRefused)) else "")
     if _UNREACHABLE.search(said):
         return unavailable(f"{remote} cannot be reached: {quoted(said)}")
     if not said and (isinstance(error, HangupException) or text.startswith("Length of pkt")):

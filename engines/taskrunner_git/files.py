@@ -7,6 +7,10 @@ from typing import Protocol
 
 import attrs
 
+MOST_SIZE = 1 << 20
+"""Bytes of a `.dockerignore`, `.gitmodules` or `.gitattributes`. Real ones have a hundredth of that; a hostile one
+could fill the memory."""
+
 
 @attrs.frozen
 class FileEntry:
@@ -24,7 +28,7 @@ class FileEntry:
     """Where a symbolic link leads."""
 
 
-class ContextSource(Protocol):
+class FileTree(Protocol):
     """Where the files come from. Used from one thread."""
 
     def entries(self) -> Iterator[FileEntry]:
@@ -32,3 +36,13 @@ class ContextSource(Protocol):
 
     def read(self, path: str) -> Iterator[bytes]:
         """The contents of a regular file among `entries`, in pieces of any size."""
+
+
+def read_small(source: FileTree, path: str) -> bytes:
+    """Raises ValueError when it is larger than MOST_SIZE, and what `source.read` raises."""
+    data = bytearray()
+    for piece in source.read(path):
+        data += piece
+        if len(data) > MOST_SIZE:
+            raise ValueError(f"{path} is larger than {MOST_SIZE >> 20} MiB")
+    return bytes(data)

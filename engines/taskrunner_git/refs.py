@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 
-from taskrunner_git.failure import clone_failed, quoted
+from taskrunner_git.failures import clone_failed, quoted
 
 _FULL = re.compile(r"[0-9a-f]{40}")
 _ABBREVIATED = re.compile(r"[0-9a-f]{4,39}")

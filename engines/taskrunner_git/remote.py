@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import attrs
 
-from taskrunner_git.failure import clone_failed
+from taskrunner_git.failures import clone_failed
 
 Scheme = Literal["https", "http", "git", "ssh", "file"]
 
@@ -76,7 +76,7 @@ class Remote:
         """
         if url.startswith(("./", "../")):
             return self._relative(url)
-        other = parse(url)
+        other = parse_url(url)
         if other.scheme == "file" and self.scheme != "file":
             raise clone_failed(f"the submodule {url!r} is a path on the worker's machine, which {self} may not name")
         same = (other.scheme, other.host, other.port) == (self.scheme, self.host, self.port)
@@ -89,7 +89,7 @@ class Remote:
         return attrs.evolve(self, path=path)
 
 
-def parse(url: str) -> Remote:
+def parse_url(url: str) -> Remote:
     """Takes a URL apart; the usual `user@host:path` and an absolute path count as URLs.
 
     Raises: TaskFailed, whose text shows no credentials.

@@ -8,7 +8,7 @@ import pytest
 
 from taskrunner_docker.build.ignore import Ignore, chosen
 from taskrunner_docker.build.ignore_patterns import read_patterns
-from taskrunner_git.files import FileEntry
+from taskrunner_git import FileEntry
 
 FILES = [
     "Dockerfile",

@@ -11,8 +11,7 @@ import attrs
 import pytest
 
 from taskrunner.model import Progress
-from taskrunner_git.fetch import Commit, fetch
-from taskrunner_git.files import ContextSource
+from taskrunner_git import Commit, FileTree, fetch
 from tests.support.githttp import GitServer
 
 
@@ -46,7 +45,7 @@ class Fetcher:
             return contents(commit)
 
 
-def contents(source: ContextSource) -> dict[str, bytes]:
+def contents(source: FileTree) -> dict[str, bytes]:
     return {entry.path: b"".join(source.read(entry.path)) for entry in source.entries() if stat.S_ISREG(entry.mode)}
 
 

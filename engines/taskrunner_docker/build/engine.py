@@ -22,8 +22,7 @@ from taskrunner_docker.buildkit import BuildOutcome, BuildRequest, build
 from taskrunner_docker.cleanup.removal import remove_tag
 from taskrunner_docker.payload import BuildSpec, DockerPayload
 from taskrunner_docker.registry.transfer import Transfers
-from taskrunner_git.fetch import Commit, fetch
-from taskrunner_git.remote import parse
+from taskrunner_git import Commit, fetch, parse_url
 
 _LOGIN_TIMEOUT = 9.0
 """Seconds to find the password for a base image: BuildKit gives a session up that is silent for ten."""
@@ -152,7 +151,7 @@ class BuildExecution(Execution):
 
 def mirror_name(repository: str) -> str:
     """The cache of a repository, by its address without user and password. Raises TaskFailed when it is no address."""
-    return f"git-{hashlib.sha256(str(parse(repository)).encode()).hexdigest()[:32]}"
+    return f"git-{hashlib.sha256(str(parse_url(repository)).encode()).hexdigest()[:32]}"
 
 
 def _results(job: BuildJob, commit: str, outcome: BuildOutcome) -> BuildResults:

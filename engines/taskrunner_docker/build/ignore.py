@@ -13,8 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from taskrunner_docker.build.follow_paths import Followed
 from taskrunner_docker.build.ignore_patterns import parse, read_patterns
-from taskrunner_git.files import ContextSource, FileEntry
-from taskrunner_git.small_file import read_small
+from taskrunner_git import FileEntry, FileTree, read_small
 
 IGNORE_FILE = ".dockerignore"
 _WILDCARDS = frozenset("*[]?^\\")
@@ -88,7 +87,7 @@ def _without(entries: Iterable[FileEntry], ignore: Ignore, keep: frozenset[str] 
                 pending.append(entry)
 
 
-def ignored(source: ContextSource, dockerfile: str = "Dockerfile") -> ContextSource:
+def ignored(source: FileTree, dockerfile: str = "Dockerfile") -> FileTree:
     """What of a source belongs into a context that is sent whole: all but what its `.dockerignore` excludes.
 
     `<dockerfile>.dockerignore` goes before `.dockerignore`. The Dockerfile and these two are always sent, as the
@@ -105,7 +104,7 @@ def ignored(source: ContextSource, dockerfile: str = "Dockerfile") -> ContextSou
 
 
 class _Filtered:
-    def __init__(self, source: ContextSource, patterns: Sequence[str], keep: frozenset[str]) -> None:
+    def __init__(self, source: FileTree, patterns: Sequence[str], keep: frozenset[str]) -> None:
         self._source, self._ignore, self._keep = source, Ignore(patterns), keep
 
     def entries(self) -> Iterator[FileEntry]:

@@ -17,7 +17,7 @@ import pytest
 from script.base_image import IMAGE, ensure_base_image
 from taskrunner.model import Progress
 from taskrunner_docker.buildkit import BuildOutcome, BuildRequest, build
-from taskrunner_git.files import FileEntry
+from taskrunner_git import FileEntry
 
 TIMEOUT = 120
 

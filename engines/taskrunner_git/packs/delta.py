@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from taskrunner_git.failure import Broken
+from taskrunner_git.failures import Broken
 
 MOST_IN_MEMORY = 256 << 20
 """Bytes of an object that has to be whole in memory. A server makes no deltas of what is over 512 MiB, and seldom any

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from taskrunner.errors import TaskFailed, TaskFailedInternally
-from taskrunner_git import tree as tree_module
+from taskrunner_git import commit_tree
+from taskrunner_git.packs.tree_object import parse_tree
 from tests.git.conftest import Fetcher, contents
 from tests.support.githttp import GIT_ENV, GitServer, commit, git, make_repository
 
@@ -180,7 +181,7 @@ def test_absurdly_deep_folders_are_refused(root: Path, server: GitServer, fetche
 def test_a_few_trees_that_name_billions_of_files_are_refused(
     root: Path, server: GitServer, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tree_module, "MOST_ENTRIES", 10_000)
+    monkeypatch.setattr(commit_tree, "MOST_ENTRIES", 10_000)
     make_repository(root / "web", {"a": "1"})
     sha = bytes.fromhex(git(root / "web", "rev-parse", "main:a").decode().strip())
     mode = b"100644"
@@ -221,7 +222,7 @@ def test_a_link_longer_than_a_path_is_refused(root: Path, server: GitServer, fet
 
 def test_an_empty_name_and_half_a_folder_are_refused() -> None:
     with pytest.raises(TaskFailed, match="forbidden name"):
-        list(tree_module.parse_tree(b"100644 \0" + bytes(20)))
+        list(parse_tree(b"100644 \0" + bytes(20)))
     for damaged in (
         b"100644 a\0" + bytes(19),
         b"100644 a",
@@ -230,4 +231,4 @@ def test_an_empty_name_and_half_a_folder_are_refused() -> None:
         b"20000 a\0" + bytes(20),
     ):
         with pytest.raises(TaskFailedInternally):
-            list(tree_module.parse_tree(damaged))
+            list(parse_tree(damaged))

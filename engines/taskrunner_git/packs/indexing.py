@@ -11,11 +11,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from taskrunner_git.delta import MOST_IN_MEMORY
-from taskrunner_git.failure import Broken
-from taskrunner_git.index import Place, parse_record, record
-from taskrunner_git.objects import Objects
-from taskrunner_git.pack import BLOB, HEADER, NAMES, OFS_DELTA, REF_DELTA, TRAILER, Head, Pack, parse_head
+from taskrunner_git.failures import Broken
+from taskrunner_git.packs.delta import MOST_IN_MEMORY
+from taskrunner_git.packs.index import Place, parse_record, record
+from taskrunner_git.packs.objects import Objects
+from taskrunner_git.packs.pack import BLOB, HEADER, NAMES, OFS_DELTA, REF_DELTA, TRAILER, Head, Pack, parse_head
 
 _READ = 1 << 20
 """Bytes at a time from the file."""

@@ -11,9 +11,9 @@ from typing import Any
 from dulwich.client import FetchPackResult, LsRemoteResult
 
 from taskrunner_git.connections import Wire
-from taskrunner_git.http import HttpClient
+from taskrunner_git.protocol.http_client import HttpClient
+from taskrunner_git.protocol.stream_client import StreamClient
 from taskrunner_git.remote import Remote
-from taskrunner_git.stream import StreamClient
 
 
 class Transport:

@@ -11,22 +11,13 @@ from dulwich.client import Urllib3HttpGitClient, default_urllib3_manager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from taskrunner_git.connections import CONNECT_TIMEOUT, SILENCE, Wire, attentive
+from taskrunner_git.connections import Wire
+from taskrunner_git.failures import HttpStatus, NotGit
+from taskrunner_git.protocol.packets import attentive
+from taskrunner_git.protocol.timeouts import CONNECT_TIMEOUT, SILENCE
 from taskrunner_git.remote import Remote
 
 _REDIRECTS = 5
-
-
-class HttpStatus(Exception):
-    """The server answered with something else than 200."""
-
-    def __init__(self, status: int, retry_after: str) -> None:
-        super().__init__(status)
-        self.status, self.retry_after = status, retry_after
-
-
-class NotGit(Exception):
-    """The server answered with a web page, or whatever it has there."""
 
 
 class HttpClient(Urllib3HttpGitClient):

@@ -31,3 +31,23 @@ def quoted(text: str | bytes) -> str:
 class Broken(TaskFailedInternally):
     """A pack, an index or an object is not what it should be. `fetch` takes care of it; after that, only a disk that
     fails can be the cause."""
+
+
+class ServerRefused(Exception):
+    """The server ended the conversation, and this is what it said."""
+
+
+class HttpStatus(Exception):
+    """The server answered with something else than 200."""
+
+    def __init__(self, status: int, retry_after: str) -> None:
+        super().__init__(status)
+        self.status, self.retry_after = status, retry_after
+
+
+class NotGit(Exception):
+    """The server answered with a web page, or whatever it has there."""
+
+
+class ProgramFailed(Exception):
+    """ssh, or git on this machine, ended with an error, and this is what it wrote."""

@@ -14,15 +14,14 @@ from typing import IO
 from dulwich.client import TraditionalGitClient
 from dulwich.protocol import TCP_GIT_PORT, Protocol
 
-from taskrunner_git.connections import CONNECT_TIMEOUT, SILENCE, Wire, attentive
+from taskrunner_git.connections import Wire
+from taskrunner_git.failures import ProgramFailed
+from taskrunner_git.protocol.packets import attentive
+from taskrunner_git.protocol.timeouts import CONNECT_TIMEOUT, SILENCE
 from taskrunner_git.remote import Remote
 
 _MOST_SAID = 4096
 """Bytes of an error message that are looked at."""
-
-
-class RemoteProgram(Exception):
-    """ssh, or git on this machine, ended with an error, and this is what it wrote."""
 
 
 class StreamClient(TraditionalGitClient):
@@ -95,7 +94,7 @@ class StreamClient(TraditionalGitClient):
                 )
             except OSError as error:
                 ours.close()
-                raise RemoteProgram(f"{command[0]} cannot be started on this machine: {error.strerror}") from None
+                raise ProgramFailed(f"{command[0]} cannot be started on this machine: {error.strerror}") from None
         self._wire.hold_program(program)
         return self._wire.hold(ours)
 

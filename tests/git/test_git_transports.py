@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from taskrunner.errors import TaskFailed, TaskrunnerError, Unavailable
-from taskrunner_git.remote import parse
+from taskrunner_git.remote import parse_url
 from tests.git.conftest import Fetcher
 from tests.support.githttp import GIT_ENV, GitServer, commit, git, make_repository
 
@@ -185,7 +185,7 @@ def test_the_token_is_nowhere(  # noqa: PLR0917  fixtures and parameters
     for form in ("t0ken", "dGhlLXQwa2Vu", "OnRoZS10MGtlb"):
         assert form not in said
         assert form.encode() not in kept
-    assert "t0ken" not in repr(parse(f"https://me:{TOKEN.replace('/', '%2F')}@host/x"))
+    assert "t0ken" not in repr(parse_url(f"https://me:{TOKEN.replace('/', '%2F')}@host/x"))
 
 
 def test_the_token_does_not_follow_a_redirect_to_another_host(web: Path, root: Path, fetcher: Fetcher) -> None:

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskrunner_git.delta import apply_delta
-from taskrunner_git.failure import Broken
-from taskrunner_git.index import Index, build, parse_record, record
-from taskrunner_git.indexing import index_pack
-from taskrunner_git.objects import Objects
-from taskrunner_git.pack import Pack
+from taskrunner_git.failures import Broken
+from taskrunner_git.packs.delta import apply_delta
+from taskrunner_git.packs.index import Index, build, parse_record, record
+from taskrunner_git.packs.indexing import index_pack
+from taskrunner_git.packs.objects import Objects
+from taskrunner_git.packs.pack import Pack
 from tests.support.githttp import git, make_repository
 
 

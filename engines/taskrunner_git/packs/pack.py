@@ -13,8 +13,8 @@ from typing import Self
 
 import attrs
 
-from taskrunner_git.delta import MOST_IN_MEMORY
-from taskrunner_git.failure import Broken
+from taskrunner_git.failures import Broken
+from taskrunner_git.packs.delta import MOST_IN_MEMORY
 
 COMMIT, TREE, BLOB, TAG, OFS_DELTA, REF_DELTA = 1, 2, 3, 4, 6, 7
 NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}

@@ -11,11 +11,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from taskrunner_git.failure import Broken
-from taskrunner_git.index import Index, build
-from taskrunner_git.indexing import index_pack
-from taskrunner_git.objects import Objects
-from taskrunner_git.pack import TRAILER, Pack
+from taskrunner_git.failures import Broken
+from taskrunner_git.packs.index import Index, build
+from taskrunner_git.packs.indexing import index_pack
+from taskrunner_git.packs.objects import Objects
+from taskrunner_git.packs.pack import TRAILER, Pack
 
 MODULES = "modules"
 """The folder with the mirrors of submodules."""

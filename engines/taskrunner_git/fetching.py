@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from taskrunner.errors import TaskrunnerError
 from taskrunner.model import Progress
 from taskrunner_git import submodules
+from taskrunner_git.commit import Commit
+from taskrunner_git.commit_tree import CommitTree
 from taskrunner_git.connections import Wire
 from taskrunner_git.explain import explain, internal
-from taskrunner_git.failure import Broken, clone_failed, quoted
-from taskrunner_git.files import FileEntry
-from taskrunner_git.mirror import MODULES, Mirror
-from taskrunner_git.remote import Remote, parse
-from taskrunner_git.repository import Repository
-from taskrunner_git.small_file import read_small
-from taskrunner_git.tree import Tree
+from taskrunner_git.failures import Broken, clone_failed, quoted
+from taskrunner_git.files import read_small
+from taskrunner_git.mirror_updater import MirrorUpdater
+from taskrunner_git.packs.mirror import MODULES, Mirror
+from taskrunner_git.remote import Remote, parse_url
 
 _GRACE = 5.0
 """Seconds that a cancelled fetch waits for its thread. It ends at once but when it waits for the name service, and
@@ -27,37 +27,6 @@ then it touches nothing any more."""
 _MOST_NESTED = 8
 """Submodules of submodules."""
 _LFS = b"filter=lfs"
-
-
-class Commit:
-    """A commit as a ContextSource. Its files are read from the mirror: `close` it before that is given back.
-
-    Used from one thread at a time. `entries` and `read` raise TaskFailed for what no honest repository has, and
-    OSError.
-    """
-
-    def __init__(self, sha: str, url: str, tree: Tree, mirrors: list[Mirror]) -> None:
-        self.sha = sha
-        """Its full id, 40 digits."""
-        self.url = url
-        """Where it came from, without credentials."""
-        self._tree, self._mirrors = tree, mirrors
-
-    def entries(self) -> Iterator[FileEntry]:
-        return self._tree.entries()
-
-    def read(self, path: str) -> Iterator[bytes]:
-        return self._tree.read(path)
-
-    def below(self, path: str) -> Tree:
-        """A folder in it as a context of its own; valid until `close`. Raises TaskFailed, naming what there is
-        instead."""
-        return self._tree.below(path)
-
-    def close(self) -> None:
-        """A second call does nothing."""
-        for mirror in self._mirrors:
-            mirror.close()
 
 
 async def fetch(
@@ -80,7 +49,7 @@ async def fetch(
     Cancelling it ends the transfer at once; the mirror stays usable.
     Raises: TaskFailed (`clone-failed`), TaskFailedInternally (the disk), Unavailable.
     """
-    remote = parse(repository).with_token(token)
+    remote = parse_url(repository).with_token(token)
     work = _Work(say, progress)
     thread = asyncio.ensure_future(asyncio.to_thread(work.run, remote, ref, mirror))
     try:
@@ -130,9 +99,9 @@ class _Work:
         self._say(f"clone: {remote}, {quoted(ref) or 'the default branch'}")
         mirror, sha, root = self._get(remote, ref, folder)
         self._say(f"clone: commit {sha}")
-        tree = Tree(mirror.objects, root)
+        tree = CommitTree(mirror.objects, root)
         self._say_lfs(tree)
-        tree = Tree(mirror.objects, root, self._submodules(tree, remote, folder / MODULES, 1))
+        tree = CommitTree(mirror.objects, root, self._submodules(tree, remote, folder / MODULES, 1))
         self._sweep(folder / MODULES)
         return Commit(sha, str(remote), tree, list(self._mirrors.values()))
 
@@ -142,7 +111,7 @@ class _Work:
         if fresh:
             self._mirrors[folder] = Mirror(folder, str(remote))
         mirror = self._mirrors[folder]
-        repository = Repository(remote, mirror, self.wire, self._progress)
+        repository = MirrorUpdater(remote, mirror, self.wire, self._progress)
         used = bool(mirror.tips)
         try:
             return mirror, *repository.get(ref)
@@ -152,7 +121,7 @@ class _Work:
         mirror.clear()
         return mirror, *repository.get(ref)
 
-    def _submodules(self, tree: Tree, remote: Remote, modules: Path, depth: int) -> dict[str, Tree]:
+    def _submodules(self, tree: CommitTree, remote: Remote, modules: Path, depth: int) -> dict[str, CommitTree]:
         urls = submodules.urls(tree)
         if not urls:
             return {}
@@ -166,13 +135,15 @@ class _Work:
                 self._say(f"clone: submodule {quoted(path)} has no URL in .gitmodules and stays empty")
         return found
 
-    def _submodule(self, remote: Remote, path: str, sha: str, modules: Path, depth: int) -> Tree:
+    def _submodule(self, remote: Remote, path: str, sha: str, modules: Path, depth: int) -> CommitTree:
         self._say(f"clone: submodule {quoted(path)} from {remote}, commit {sha}")
         folder = modules / hashlib.sha256(str(remote).encode()).hexdigest()[:16]
         mirror, _, root = self._get(remote, sha, folder)
-        return Tree(mirror.objects, root, self._submodules(Tree(mirror.objects, root), remote, modules, depth + 1))
+        return CommitTree(
+            mirror.objects, root, self._submodules(CommitTree(mirror.objects, root), remote, modules, depth + 1)
+        )
 
-    def _say_lfs(self, tree: Tree) -> None:
+    def _say_lfs(self, tree: CommitTree) -> None:
         try:
             attributes = read_small(tree, ".gitattributes")
         except (FileNotFoundError, IsADirectoryError, ValueError):

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 import attrs
 
-from taskrunner_git.failure import Broken
-from taskrunner_git.pack import ID
+from taskrunner_git.failures import Broken
+from taskrunner_git.packs.pack import ID
 
 _MAGIC = b"taskrunner pack index 1\n"
 _RECORD = struct.Struct(">20sQQB")

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from taskrunner_git.delta import apply_delta
-from taskrunner_git.failure import Broken
-from taskrunner_git.index import Place
-from taskrunner_git.pack import OFS_DELTA, REF_DELTA, Pack
+from taskrunner_git.failures import Broken
+from taskrunner_git.packs.delta import apply_delta
+from taskrunner_git.packs.index import Place
+from taskrunner_git.packs.pack import OFS_DELTA, REF_DELTA, Pack
 
 _KEPT_BASES = 16 << 20
 """Bytes of objects that deltas were made from: the next delta usually has the same base."""

@@ -11,19 +11,20 @@ from dulwich.objects import ObjectID
 from taskrunner.errors import Unavailable
 from taskrunner.model import Progress
 from taskrunner_git import refs
+from taskrunner_git.commit_tree import CommitTree
 from taskrunner_git.connections import Wire
 from taskrunner_git.explain import explain
-from taskrunner_git.failure import Broken, clone_failed, quoted, unavailable
-from taskrunner_git.mirror import Mirror
-from taskrunner_git.pack import ID, TRAILER
+from taskrunner_git.failures import Broken, clone_failed, quoted, unavailable
+from taskrunner_git.packs.commit_object import find_commit
+from taskrunner_git.packs.mirror import Mirror
+from taskrunner_git.packs.pack import ID, TRAILER
+from taskrunner_git.protocol.transport import Transport
 from taskrunner_git.remote import Remote
-from taskrunner_git.transport import Transport
-from taskrunner_git.tree import Tree, find_commit
 
 Report = Callable[[Progress], None]
 
 
-class Repository:
+class MirrorUpdater:
     """Brings commits of one repository into its mirror."""
 
     def __init__(self, remote: Remote, mirror: Mirror, wire: Wire, progress: Report) -> None:
@@ -56,7 +57,7 @@ class Repository:
             self._mirror.incoming.unlink()
         commit, root = find_commit(self._mirror.objects, bytes.fromhex(sha))
         if spool.size:
-            Tree(self._mirror.objects, root).check()
+            CommitTree(self._mirror.objects, root).check()
             self._wire.check()
             self._mirror.keep(commit)
         return commit, root
