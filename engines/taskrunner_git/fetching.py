@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from taskrunner.blocking import OverLimit, run_blocking
+from taskrunner.connections import Connections, Interrupted
 from taskrunner.errors import TaskrunnerError
 from taskrunner.model import Progress
 from taskrunner_git import submodules
 from taskrunner_git.commit import Commit
 from taskrunner_git.commit_tree import CommitTree
-from taskrunner_git.connections import Wire
 from taskrunner_git.explain import explain, internal
-from taskrunner_git.failures import Broken, clone_failed, quoted
+from taskrunner_git.failures import Broken, clone_failed, quoted, unavailable
 from taskrunner_git.files import read_small
 from taskrunner_git.mirror_updater import MirrorUpdater
 from taskrunner_git.packs.mirror import MODULES, Mirror
 from taskrunner_git.remote import Remote, parse_url
 
+_LIMIT = 6 * 3600.0
+"""Seconds for a commit with its submodules: 20 GB at 1 MB/s. A silent server or a limit of the run ends it earlier."""
 _GRACE = 5.0
-"""Seconds that a cancelled fetch waits for its thread. It ends at once but when it waits for the name service, and
-then it touches nothing any more."""
+"""Seconds that a cancelled fetch waits for its thread. Only a query of the name service and a connection that is not
+made yet cannot be interrupted; the thread changes nothing after them."""
 _MOST_NESTED = 8
 """Submodules of submodules."""
 _LFS = b"filter=lfs"
@@ -50,47 +52,54 @@ async def fetch(
     Raises: TaskFailed (`clone-failed`), TaskFailedInternally (the disk), Unavailable.
     """
     remote = parse_url(repository).with_token(token)
-    work = _Work(say, progress)
-    thread = asyncio.ensure_future(asyncio.to_thread(work.run, remote, ref, mirror))
+    connections = Connections()
+    job = _Fetch(connections, say, progress)
     try:
-        outcome = await asyncio.shield(thread)
-    except asyncio.CancelledError:
-        thread.add_done_callback(_drop)
-        work.wire.cut()
-        await asyncio.wait([thread], timeout=_GRACE)
-        raise
+        outcome = await run_blocking(
+            lambda: job.run(remote, ref, mirror),
+            limit=_LIMIT,
+            doing=f"fetching {remote}",
+            interrupt=connections.interrupt,
+            grace=_GRACE,
+            discard=_close,
+        )
+    except OverLimit as error:
+        raise unavailable(str(error)) from None
     if isinstance(outcome, Commit):
         return outcome
     raise outcome
 
 
-def _drop(thread: asyncio.Future[Commit | Exception]) -> None:
-    """Closes a commit that came when nobody wanted it any more."""
-    if not thread.cancelled() and not thread.exception() and isinstance(commit := thread.result(), Commit):
-        commit.close()
+def _close(outcome: Commit | Exception) -> None:
+    """Closes a commit that is returned after its caller has given up."""
+    if isinstance(outcome, Commit):
+        outcome.close()
 
 
-class _Work:
-    """One fetch: what its thread does."""
+class _Fetch:
+    """One fetch. All of it runs in one thread."""
 
-    def __init__(self, say: Callable[[str], None], progress: Callable[[Progress], None]) -> None:
-        self.wire = Wire()
-        self._say, self._progress = say, progress
+    def __init__(
+        self, connections: Connections, say: Callable[[str], None], progress: Callable[[Progress], None]
+    ) -> None:
+        self._connections, self._say, self._progress = connections, say, progress
         self._mirrors: dict[Path, Mirror] = {}
 
     def run(self, remote: Remote, ref: str, folder: Path) -> Commit | Exception:
-        """Returns what it would raise, so that an error is chained to nothing and drags no frames along."""
+        """Returns an error instead of raising it, so that the caller gets it without causes and frames."""
         failure: Exception
         try:
             return self._run(remote, ref, folder)
+        except Interrupted as error:
+            failure = error
         except OSError as error:
             failure = internal(error, remote)
         except (TaskrunnerError, Broken) as error:
             failure = explain(error, remote, ref)
-        except Exception as error:  # noqa: BLE001  ours to raise, in the other thread
+        except Exception as error:  # noqa: BLE001  raised by `fetch`
             failure = error
         finally:
-            self.wire.close()
+            self._connections.close()
         for mirror in self._mirrors.values():
             mirror.close()
         return failure
@@ -111,7 +120,7 @@ class _Work:
         if fresh:
             self._mirrors[folder] = Mirror(folder, str(remote))
         mirror = self._mirrors[folder]
-        repository = MirrorUpdater(remote, mirror, self.wire, self._progress)
+        repository = MirrorUpdater(remote, mirror, self._connections, self._progress)
         used = bool(mirror.tips)
         try:
             return mirror, *repository.get(ref)

@@ -8,11 +8,11 @@ from typing import Any, BinaryIO
 
 from dulwich.objects import ObjectID
 
+from taskrunner.connections import Connections
 from taskrunner.errors import Unavailable
 from taskrunner.model import Progress
 from taskrunner_git import refs
 from taskrunner_git.commit_tree import CommitTree
-from taskrunner_git.connections import Wire
 from taskrunner_git.explain import explain
 from taskrunner_git.failures import Broken, clone_failed, quoted, unavailable
 from taskrunner_git.packs.commit_object import find_commit
@@ -27,14 +27,14 @@ Report = Callable[[Progress], None]
 class MirrorUpdater:
     """Brings commits of one repository into its mirror."""
 
-    def __init__(self, remote: Remote, mirror: Mirror, wire: Wire, progress: Report) -> None:
-        self._remote, self._mirror, self._wire, self._progress = remote, mirror, wire, progress
+    def __init__(self, remote: Remote, mirror: Mirror, connections: Connections, progress: Report) -> None:
+        self._remote, self._mirror, self._connections, self._progress = remote, mirror, connections, progress
 
     def get(self, ref: str) -> tuple[str, bytes]:
         """The commit that a ref means, and its root folder; everything below it is in the mirror then. Asks nobody
         when `ref` is the full id of a commit that is there.
 
-        Raises: TaskFailed, Unavailable, Cut, Broken (the mirror or the server's pack is damaged), OSError (of the
+        Raises: TaskFailed, Unavailable, Interrupted, Broken (the mirror or the server's pack is damaged), OSError (the
         disk).
         """
         ref = refs.judge(ref)
@@ -44,7 +44,7 @@ class MirrorUpdater:
 
     def _fetch(self, ref: str) -> tuple[str, bytes]:
         with self._mirror.incoming.open("wb") as file:
-            spool = _Spool(file, self._wire, self._progress)
+            spool = _Spool(file, self._connections, self._progress)
             try:
                 sha = self._download(ref, spool)
             except Unavailable:
@@ -52,13 +52,13 @@ class MirrorUpdater:
                     raise spool.failure from None  # our disk, which the network is not to blame for
                 raise
         if spool.size:
-            self._mirror.take(spool.pack_id(), self._wire.check)
+            self._mirror.take(spool.pack_id(), self._connections.check)
         else:
             self._mirror.incoming.unlink()
         commit, root = find_commit(self._mirror.objects, bytes.fromhex(sha))
         if spool.size:
             CommitTree(self._mirror.objects, root).check()
-            self._wire.check()
+            self._connections.check()
             self._mirror.keep(commit)
         return commit, root
 
@@ -100,14 +100,14 @@ class MirrorUpdater:
 
     def _ask(self, question: Callable[[Transport], Any], ref: str) -> Any:
         """Talks to the server once; whatever goes wrong is raised as one of ours, chained to nothing."""
-        transport = Transport(self._remote, self._wire)
+        transport = Transport(self._remote, self._connections)
         try:
             return question(transport)
         except Exception as error:  # noqa: BLE001  a hostile answer can make dulwich raise anything
             failure = error
         finally:
             said = transport.close()
-        self._wire.check()
+        self._connections.check()
         raise failure if isinstance(failure, Broken) else explain(failure, self._remote, ref, said)
 
 
@@ -130,17 +130,17 @@ class _Haves:
 class _Spool:
     """Writes a pack to disk as it comes."""
 
-    def __init__(self, file: BinaryIO, wire: Wire, progress: Report) -> None:
+    def __init__(self, file: BinaryIO, connections: Connections, progress: Report) -> None:
         self.size = 0
         self.failure: OSError | None = None
         """Of the disk."""
-        self._file, self._wire, self._progress = file, wire, progress
+        self._file, self._connections, self._progress = file, connections, progress
         self._digest = hashlib.sha1(usedforsecurity=False)
         self._tail = b""
         self._note = ""
 
     def write(self, data: bytes) -> int:
-        self._wire.check()
+        self._connections.check()
         try:
             self._file.write(data)
         except OSError as error:
@@ -155,7 +155,7 @@ class _Spool:
 
     def remark(self, text: bytes) -> None:
         """What the server says of its progress."""
-        self._wire.check()
+        self._connections.check()
         self._note = quoted(text) or self._note
         self._progress(Progress("clone", self.size, note=self._note))
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from taskrunner.blocking import run_blocking
+from taskrunner.errors import Unavailable
+from taskrunner_git import fetching
 from taskrunner_git.packs import mirror
 from tests.git.conftest import Fetcher, noise
 from tests.support.githttp import GitServer, commit, git, make_repository
@@ -173,14 +176,22 @@ def test_a_cancelled_fetch_ends_at_once_and_harms_nothing(web: Path, server: Git
     assert len(fetcher.files(server.url("web"), "other")) == 102
 
 
+def test_a_fetch_over_its_limit_ends(
+    web: Path, server: GitServer, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "_LIMIT", 0.5)
+    server.stall_after = 0
+    with pytest.raises(Unavailable, match=rf"^clone: fetching {server.url('web')} took longer than 0\.5 s$"):
+        fetcher.sha(server.url("web"), "main")
+
+
 async def cancel_when_stalled(server: GitServer, fetcher: Fetcher, ref: str) -> None:
-    loop = asyncio.get_running_loop()
-    fetching = asyncio.create_task(fetcher.fetch(server.url("web"), ref))
-    assert await loop.run_in_executor(None, server.stalled.wait, 30)
-    fetching.cancel()
-    done, _ = await asyncio.wait([fetching], timeout=30)
+    call = asyncio.create_task(fetcher.fetch(server.url("web"), ref))
+    await run_blocking(server.stalled.wait, limit=30, doing="waiting for the server to stall")
+    call.cancel()
+    done, _ = await asyncio.wait([call], timeout=30)
     assert done
-    assert fetching.cancelled()
+    assert call.cancelled()
     server.resume.set()
 
 

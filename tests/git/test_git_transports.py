@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from taskrunner.blocking import run_blocking
 from taskrunner.errors import TaskFailed, TaskrunnerError, Unavailable
 from taskrunner_git.remote import parse_url
 from tests.git.conftest import Fetcher
@@ -139,7 +140,7 @@ async def _cancel_ssh(ssh: Path, fetcher: Fetcher) -> int:
     file = ssh.with_name("ssh.log.pid")
     os.mkfifo(file)
     fetching = asyncio.create_task(fetcher.fetch("git@hangs.example:web.git"))
-    pid = await asyncio.to_thread(file.read_text)
+    pid = await run_blocking(file.read_text, limit=30, doing="reading the id of ssh")
     fetching.cancel()
     await asyncio.wait([fetching], timeout=30)
     assert fetching.cancelled()

@@ -11,7 +11,7 @@ from dulwich.client import Urllib3HttpGitClient, default_urllib3_manager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from taskrunner_git.connections import Wire
+from taskrunner.connections import Connections
 from taskrunner_git.failures import HttpStatus, NotGit
 from taskrunner_git.protocol.packets import attentive
 from taskrunner_git.protocol.timeouts import CONNECT_TIMEOUT, SILENCE
@@ -21,8 +21,8 @@ _REDIRECTS = 5
 
 
 class HttpClient(Urllib3HttpGitClient):
-    def __init__(self, remote: Remote, wire: Wire) -> None:
-        manager = _manager(str(remote), wire)
+    def __init__(self, remote: Remote, connections: Connections) -> None:
+        manager = _manager(str(remote), connections)
         super().__init__(str(remote), pool_manager=manager, username=remote.user or None, password=remote.password)
 
     def _http_request(self, url: str, headers: Any = None, data: Any = None, raise_for_status: bool = True) -> Any:  # noqa: ARG002  dulwich's
@@ -39,17 +39,17 @@ class HttpClient(Urllib3HttpGitClient):
         self.pool_manager.clear()
 
 
-def _manager(url: str, wire: Wire) -> urllib3.PoolManager:
-    """Connections that the wire holds. urllib3 has no public place to get at a socket before TLS; `_new_conn` is
-    where it is made."""
+def _manager(url: str, connections: Connections) -> urllib3.PoolManager:
+    """Connections that can be interrupted. urllib3 gives no public access to a socket before TLS; `_new_conn` makes
+    it."""
 
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            return wire.hold(super()._new_conn())
+            return connections.hold(super()._new_conn())
 
     class Secure(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            return wire.hold(super()._new_conn())
+            return connections.hold(super()._new_conn())
 
     manager: Any = default_urllib3_manager(None, base_url=url)
     pools = {"http": (HTTPConnectionPool, Plain), "https": (HTTPSConnectionPool, Secure)}

@@ -14,7 +14,7 @@ from typing import IO
 from dulwich.client import TraditionalGitClient
 from dulwich.protocol import TCP_GIT_PORT, Protocol
 
-from taskrunner_git.connections import Wire
+from taskrunner.connections import Connections
 from taskrunner_git.failures import ProgramFailed
 from taskrunner_git.protocol.packets import attentive
 from taskrunner_git.protocol.timeouts import CONNECT_TIMEOUT, SILENCE
@@ -28,9 +28,9 @@ class StreamClient(TraditionalGitClient):
     """Git's protocol over one socket: to a server, or to a program on this machine that has the other end as its
     standard input and output."""
 
-    def __init__(self, remote: Remote, wire: Wire) -> None:
+    def __init__(self, remote: Remote, connections: Connections) -> None:
         super().__init__()
-        self._remote, self._wire = remote, wire
+        self._remote, self._connections = remote, connections
         self._open: list[Protocol] = []
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by `close`
 
@@ -56,7 +56,7 @@ class StreamClient(TraditionalGitClient):
         """What a program wrote on its standard error. Ends it; `close` it afterwards nevertheless."""
         for protocol in self._open:
             protocol.close()
-        self._wire.close()
+        self._connections.close()
         self._errors.seek(0)
         return self._errors.read(_MOST_SAID).decode("utf-8", "replace")
 
@@ -66,7 +66,7 @@ class StreamClient(TraditionalGitClient):
 
     def _server(self) -> socket.socket:
         address = self._remote.host, self._remote.port or TCP_GIT_PORT
-        return self._wire.hold(socket.create_connection(address, CONNECT_TIMEOUT))
+        return self._connections.hold(socket.create_connection(address, CONNECT_TIMEOUT))
 
     def _ssh(self) -> socket.socket:
         """The system's ssh, which must never ask: nobody is there to answer."""
@@ -95,8 +95,8 @@ class StreamClient(TraditionalGitClient):
             except OSError as error:
                 ours.close()
                 raise ProgramFailed(f"{command[0]} cannot be started on this machine: {error.strerror}") from None
-        self._wire.hold_program(program)
-        return self._wire.hold(ours)
+        self._connections.hold_program(program)
+        return self._connections.hold(ours)
 
 
 def _shell_quoted(path: str) -> str:
