@@ -125,11 +125,28 @@ def test_deltas_of_deltas_thousands_deep_and_by_id_before_their_base(tmp_path: P
         b"\x04\x08\x91\x03\x08",
         b"\x04\xff\xff\xff\xff\x7f\x90\x04",
         b"\x04\x04\x91",
+        b"\x04\x80\x80\x80\x80\x01\x01x",
+        b"\xff" * 1_000_000 + b"\x01\x01x",
     ],
 )
 def test_a_hostile_delta_is_refused(delta: bytes) -> None:
     with pytest.raises(Broken):
         apply_delta(b"base", delta)
+
+
+GOOD = b"\x04\x0c\x90\x04\x04more\x90\x04"
+"""The base, an insertion, and the base again."""
+
+
+@given(st.integers(0, len(GOOD)), st.integers(0, len(GOOD)), st.binary(max_size=8))
+def test_a_delta_of_any_bytes_is_applied_or_broken(begin: int, end: int, bytes_between: bytes) -> None:
+    delta = GOOD[:begin] + bytes_between + GOOD[end:]
+    try:
+        data = apply_delta(b"base", delta)
+    except Broken:
+        assert delta != GOOD
+    else:
+        assert set(data) <= set(b"base" + delta)
 
 
 def test_a_delta_copies_and_inserts() -> None:
