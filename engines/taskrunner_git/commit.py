@@ -10,17 +10,16 @@ from taskrunner_git.packs.mirror import Mirror
 
 
 class Commit:
-    """A commit as a FileTree. Its files are read from the mirror: `close` it before that is given back.
+    """A commit as a FileTree. Its files are read from the mirror: close the commit before the mirror is released.
 
-    Used from one thread at a time. `entries` and `read` raise TaskFailed for what no honest repository has, and
-    OSError.
+    Used from one thread at a time. `entries` and `read` raise TaskFailed for a hostile repository, and OSError.
     """
 
     def __init__(self, sha: str, url: str, tree: CommitTree, mirrors: list[Mirror]) -> None:
         self.sha = sha
-        """Its full id, 40 digits."""
+        """The full id, 40 hex digits."""
         self.url = url
-        """Where it came from, without credentials."""
+        """The repository, without credentials."""
         self._tree, self._mirrors = tree, mirrors
 
     def entries(self) -> Iterator[FileEntry]:
@@ -30,8 +29,8 @@ class Commit:
         return self._tree.read(path)
 
     def below(self, path: str) -> CommitTree:
-        """A folder in it as a context of its own; valid until `close`. Raises TaskFailed, naming what there is
-        instead."""
+        """A folder as a tree of its own, valid until `close`. Raises TaskFailed, which names the folders that
+        exist."""
         return self._tree.below(path)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The files of a commit as a build context, straight from the packs."""
+"""The files of a commit, read from its packs."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from taskrunner_git.packs.objects import Objects
 from taskrunner_git.packs.pack import BLOB, TREE
 from taskrunner_git.packs.tree_object import TreeItem, parse_tree
 
-MOST_DEPTH = 128
+MAX_DEPTH = 128
 """Folders within folders. The deepest trees of well-known projects have about 20."""
-MOST_ENTRIES = 1_000_000
-"""Files and folders of one context. A hostile repository of a few kilobytes can name billions; the largest known
+MAX_ENTRIES = 1_000_000
+"""Files and folders of one tree. A hostile repository of a few kilobytes can name billions; the largest known
 trees have about half a million."""
 _EPOCH_NS = 1_000_000_000 * 10**9
-"""Every file's time is in this second (2001-09-09 UTC): always the same one, so that a file that did not change is
-not sent again, and after 1980, since archives cannot hold what is before that."""
+"""Every file's time is in this second (2001-09-09 UTC): always the same one, so that an unchanged file is not sent
+again. It is after 1980, the earliest time in an archive."""
 _KEPT_TREES = 256
-"""Parsed folders that are kept for `read`: more than a path has parts, fewer than would be felt."""
-_MOST_LINK = 4096
-"""Bytes of what a symbolic link says: Linux's longest path."""
+"""Parsed folders in the cache of `read`: more than the parts of a path, and little memory."""
+_MAX_LINK = 4096
+"""Bytes of a symbolic link's target: the longest path of Linux."""
 
 
 class CommitTree:
@@ -37,20 +37,19 @@ class CommitTree:
     """
 
     def __init__(self, objects: Objects, root: bytes, submodules: Mapping[str, CommitTree] | None = None) -> None:
-        """`submodules` by their path, which a commit names but does not hold; one that is not there is an empty
+        """`submodules` by their path: a commit names them, but does not hold them. A missing one is an empty
         folder."""
         self.objects, self.root = objects, root
         self._submodules = dict(submodules or {})
         self._parsed: OrderedDict[bytes, dict[bytes, TreeItem]] = OrderedDict()
         self._opened: tuple[str, CommitTree, bytes] | None = None
-        """The path of the folder that was read from last, the tree it is in, and its id."""
+        """The folder of the last file that was read: its path, its tree, and its id."""
 
     def entries(self) -> Iterator[FileEntry]:
-        """Everything in it, in BuildKit's order. Raises TaskFailed for what no honest repository has; Broken,
-        OSError."""
+        """All entries, in the order of a FileTree. Raises TaskFailed for a hostile repository; Broken, OSError."""
         for count, entry in enumerate(self.walk("", self.root, 0)):
-            if count >= MOST_ENTRIES:
-                raise clone_failed(f"the commit has more than {MOST_ENTRIES} files")
+            if count >= MAX_ENTRIES:
+                raise clone_failed(f"the commit has more than {MAX_ENTRIES} files")
             yield entry
 
     def read(self, path: str) -> Iterator[bytes]:
@@ -61,7 +60,7 @@ class CommitTree:
         return tree.objects.stream(item.sha)
 
     def below(self, path: str) -> CommitTree:
-        """A folder in it as a root of its own. Raises TaskFailed when there is none."""
+        """A folder as the root of a tree of its own. Raises TaskFailed when it does not exist."""
         folder = path.strip("/")
         if not folder or folder == ".":
             return self
@@ -74,7 +73,7 @@ class CommitTree:
         return tree
 
     def names(self) -> list[str]:
-        """The folders in it, by name."""
+        """The names of the folders at its root."""
         return [_text(item.name) for item in self._items(self.root).values() if item.is_folder or item.is_submodule]
 
     def submodule_paths(self) -> Iterator[tuple[str, str]]:
@@ -96,9 +95,9 @@ class CommitTree:
                     todo.append(item.sha)
 
     def walk(self, above: str, root: bytes, depth: int) -> Iterator[FileEntry]:
-        """The entries of one of its folders, whose path is `above` with a `/`, and which is `depth` folders deep."""
-        if depth > MOST_DEPTH:
-            raise clone_failed(f"the commit has folders more than {MOST_DEPTH} deep")
+        """The entries of the folder `root`, at `depth`. Their paths begin with `above`, which ends in `/`."""
+        if depth > MAX_DEPTH:
+            raise clone_failed(f"the commit has folders more than {MAX_DEPTH} deep")
         items = self._parse(root)
         for item in sorted(items, key=lambda item: item.name):
             path = above + _text(item.name)
@@ -118,13 +117,13 @@ class CommitTree:
         if place is None:
             raise Broken(f"the object {item.sha.hex()} is missing")
         if stat.S_ISLNK(item.mode):
-            if place.size > _MOST_LINK:
+            if place.size > _MAX_LINK:
                 raise clone_failed(f"the symbolic link {quoted(path)} is longer than a path may be")
             return FileEntry(path, stat.S_IFLNK | 0o777, 0, time, _text(self.objects.read(item.sha)[1]))
         return FileEntry(path, stat.S_IFREG | (0o755 if item.mode & 0o100 else 0o644), place.size, time)
 
     def _locate(self, path: str) -> tuple[CommitTree, TreeItem]:
-        """Files are asked for folder by folder: where the last one was is remembered."""
+        """Files are read folder by folder, so that the last folder is cached."""
         folder, _, name = path.rpartition("/")
         if self._opened is None or self._opened[0] != folder:
             self._opened = (folder, *self._open(folder, path))
@@ -143,14 +142,14 @@ class CommitTree:
         return tree, root
 
     def item(self, root: bytes, name: str, path: str) -> TreeItem:
-        """What a folder has under a name. Raises FileNotFoundError for the whole path."""
+        """An item of a folder by its name. Raises FileNotFoundError for the whole path."""
         item = self._items(root).get(name.encode("utf-8", "surrogateescape"))
         if item is None:
             raise FileNotFoundError(path)
         return item
 
     def enter(self, name: str, above: str) -> CommitTree:
-        """The folder or submodule of that name; `above` is where this tree itself is. Raises TaskFailed."""
+        """The folder or submodule of that name. Raises TaskFailed, which names `above`, the path of this tree."""
         item = self._items(self.root).get(name.encode("utf-8", "surrogateescape"))
         if item is not None and item.is_submodule and name in self._submodules:
             return self._submodules[name]
@@ -160,8 +159,8 @@ class CommitTree:
         return CommitTree(self.objects, item.sha, inside)
 
     def _gitlinks(self, above: str, root: bytes, depth: int) -> Iterator[tuple[str, str]]:
-        if depth > MOST_DEPTH:
-            raise clone_failed(f"the commit has folders more than {MOST_DEPTH} deep")
+        if depth > MAX_DEPTH:
+            raise clone_failed(f"the commit has folders more than {MAX_DEPTH} deep")
         for item in self._parse(root):
             path = above + _text(item.name)
             if item.is_submodule:

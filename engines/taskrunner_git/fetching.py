@@ -1,4 +1,4 @@
-"""The way from a repository's URL to a build context: `fetch`."""
+"""From a repository's URL to a commit: `fetch`."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _LIMIT = 6 * 3600.0
 _GRACE = 5.0
 """Seconds that a cancelled fetch waits for its thread. Only a query of the name service and a connection that is not
 made yet cannot be interrupted; the thread changes nothing after them."""
-_MOST_NESTED = 8
-"""Submodules of submodules."""
+_MAX_NESTED = 8
+"""Levels of submodules within submodules."""
 _LFS = b"filter=lfs"
 
 
@@ -40,13 +40,13 @@ async def fetch(
     say: Callable[[str], None],
     progress: Callable[[Progress], None],
 ) -> Commit:
-    """Gets one commit with its submodules, and of those only what is not in `mirror` yet.
+    """Fetches one commit with its submodules; only objects that `mirror` lacks are transferred.
 
     `repository` is a URL (https, http, ssh, git, file, `user@host:path`) or an absolute path; credentials in it are
-    used and never shown. `ref` is a branch, a tag or a commit; empty means the default branch. `token` goes to this
-    host over HTTP only, to submodules on the same host as well, and nowhere else: not to disk, into no log, into no
-    error. `mirror` is a folder that is ours alone until the commit is closed; whatever is wrong with it is thrown
-    away. `say` and `progress` are called from a thread.
+    used and never shown. `ref` is a branch, a tag or a commit; empty means the default branch. `token` is sent over
+    HTTP only, to this host and for submodules on the same host, and appears in no file, log or error. `mirror` is a
+    folder that nothing else uses until the commit is closed; a damaged one is made anew. `say` and `progress` are
+    called from a thread.
 
     Cancelling it ends the transfer at once; the mirror stays usable.
     Raises: TaskFailed (`clone-failed`), TaskFailedInternally (the disk), Unavailable.
@@ -96,7 +96,7 @@ class _Fetch:
             failure = internal(error, remote)
         except (TaskrunnerError, Broken) as error:
             failure = explain(error, remote, ref)
-        except Exception as error:  # noqa: BLE001  raised by `fetch`
+        except Exception as error:  # noqa: BLE001  `fetch` raises it
             failure = error
         finally:
             self._connections.close()
@@ -106,36 +106,36 @@ class _Fetch:
 
     def _run(self, remote: Remote, ref: str, folder: Path) -> Commit:
         self._say(f"clone: {remote}, {quoted(ref) or 'the default branch'}")
-        mirror, sha, root = self._get(remote, ref, folder)
+        mirror, sha, root = self._fetch(remote, ref, folder)
         self._say(f"clone: commit {sha}")
         tree = CommitTree(mirror.objects, root)
-        self._say_lfs(tree)
+        self._warn_of_lfs(tree)
         tree = CommitTree(mirror.objects, root, self._submodules(tree, remote, folder / MODULES, 1))
-        self._sweep(folder / MODULES)
+        self._remove_unused(folder / MODULES)
         return Commit(sha, str(remote), tree, list(self._mirrors.values()))
 
-    def _get(self, remote: Remote, ref: str, folder: Path) -> tuple[Mirror, str, bytes]:
-        """A second time with an empty mirror, if the first shows that what was there cannot be used."""
-        fresh = folder not in self._mirrors
-        if fresh:
+    def _fetch(self, remote: Remote, ref: str, folder: Path) -> tuple[Mirror, str, bytes]:
+        """Tries a second time with an empty mirror, when the objects in it are corrupt."""
+        first = folder not in self._mirrors
+        if first:
             self._mirrors[folder] = Mirror(folder, str(remote))
         mirror = self._mirrors[folder]
-        repository = MirrorUpdater(remote, mirror, self._connections, self._progress)
+        updater = MirrorUpdater(remote, mirror, self._connections, self._progress)
         used = bool(mirror.tips)
         try:
-            return mirror, *repository.get(ref)
+            return mirror, *updater.fetch(ref)
         except Broken:
-            if not (fresh and used):
+            if not (first and used):
                 raise
         mirror.clear()
-        return mirror, *repository.get(ref)
+        return mirror, *updater.fetch(ref)
 
     def _submodules(self, tree: CommitTree, remote: Remote, modules: Path, depth: int) -> dict[str, CommitTree]:
         urls = submodules.urls(tree)
         if not urls:
             return {}
-        if depth > _MOST_NESTED:
-            raise clone_failed(f"submodules are nested more than {_MOST_NESTED} deep")
+        if depth > _MAX_NESTED:
+            raise clone_failed(f"submodules are nested more than {_MAX_NESTED} deep")
         found = {}
         for path, sha in tree.submodule_paths():
             if path in urls:
@@ -147,12 +147,11 @@ class _Fetch:
     def _submodule(self, remote: Remote, path: str, sha: str, modules: Path, depth: int) -> CommitTree:
         self._say(f"clone: submodule {quoted(path)} from {remote}, commit {sha}")
         folder = modules / hashlib.sha256(str(remote).encode()).hexdigest()[:16]
-        mirror, _, root = self._get(remote, sha, folder)
-        return CommitTree(
-            mirror.objects, root, self._submodules(CommitTree(mirror.objects, root), remote, modules, depth + 1)
-        )
+        mirror, _, root = self._fetch(remote, sha, folder)
+        inner = self._submodules(CommitTree(mirror.objects, root), remote, modules, depth + 1)
+        return CommitTree(mirror.objects, root, inner)
 
-    def _say_lfs(self, tree: CommitTree) -> None:
+    def _warn_of_lfs(self, tree: CommitTree) -> None:
         try:
             attributes = read_small(tree, ".gitattributes")
         except (FileNotFoundError, IsADirectoryError, ValueError):
@@ -162,8 +161,8 @@ class _Fetch:
                 "clone: this repository keeps files in git LFS; the context has their pointers, not their contents"
             )
 
-    def _sweep(self, modules: Path) -> None:
-        """Removes the mirrors of submodules that are there no more."""
+    def _remove_unused(self, modules: Path) -> None:
+        """Removes the mirrors of submodules that the commit does not have."""
         for path in modules.iterdir() if modules.is_dir() else ():
             if path not in self._mirrors:
                 shutil.rmtree(path)

@@ -1,4 +1,4 @@
-"""Which submodules a commit has, and where they come from."""
+"""The submodules of a commit, and their URLs."""
 
 from __future__ import annotations
 

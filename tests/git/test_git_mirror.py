@@ -85,7 +85,7 @@ def test_a_new_tag_of_a_commit_that_is_there(web: Path, server: GitServer, fetch
 def test_packs_do_not_gather_without_bound(
     web: Path, server: GitServer, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirror, "_MOST_PACKS", 3)
+    monkeypatch.setattr(mirror, "_MAX_PACKS", 3)
     for number in range(8):
         commit(web, {"n": f"{number}"})
         assert fetcher.files(server.url("web"), "main")["n"] == f"{number}".encode()

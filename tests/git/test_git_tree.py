@@ -181,7 +181,7 @@ def test_absurdly_deep_folders_are_refused(root: Path, server: GitServer, fetche
 def test_a_few_trees_that_name_billions_of_files_are_refused(
     root: Path, server: GitServer, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commit_tree, "MOST_ENTRIES", 10_000)
+    monkeypatch.setattr(commit_tree, "MAX_ENTRIES", 10_000)
     make_repository(root / "web", {"a": "1"})
     sha = bytes.fromhex(git(root / "web", "rev-parse", "main:a").decode().strip())
     mode = b"100644"

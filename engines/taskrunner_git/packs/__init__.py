@@ -1,1 +1,1 @@
-"""The objects of a repository: the packs that hold them, and how a mirror keeps these."""
+"""A mirror's packs, and the objects in them."""

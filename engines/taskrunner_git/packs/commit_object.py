@@ -6,14 +6,14 @@ from taskrunner_git.failures import Broken, clone_failed
 from taskrunner_git.packs.objects import Objects
 from taskrunner_git.packs.pack import COMMIT, ID, TAG
 
-_MOST_TAGS = 8
+_MAX_TAGS = 8
 """Tags of tags."""
 
 
 def find_commit(objects: Objects, sha: bytes) -> tuple[str, bytes]:
     """The commit that an id means, through tags, and its root folder. Raises TaskFailed when it means none;
     Broken."""
-    for _ in range(_MOST_TAGS):
+    for _ in range(_MAX_TAGS):
         kind, data = objects.read(sha)
         if kind == COMMIT:
             return sha.hex(), _header(data, b"tree ")

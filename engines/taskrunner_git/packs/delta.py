@@ -7,16 +7,16 @@ from dulwich.errors import ApplyDeltaError
 
 from taskrunner_git.failures import Broken
 
-MOST_IN_MEMORY = 256 << 20
+MAX_IN_MEMORY = 256 << 20
 """Bytes of an object that must be whole in memory. A server makes no deltas of objects over 512 MiB, and seldom any of
 objects near it; a hostile delta could describe terabytes in a line."""
-_MOST_BITS = 63
+_MAX_BITS = 63
 """Bits of a size in a delta: git itself takes no more."""
 
 
 def apply_delta(base: bytes, delta: bytes) -> bytes:
     """The object that a delta describes. Raises Broken."""
-    if _described_size(delta) > MOST_IN_MEMORY:  # dulwich allocates it before it reads on
+    if _described_size(delta) > MAX_IN_MEMORY:  # dulwich allocates it before it reads on
         raise Broken("a delta describes an object that is too large to be held in memory")
     try:
         return b"".join(dulwich.pack.apply_delta(base, delta))
@@ -39,6 +39,6 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         value |= (data[at] & 0x7F) << shift
         shift += 7
         at += 1
-        if shift > _MOST_BITS:
+        if shift > _MAX_BITS:
             raise Broken("a size in a delta is absurdly large")
     return value | data[at] << shift, at + 1

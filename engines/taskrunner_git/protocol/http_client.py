@@ -1,4 +1,4 @@
-"""Git over HTTP: with time limits, on connections that can be ended from another thread."""
+"""Git over HTTP, with time limits, on connections that another thread can interrupt."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from taskrunner.connections import Connections
 from taskrunner_git.failures import HttpStatus, NotGit
-from taskrunner_git.protocol.packets import attentive
-from taskrunner_git.protocol.timeouts import CONNECT_TIMEOUT, SILENCE
+from taskrunner_git.protocol.packets import raise_error_packets
+from taskrunner_git.protocol.timeouts import CONNECT_TIMEOUT, READ_TIMEOUT
 from taskrunner_git.remote import Remote
 
 _REDIRECTS = 5
@@ -33,7 +33,7 @@ class HttpClient(Urllib3HttpGitClient):
         if not response.headers.get("Content-Type", "").startswith("application/x-git-"):
             response.close()
             raise NotGit
-        return response, attentive(read)
+        return response, raise_error_packets(read)
 
     def close(self) -> None:
         self.pool_manager.clear()
@@ -57,7 +57,7 @@ def _manager(url: str, connections: Connections) -> urllib3.PoolManager:
         scheme: type(pool.__name__, (pool,), {"ConnectionCls": connection})
         for scheme, (pool, connection) in pools.items()
     }
-    manager.connection_pool_kw["timeout"] = urllib3.Timeout(connect=CONNECT_TIMEOUT, read=SILENCE)
+    manager.connection_pool_kw["timeout"] = urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT)
     manager.connection_pool_kw["retries"] = urllib3.Retry(
         connect=0, read=0, other=0, status=0, redirect=_REDIRECTS, respect_retry_after_header=False
     )

@@ -1,4 +1,4 @@
-"""Reading what a server sends."""
+"""Error packets of a server."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Callable
 from taskrunner_git.failures import ServerRefused
 
 
-def attentive(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
-    """The same reader, but an error packet raises ServerRefused. dulwich passes over one that comes where a pack should
-    begin."""
+def raise_error_packets(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    """The same reader, but an error packet raises ServerRefused: dulwich ignores one in the place of a pack."""
 
-    def listen(size: int) -> bytes:
+    def checked(size: int) -> bytes:
         data = read(size)
         if data.startswith(b"ERR "):
             raise ServerRefused(data[4:].decode("utf-8", "replace"))
         return data
 
-    return listen
+    return checked

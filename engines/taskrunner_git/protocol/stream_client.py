@@ -16,12 +16,12 @@ from dulwich.protocol import TCP_GIT_PORT, Protocol
 
 from taskrunner.connections import Connections
 from taskrunner_git.failures import ProgramFailed
-from taskrunner_git.protocol.packets import attentive
-from taskrunner_git.protocol.timeouts import CONNECT_TIMEOUT, SILENCE
+from taskrunner_git.protocol.packets import raise_error_packets
+from taskrunner_git.protocol.timeouts import CONNECT_TIMEOUT, READ_TIMEOUT
 from taskrunner_git.remote import Remote
 
-_MOST_SAID = 4096
-"""Bytes of an error message that are looked at."""
+_MAX_STDERR = 4096
+"""Bytes of a program's standard error that are read."""
 
 
 class StreamClient(TraditionalGitClient):
@@ -43,7 +43,7 @@ class StreamClient(TraditionalGitClient):
         self.protocol_version = 2
         connect = {"git": self._server, "ssh": self._ssh, "file": self._local}[self._remote.scheme]
         connection = connect()
-        connection.settimeout(SILENCE)
+        connection.settimeout(READ_TIMEOUT)
         protocol = _protocol(connection)
         self._open.append(protocol)
         if self._remote.scheme == "git":
@@ -52,16 +52,16 @@ class StreamClient(TraditionalGitClient):
             )
         return protocol, lambda: False, None
 
-    def said(self) -> str:
-        """What a program wrote on its standard error. Ends it; `close` it afterwards nevertheless."""
+    def stderr(self) -> str:
+        """Ends the program, if there is one, and returns its standard error. `close` must follow."""
         for protocol in self._open:
             protocol.close()
         self._connections.close()
         self._errors.seek(0)
-        return self._errors.read(_MOST_SAID).decode("utf-8", "replace")
+        return self._errors.read(_MAX_STDERR).decode("utf-8", "replace")
 
     def close(self) -> None:
-        self.said()
+        self.stderr()
         self._errors.close()
 
     def _server(self) -> socket.socket:
@@ -69,7 +69,7 @@ class StreamClient(TraditionalGitClient):
         return self._connections.hold(socket.create_connection(address, CONNECT_TIMEOUT))
 
     def _ssh(self) -> socket.socket:
-        """The system's ssh, which must never ask: nobody is there to answer."""
+        """The system's ssh in batch mode: no user is there to answer a question."""
         remote = self._remote
         options = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_TIMEOUT:.0f}", "-o", "SendEnv=GIT_PROTOCOL"]
         port = ["-p", str(remote.port)] if remote.port else []
@@ -100,7 +100,7 @@ class StreamClient(TraditionalGitClient):
 
 
 def _shell_quoted(path: str) -> str:
-    """In single quotes always: some servers read the command themselves and accept git's own form only."""
+    """Always in single quotes: some servers parse the command themselves, and accept git's own form only."""
     return shlex.quote(path) if "'" in path else f"'{path}'"
 
 
@@ -108,7 +108,7 @@ def _protocol(connection: socket.socket) -> Protocol:
     reader = connection.makefile("rb")
 
     def write(data: bytes) -> int:
-        with contextlib.suppress(ConnectionError):  # a server that is gone has said why: that is still to be read
+        with contextlib.suppress(ConnectionError):  # a server that is gone has sent a reason, which is read next
             connection.sendall(data)
         return len(data)
 
@@ -116,4 +116,4 @@ def _protocol(connection: socket.socket) -> Protocol:
         reader.close()
         connection.close()
 
-    return Protocol(attentive(reader.read), write, close)
+    return Protocol(raise_error_packets(reader.read), write, close)

@@ -1,6 +1,6 @@
-"""How long a server may take."""
+"""Limits of time for a server."""
 
 CONNECT_TIMEOUT = 15.0
-"""Seconds for a connection to come about: a few retries of TCP's first packet."""
-SILENCE = 120.0
-"""Seconds without a byte after which a server is given up. While it packs, git's sends one every 5."""
+"""Seconds to make a connection: a few retries of TCP's first packet."""
+READ_TIMEOUT = 120.0
+"""Seconds without a byte from a server. While it packs, git's own server sends one every 5."""

@@ -1,7 +1,7 @@
-"""How to talk to a git server: over HTTP, or over one stream.
+"""The connection to a git server: over HTTP, or over one stream.
 
-dulwich speaks the protocol. What is its own here: time limits everywhere, a connection that can be ended from another
-thread, and nothing is read from anybody's git configuration.
+dulwich speaks the protocol. Added here are time limits everywhere, and connections that another thread can interrupt;
+no git configuration is read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Transport:
         self._path = b"" if remote.is_http else remote.path.encode()
 
     def refs(self) -> LsRemoteResult:
-        """All branches and tags there."""
+        """All branches and tags of the repository."""
         return self._client.get_refs(self._path)
 
     def fetch(self, **how: Any) -> FetchPackResult:
@@ -32,7 +32,7 @@ class Transport:
         return self._client.fetch_pack(self._path, **how)
 
     def close(self) -> str:
-        """Ends it. Returns what the program at the other end, if there is one, wrote on its standard error."""
-        said = self._client.said() if isinstance(self._client, StreamClient) else ""
+        """Ends the connection. Returns the standard error of ssh or of the local git, if one of them ran."""
+        stderr = self._client.stderr() if isinstance(self._client, StreamClient) else ""
         self._client.close()
-        return said
+        return stderr
