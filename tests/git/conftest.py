@@ -17,10 +17,10 @@ from tests.support.githttp import GitServer
 
 @attrs.define
 class Fetcher:
-    """Fetches into one mirror, and remembers what was said."""
+    """Fetches into one mirror, and keeps the lines of the log and the progress."""
 
     mirror: Path
-    said: list[str] = attrs.field(factory=list)
+    lines: list[str] = attrs.field(factory=list)
     progress: list[Progress] = attrs.field(factory=list)
 
     @contextmanager
@@ -33,7 +33,7 @@ class Fetcher:
 
     async def fetch(self, repository: str, ref: str = "", token: str | None = None) -> Commit:
         return await fetch(
-            repository, ref, token=token, mirror=self.mirror, say=self.said.append, progress=self.progress.append
+            repository, ref, token=token, mirror=self.mirror, say=self.lines.append, progress=self.progress.append
         )
 
     def sha(self, repository: str, ref: str = "", token: str | None = None) -> str:
@@ -50,7 +50,7 @@ def contents(source: FileTree) -> dict[str, bytes]:
 
 
 def noise(seed: int, size: int) -> bytes:
-    """Always the same bytes, which nothing makes smaller."""
+    """Reproducible bytes that do not compress."""
     return random.Random(seed).randbytes(size)  # noqa: S311  no secret
 
 
@@ -61,7 +61,7 @@ def fetcher(tmp_path: Path) -> Fetcher:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Where the server's repositories are."""
+    """The folder of the server's repositories."""
     path = tmp_path / "served"
     path.mkdir()
     return path
@@ -75,6 +75,6 @@ def server(root: Path) -> Iterator[GitServer]:
 
 @pytest.fixture
 def locked(root: Path) -> Iterator[GitServer]:
-    """A server that wants a token."""
+    """A server that requires a token."""
     with GitServer(root, token="the-t0ken/with+odd=signs") as running:
         yield running

@@ -1,4 +1,4 @@
-"""Packs as git makes them, and as nobody should."""
+"""Packs that git makes, damaged packs, and hostile ones."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_every_id_is_right(packed: Path) -> None:
     assert {f"{sha.hex()} {len(data)}" for sha, data in indexed(packed).items()} == set(listed.splitlines())
 
 
-def test_a_damaged_pack_is_called_broken_whatever_is_wrong_with_it(packed: Path, tmp_path: Path) -> None:
+def test_a_damaged_pack_is_broken(packed: Path, tmp_path: Path) -> None:
     data, chance = packed.read_bytes(), random.Random(1)  # noqa: S311  no secret
     whole = indexed(packed)
     broken = 0
@@ -154,7 +154,7 @@ def test_a_delta_copies_and_inserts() -> None:
 
 
 @given(st.sets(st.binary(min_size=20, max_size=20), max_size=300), st.binary(min_size=20, max_size=20))
-def test_an_index_finds_what_is_in_it_and_nothing_else(ids: set[bytes], other: bytes) -> None:
+def test_an_index_finds_its_objects_and_no_others(ids: set[bytes], other: bytes) -> None:
     index = Index(build([record(sha, number, number * 2, 3) for number, sha in enumerate(ids)], bytes(20)))
     assert len(index) == len(ids)
     for number, sha in enumerate(ids):
