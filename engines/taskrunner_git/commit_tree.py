@@ -72,8 +72,7 @@ class CommitTree:
             tree = tree.enter(part, "/".join(parts[:number]))
         return tree
 
-    def names(self) -> list[str]:
-        """The names of the folders at its root."""
+    def _folder_names(self) -> list[str]:
         return [_text(item.name) for item in self._items(self.root).values() if item.is_folder or item.is_submodule]
 
     def submodule_paths(self) -> Iterator[tuple[str, str]]:
@@ -154,7 +153,7 @@ class CommitTree:
         if item is not None and item.is_submodule and name in self._submodules:
             return self._submodules[name]
         if item is None or not item.is_folder:
-            raise clone_failed(_no_folder(name, above, self.names()))
+            raise clone_failed(_no_folder(name, above, self._folder_names()))
         inside = {path[len(name) + 1 :]: tree for path, tree in self._submodules.items() if path.startswith(f"{name}/")}
         return CommitTree(self.objects, item.sha, inside)
 

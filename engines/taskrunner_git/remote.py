@@ -24,7 +24,7 @@ _SCHEMES: dict[str, Scheme] = {
 }
 _SCP_LIKE = re.compile(r"(?:(?P<user>[^@/:]+)@)?(?P<host>\[[^\]]+\]|[^/:@\[\]]+):(?P<path>.+)")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f]")
-TOKEN_USER = "x-access-token"  # noqa: S105  GitHub wants this name beside a token; GitLab and Gitea accept it
+_TOKEN_USER = "x-access-token"  # noqa: S105  GitHub wants this name beside a token; GitLab and Gitea accept it
 
 
 @attrs.frozen
@@ -66,7 +66,7 @@ class Remote:
         """The same with the token as its password, for a URL over HTTP that has no password itself."""
         if not token or not self.is_http or self.password:
             return self
-        return attrs.evolve(self, user=self.user or TOKEN_USER, password=token)
+        return attrs.evolve(self, user=self.user or _TOKEN_USER, password=token)
 
     def submodule(self, url: str) -> Remote:
         """A repository that this one names as a submodule. It has the same credentials only on the same host.

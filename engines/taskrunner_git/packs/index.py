@@ -63,9 +63,6 @@ class Index:
         self._starts = [bisect_left(range(self._count), bytes([first]), key=self._id) for first in range(256)]
         self._starts.append(self._count)
 
-    def __len__(self) -> int:
-        return self._count
-
     def find(self, sha: bytes) -> Place | None:
         low, high = self._starts[sha[0]], self._starts[sha[0] + 1]
         while high - low > _NEAR:
