@@ -8,7 +8,7 @@ from typing import Protocol
 import attrs
 
 MAX_SMALL_FILE = 1 << 20
-"""Bytes of a `.dockerignore`, `.gitmodules` or `.gitattributes`. Real ones have a hundredth of that; a hostile one
+"""Bytes of a `.gitmodules` or `.gitattributes`. Real ones have a hundredth of that; a hostile one
 could fill the memory."""
 
 
