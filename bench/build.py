@@ -4,8 +4,8 @@
 
 Prints a table for each shape of Dockerfile, and exits with 1 when a target is missed. Uses the Docker of DOCKER_HOST.
 Everything is real: git's own http-backend and a registry on 127.0.0.1, Docker with BuildKit, the installed commands. In
-each round each side gets a repository of its own, equal but for two files, so that neither finds anything of it in a
-cache; then one file of it changes, and both go again.
+each round each side gets a repository of its own, equal but for two files, so that no cache has anything of it; then
+one file of it changes, and both run again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "script"), str(ROOT / "bench")]
 
 from base_image import ensure_base_image  # noqa: E402  the checkout's own modules are on the path only now
-from build_sides import Measured, OneTask, Script, Side, Worker, start  # noqa: E402
+from build_sides import Measured, OneTaskSide, ScriptSide, Side, WorkerSide, start  # noqa: E402
 from build_sources import FILES, SHAPES, Source, change_one, fresh, make  # noqa: E402
 
 from tests.support.githttp import GitServer  # noqa: E402
@@ -36,20 +36,20 @@ from tests.support.registry import registry  # noqa: E402
 
 ROUNDS = 3
 FIRST, CHANGED = "first time", "one file changed"
-MOST = {FIRST: 0.8, CHANGED: 0.5}
-"""Our time as a part of the script's: at most."""
-MOST_MEMORY = 150 << 20
-"""Bytes of the worker's process: at most."""
+MAX_RATIO = {FIRST: 0.8, CHANGED: 0.5}
+"""Our time as a part of the script's, at most."""
+MAX_MEMORY = 150 << 20
+"""Bytes of the worker's process, at most."""
 STEP_LIMIT = 600
-"""Seconds for one call of Docker's, reached only by what is broken."""
+"""Seconds for one call of Docker: only a broken engine takes as long."""
 
 Times = dict[str, list[Measured]]
-"""Of each side, one for each round."""
+"""By side: one measurement for each round."""
 
 
 @attrs.frozen
-class Bench:
-    """Where everything is that a round needs."""
+class BuildBench:
+    """The folders, servers and sides of all rounds."""
 
     folder: Path
     git: GitServer
@@ -58,7 +58,7 @@ class Bench:
     sides: dict[str, Side]
 
     def round(self, shape: str, base: Source, number: int, into: dict[str, Times]) -> None:
-        """One round; who goes first alternates."""
+        """One round; the order of the sides alternates."""
         names = list(self.sides) if number % 2 else list(self.sides)[::-1]
         for name in names:
             source = fresh(base, f"{shape}-{name.split()[0]}-{number}")
@@ -70,7 +70,7 @@ class Bench:
             self._remove(f"{tag}:1", f"{tag}:2")
 
     def _remove(self, *tags: str) -> None:
-        """What the script leaves behind; ours removes its images itself."""
+        """Removes the images of the script; the worker removes its own."""
         for tag in tags:
             with suppress(APIError):
                 self.engine.images.remove(tag)
@@ -106,10 +106,10 @@ def report(what: str, times: Times) -> Iterator[str]:
         shown = f"{memory / (1 << 20):4.0f}MiB" if memory else ""
         spread = f"{statistics.median(seconds):7.2f} {min(seconds):6.2f} {max(seconds):6.2f}"
         print(f"{name:16}  {spread}  {ratio:5.2f}  {shown:>7}  {_phases(found)}", flush=True)
-        if name in ours and ratio > MOST[what]:
-            yield f"{name} takes {ratio:.2f} of the script's time, and may take {MOST[what]}"
-        if memory > MOST_MEMORY:
-            yield f"{name} takes {memory >> 20} MiB, and may take {MOST_MEMORY >> 20}"
+        if name in ours and ratio > MAX_RATIO[what]:
+            yield f"{name} takes {ratio:.2f} of the script's time, and may take {MAX_RATIO[what]}"
+        if memory > MAX_MEMORY:
+            yield f"{name} takes {memory >> 20} MiB, and may take {MAX_MEMORY >> 20}"
 
 
 def _phases(found: list[Measured]) -> str:
@@ -118,13 +118,13 @@ def _phases(found: list[Measured]) -> str:
 
 
 @contextmanager
-def _bench() -> Iterator[Bench]:
+def _bench() -> Iterator[BuildBench]:
     ensure_base_image()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taskrunner-bench-")))
         engine = docker.from_env(timeout=STEP_LIMIT)
         stack.callback(engine.close)
-        stack.callback(_forget, engine, _cached(engine))
+        stack.callback(_prune, engine, _cached(engine))
         git = stack.enter_context(GitServer(folder / "git"))
         images = stack.enter_context(registry(folder / "registry"))
         homes = [folder / "one", folder / "warm"]
@@ -133,21 +133,21 @@ def _bench() -> Iterator[Bench]:
         worker = stack.enter_context(start(homes[1], "run"))
         stack.callback(worker.terminate)
         sides: dict[str, Side] = {
-            "script": Script(folder),
-            "run --task": OneTask(homes[0]),
-            "worker": Worker(homes[1], worker.pid),
+            "script": ScriptSide(folder),
+            "run --task": OneTaskSide(homes[0]),
+            "worker": WorkerSide(homes[1], worker.pid),
         }
-        yield Bench(folder, git, images.host, engine, sides)
+        yield BuildBench(folder, git, images.host, engine, sides)
 
 
 def _cached(engine: docker.DockerClient) -> set[str]:
     return {record["ID"] for record in engine.df()["BuildCache"] or []}
 
 
-def _forget(engine: docker.DockerClient, known: set[str]) -> None:
-    """Takes what these builds have left out of BuildKit's cache, and nothing else: their steps name a folder of
-    theirs, their contexts are large, and a record that is made from one of these is theirs, too. The newest goes first,
-    since a record stays for as long as another is made from it."""
+def _prune(engine: docker.DockerClient, known: set[str]) -> None:
+    """Removes the records of these builds from BuildKit's cache, and no others: their steps name a folder of the bench,
+    their contexts are large, and a record that is made from one of these belongs to them too. The newest goes first,
+    since the base of a record cannot be removed."""
     mine: list[str] = []
     for record in sorted(engine.df()["BuildCache"] or [], key=itemgetter("CreatedAt")):
         ours = "/bench-" in record["Description"] or record["Size"] > 20 << 20 or record["Parent"] in mine

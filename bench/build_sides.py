@@ -21,12 +21,12 @@ from taskrunner.schema.task import submission_of
 from taskrunner.state.journal import FINAL, Record, RunFolder, read_journal, state_visits
 
 DOCKER = "/usr/bin/docker"
-"""Debian's, whose `docker build` speaks to BuildKit; newer ones need a plugin for that."""
+"""Debian's, whose `docker build` uses BuildKit; newer ones need a plugin for it."""
 TASKRUNNER = Path(sys.executable).with_name("taskrunner")
 LIMIT = 300.0
-"""Seconds for one clone, build and push, reached only by what is broken."""
-LOOK = 0.02
-"""Seconds between two looks at a process or a task."""
+"""Seconds for one clone, build and push: only a broken side takes as long."""
+POLL_INTERVAL = 0.02
+"""Seconds between two polls of a process or a task."""
 _STEP = re.compile(r"^#(\d+) (\[[^\]]*\] (?:COPY|RUN)|exporting to image)", re.MULTILINE)
 _DONE = re.compile(r"^#(\d+) DONE ([\d.]+)s$", re.MULTILINE)
 PHASES = {"loading": "fetch", "running": "build", "uploading": "push", "cleanup": "cleanup"}
@@ -39,7 +39,7 @@ class Measured:
     seconds: float
     phases: dict[str, float]
     peak: int = 0
-    """Bytes of memory at most, of the process that is ours."""
+    """Bytes: the peak memory of our process."""
 
 
 class Side(Protocol):
@@ -47,7 +47,7 @@ class Side(Protocol):
 
 
 @attrs.define
-class Script:
+class ScriptSide:
     """`git clone --depth=1 && docker build && docker push`, in a new folder each time.
 
     The folders stay until the end: ext4 makes new files slowly for minutes after many were removed.
@@ -65,14 +65,14 @@ class Script:
             "push": [DOCKER, "push", "--quiet", tag],
         }
         os.sync()
-        took, said = {}, {}
+        took, stderr = {}, {}
         for name, command in commands.items():
-            took[name], said[name] = _timed(command)
-        return Measured(sum(took.values()), _split(took, said["build"]))
+            took[name], stderr[name] = _timed(command)
+        return Measured(sum(took.values()), _split(took, stderr["build"]))
 
 
 @attrs.define
-class OneTask:
+class OneTaskSide:
     """`taskrunner run --task`: from the start of the process to its end."""
 
     home: Path
@@ -87,16 +87,16 @@ class OneTask:
             start(self.home, "run", "--task", "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process,
             Peak(process.pid) as peak,
         ):
-            said, _ = process.communicate(json.dumps(_document(task, url, tag)), LIMIT)
+            output, _ = process.communicate(json.dumps(_document(task, url, tag)), LIMIT)
         seconds = time.monotonic() - began
         if process.returncode:
-            raise RuntimeError(said)
+            raise RuntimeError(output)
         phases = _phases(self.home, task)
         return Measured(seconds, {**phases, "process": seconds - sum(phases.values())}, peak.most)
 
 
 @attrs.define
-class Worker:
+class WorkerSide:
     """A worker that waits for tasks: from a task's submission until its resolution."""
 
     home: Path
@@ -117,28 +117,28 @@ class Worker:
             began = time.monotonic()
             await queue.submit(submission)
             while (status := await queue.status(submission.task_id)).state != "resolved":  # noqa: ASYNC110  another process resolves it
-                await asyncio.sleep(LOOK)
+                await asyncio.sleep(POLL_INTERVAL)
             seconds = time.monotonic() - began
         finally:
             await queue.close()
         if status.resolution is None or status.resolution.kind != "completed":
             raise RuntimeError(str(status.resolution))
-        await self._cleaned(submission.task_id)
+        await self._wait_for_cleanup(submission.task_id)
         return seconds
 
-    async def _cleaned(self, task: str) -> None:
-        """What a run tidies up after its resolution must not fall into the next measurement."""
+    async def _wait_for_cleanup(self, task: str) -> None:
+        """A run's clean-up must not fall into the next measurement."""
         while not any(record.state == FINAL for record in _journal(self.home, task)):  # noqa: ASYNC110  as above
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(POLL_INTERVAL)
 
 
 class Peak:
-    """The most memory that a process ever had, which can be read only while it lives."""
+    """The peak memory of a process, which can be read only while it lives."""
 
     def __init__(self, pid: int) -> None:
         self.most = 0
         """Bytes."""
-        self._pid, self._over = pid, threading.Event()
+        self._pid, self._stopped = pid, threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
     def __enter__(self) -> Self:
@@ -146,11 +146,11 @@ class Peak:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stopped.set()
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._over.wait(LOOK):
+        while not self._stopped.wait(POLL_INTERVAL):
             self.most = max(self.most, _peak(self._pid))
 
 
@@ -192,7 +192,7 @@ def _phases(home: Path, task: str) -> dict[str, float]:
 
 
 def _split(took: dict[str, float], log: str) -> dict[str, float]:
-    """A build in two: Docker's work on the steps and the image, and what goes before it, mostly sending the context."""
+    """Splits a build: Docker's work on the steps and the image, and the time before it, mostly for the context."""
     names = dict(_STEP.findall(log))
     done = dict(_DONE.findall(log))
     steps = sum(float(done.get(number, 0)) for number in names)

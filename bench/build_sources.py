@@ -1,4 +1,4 @@
-"""The repositories that are built: 20,000 files like those of a program, served over HTTP by git's own server."""
+"""The repositories that are built: 20,000 files like those of a program."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ COPY --from=build /bench-id /bench-id
 """
 SHAPES = {"whole": WHOLE, "layers": LAYERS, "stages": STAGES}
 """Dockerfiles: one that copies everything at once; one that copies 19,000 vendored files in a layer of their own; and
-one whose image has only what was made of the files."""
+one whose image has only the result of a build."""
 IGNORED = ".git\n"
-"""The `.dockerignore`: without it, the script would build the history into the image, and ours would not."""
+"""The `.dockerignore`: without it, the script's image would contain the history, and ours would not."""
 
 
 @attrs.frozen
 class Source:
-    """One repository below a server's folder, with contents that no other has, so that nothing of it is cached."""
+    """One repository below a server's folder, with unique contents, so that nothing of it is cached."""
 
     folder: Path
 

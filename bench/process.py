@@ -2,10 +2,9 @@
 
     python bench/process.py
 
-One at a time, at a worker that is warm: from submit until whoever watches the task knows that it is resolved, against
-one spawn and its end. Then eight at a time: the rate of a worker with eight slots and a full queue, against a loop that
-keeps eight spawns going. Both sides alternate, so that a busy machine is busy for both. Exits with 1 when a target is
-missed.
+One at a time, on a warm worker: from the submission until a watcher sees the resolution, against one spawn and its end.
+Then eight at a time: the rate of a worker with eight slots and a full queue, against a loop that keeps eight spawns
+running. Both sides alternate, so that a busy machine is busy for both. Exits with 1 when a target is missed.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from taskrunner import SqliteQueue, Submission
 
 TASKRUNNER = Path(sys.executable).with_name("taskrunner")
 
-WARM = 10
-"""Tasks before anything is measured: the platform is opened at the first."""
+WARM_UP = 10
+"""Tasks before the measurement: the first one opens the platform."""
 PAIRS = 100
-"""Spawns and tasks, one after the other."""
-MOST_ADDED = 0.020
+"""Pairs of a spawn and a task."""
+MAX_ADDED = 0.020
 """Seconds that a task may take longer than a spawn, at the median."""
 
 SLOTS = 8
@@ -38,11 +37,11 @@ TASKS = 600
 """In the queue of one round; the first SETTLE of them are not counted."""
 SETTLE = 100
 SPAWNS = 600
-LEAST_RATE = 0.25
-"""Our rate as a part of the bare loop's: at least."""
+MIN_RATE = 0.25
+"""Our rate as a part of the bare loop's, at least."""
 
 STOP_LIMIT = 60.0
-"""Seconds for a worker to end; longer, and it is broken."""
+"""Seconds for a worker to end: only a broken one takes as long."""
 
 
 async def spawn() -> None:
@@ -58,7 +57,7 @@ async def seconds_of(work: object) -> float:
 
 @asynccontextmanager
 async def worker(home: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A worker as an operator starts it, until it is told to stop or stops by itself."""
+    """A worker as an operator starts it. It is stopped at the end, unless it has stopped by itself."""
     with (home / "worker.log").open("w") as log:
         process = await asyncio.create_subprocess_exec(
             TASKRUNNER, "run", *arguments, env=os.environ | {"TASKRUNNER_HOME": str(home)}, stdout=log, stderr=log
@@ -86,7 +85,7 @@ async def latency(home: Path) -> tuple[list[float], list[float]]:
     """Seconds of each spawn, and of each task."""
     queue = SqliteQueue(home / "queue.db", "")
     async with worker(home):
-        for number in range(WARM):
+        for number in range(WARM_UP):
             await run_one(queue, f"warm-{number}")
         pairs = [
             (await seconds_of(spawn()), await seconds_of(run_one(queue, f"task-{number}"))) for number in range(PAIRS)
@@ -107,7 +106,7 @@ async def bare_rate() -> float:
 
 
 async def our_rate(home: Path) -> float:
-    """Tasks a second, from a queue that is full when the worker starts; by the times of the queue itself."""
+    """Tasks a second, from a queue that is full when the worker starts; by the times in the queue."""
     queue = SqliteQueue(home / "queue.db", "")
     for number in range(TASKS):
         await submit(queue, f"task-{number}")
@@ -124,7 +123,7 @@ async def our_rate(home: Path) -> float:
 
 
 async def rates(folder: Path) -> list[tuple[float, float]]:
-    """The bare loop's and ours of each round; the bare one is measured before and after, and its mean taken."""
+    """The bare loop's rate and ours in each round; the bare one is the mean of a measurement before and one after."""
     found = []
     before = await bare_rate()
     for number in range(ROUNDS):
@@ -136,8 +135,8 @@ async def rates(folder: Path) -> list[tuple[float, float]]:
 
 
 def new_home(folder: Path, name: str) -> Path:
-    """Homes are removed at the end, all together: ext4 looks past each inode that was freed in the last minutes when it
-    makes a new one, so that removing thousands would slow down what is measured next."""
+    """Homes are removed together at the end: for each new inode, ext4 skips those that were freed in the last minutes,
+    so that the removal of thousands would slow the next measurement."""
     home = folder / name
     home.mkdir()
     return home
@@ -159,16 +158,16 @@ def measure(folder: Path) -> int:
     added = statistics.median(tasks) - statistics.median(spawns)
     print(f"  {'spawn':12} {1e3 * statistics.median(spawns):7.1f} ms at the median")
     print(f"  {'task':12} {1e3 * statistics.median(tasks):7.1f} ms")
-    print(f"  {'added':12} {1e3 * added:7.1f} ms, at most {1e3 * MOST_ADDED:.0f}")
+    print(f"  {'added':12} {1e3 * added:7.1f} ms, at most {1e3 * MAX_ADDED:.0f}")
 
     print(f"{SLOTS} at a time, {ROUNDS} rounds of {TASKS} tasks, {load()}", flush=True)
     found = asyncio.run(rates(folder))
     ratio = statistics.median(ours / bare for bare, ours in found)
     print(f"  {'bare loop':12} {statistics.median(bare for bare, _ in found):7.0f} a second at the median")
     print(f"  {'tasks':12} {statistics.median(ours for _, ours in found):7.0f} a second")
-    print(f"  {'ratio':12} {ratio:7.2f}, at least {LEAST_RATE}; by round:", *(f"{o / b:.2f}" for b, o in found))
+    print(f"  {'ratio':12} {ratio:7.2f}, at least {MIN_RATE}; by round:", *(f"{o / b:.2f}" for b, o in found))
     print(f"  {load()} at the end")
-    return int(added > MOST_ADDED or ratio < LEAST_RATE)
+    return int(added > MAX_ADDED or ratio < MIN_RATE)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ BENCHMARKS = {
     "process": "tasks that run `true`, against a bare spawn",
     "build": "clone, build and push, against the script that does the same",
 }
-"""By the name of the module, and what it is about."""
+"""By module: the subject."""
 
 OUTCOMES = {0: "met", 1: "MISSED"}
 

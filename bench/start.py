@@ -1,4 +1,4 @@
-"""What starting costs, and what an idle worker costs.
+"""The cost of a start, and of an idle worker.
 
     python bench/start.py
 
@@ -22,18 +22,18 @@ STARTS = 10
 HEAVY = ("docker", "boto3", "botocore", "dulwich", "h2", "psutil", "rich", "nats")
 """Libraries that only some tasks or queues need."""
 LIBRARIES = ("attr", "cattrs", "statemachine", *HEAVY)
-"""What `--help` must not import: everything but click."""
+"""Libraries that `--help` must not import: all but click."""
 
 SETTLE = 3.0
 """Seconds until a worker that was just started counts as idle."""
-WATCHED = 20.0
-"""Seconds for which it is watched then."""
-MOST_MEMORY = 60 << 20
+PERIOD = 20.0
+"""Seconds for which it is then measured."""
+MAX_MEMORY = 60 << 20
 """Bytes, resident."""
-MOST_CPU = 0.005
+MAX_CPU = 0.005
 """As a part of one core."""
 START_LIMIT = 60.0
-"""Seconds; longer, and it is broken."""
+"""Seconds: only a broken one takes as long."""
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -52,7 +52,7 @@ def imported(*arguments: str, home: str) -> set[str]:
 
 
 def seconds(*command: str) -> float:
-    """At the median of STARTS calls."""
+    """The median of STARTS calls."""
     took = []
     for _ in range(STARTS):
         began = time.perf_counter()
@@ -62,7 +62,7 @@ def seconds(*command: str) -> float:
 
 
 def idle() -> tuple[int, float]:
-    """Resident bytes of a worker that has nothing to do, and its part of a core."""
+    """Resident bytes of an idle worker, and its part of a core."""
     with tempfile.TemporaryDirectory(prefix="taskrunner-bench-") as home:
         process = subprocess.Popen(
             [TASKRUNNER, "run"],
@@ -73,15 +73,15 @@ def idle() -> tuple[int, float]:
         try:
             time.sleep(SETTLE)
             before = cpu_seconds(process.pid)
-            time.sleep(WATCHED)
-            return resident(process.pid), (cpu_seconds(process.pid) - before) / WATCHED
+            time.sleep(PERIOD)
+            return resident(process.pid), (cpu_seconds(process.pid) - before) / PERIOD
         finally:
             process.terminate()
             process.wait(START_LIMIT)
 
 
 def cpu_seconds(pid: int) -> float:
-    """Of all its threads, in its own code and the kernel's."""
+    """Of all threads, in user and kernel mode."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
@@ -112,7 +112,7 @@ def claim_is_light() -> bool:
 
 
 def help_is_quick() -> bool:
-    """No target, but to be seen beside the interpreter's own start."""
+    """Without a target: a comparison with the start of the interpreter."""
     bare = seconds(sys.executable, "-c", "")
     ours = seconds(str(TASKRUNNER), "--help")
     return judge(f"--help takes {1e3 * ours:.0f} ms, where the interpreter alone takes {1e3 * bare:.0f} ms", met=True)
@@ -120,9 +120,9 @@ def help_is_quick() -> bool:
 
 def idle_is_cheap() -> bool:
     memory, cpu = idle()
-    most = f"at most {MOST_MEMORY >> 20} MiB and {MOST_CPU:.1%}"
-    text = f"an idle worker has {memory / (1 << 20):.1f} MiB and takes {cpu:.2%} of a core over {WATCHED:.0f} s, {most}"
-    return judge(text, met=memory < MOST_MEMORY and cpu < MOST_CPU)
+    most = f"at most {MAX_MEMORY >> 20} MiB and {MAX_CPU:.1%}"
+    text = f"an idle worker has {memory / (1 << 20):.1f} MiB and takes {cpu:.2%} of a core over {PERIOD:.0f} s, {most}"
+    return judge(text, met=memory < MAX_MEMORY and cpu < MAX_CPU)
 
 
 def main() -> int:

@@ -2,7 +2,7 @@
 
     python script/base_image.py        prints one line: `taskrunner-base:latest sha256:…`
 
-Runs as often as wished: an image that was made from the same binary is kept.
+May run again: an image that was made from the same binary is kept.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from docker.errors import ImageNotFound
 
 IMAGE = "taskrunner-base:latest"
 LABEL = "taskrunner.base"
-"""Carries the digest of the image's only layer, by which an image that is up to date is told."""
+"""Its value is the digest of the image's only layer, and shows whether an image is up to date."""
 CACHE = Path(__file__).resolve().parent.parent / ".cache"
-TIMEOUT = 120  # seconds for one step: a package of 1 MB, or a layer of 2 MB
+TIMEOUT = 120
+"""Seconds for one step: a package of 1 MB, or a layer of 2 MB."""
 FOLDERS = {"tmp": 0o1777, "root": 0o700, "etc": 0o755, "var": 0o755, "home": 0o755}
 FILES = {
     "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
@@ -36,9 +37,9 @@ FILES = {
 def ensure_base_image(image: str = IMAGE) -> str:
     """The id of the base image, which is made when it is missing or was made from another binary.
 
-    Raises whatever docker, or apt-get and dpkg-deb, have to say.
+    Raises the errors of docker, apt-get and dpkg-deb.
     """
-    with _alone(), closing(docker.from_env(timeout=TIMEOUT)) as client:
+    with _exclusive(), closing(docker.from_env(timeout=TIMEOUT)) as client:
         layer = base_layer(static_busybox())
         digest = hashlib.sha256(layer).hexdigest()
         try:
@@ -72,7 +73,7 @@ def static_busybox() -> Path:
 
 
 def is_static(binary: Path) -> bool:
-    """Whether an ELF program asks for no dynamic loader, whose path would stand in its first page."""
+    """Whether an ELF program has no path of a dynamic loader in its first page."""
     with binary.open("rb") as file:
         head = file.read(4096)
     return head.startswith(b"\x7fELF") and b"/ld-" not in head
@@ -117,8 +118,8 @@ def _add(
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """One maker at a time: a second import under the same name would leave the first one without a name."""
+def _exclusive() -> Iterator[None]:
+    """One process at a time: a second import under the same name would leave the first image without a name."""
     CACHE.mkdir(exist_ok=True)
     with (CACHE / "base_image.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -31,7 +31,7 @@ FOLDER = ROOT / ".cache" / "demo"
 HOME = FOLDER / "home"
 TASKRUNNER = Path(sys.executable).with_name("taskrunner")
 REGISTRY_PORT = 5137
-"""Fixed, so that the second demo finds its image's name again."""
+"""Fixed, so that the next demo uses the same name for its image."""
 
 HELLO = """\
 id = "{id}"
@@ -109,7 +109,7 @@ def build(engine: docker.DockerClient, task_id: str) -> int:
 
 
 def run(task: str, path: Path) -> int:
-    """`taskrunner run --task`, as anybody would type it."""
+    """`taskrunner run --task`, as a user types it."""
     path.write_text(task)
     config = FOLDER / "taskrunner.toml"
     command = [str(TASKRUNNER), "run", "--task", str(path), *(["--config", str(config)] if config.exists() else [])]
@@ -126,7 +126,7 @@ def result_of(task_id: str) -> dict[str, Any]:
 
 
 def pull(engine: docker.DockerClient, result: dict[str, Any]) -> None:
-    """What was pushed can be pulled by its digest, by somebody who may log in."""
+    """Pulls the image that was pushed, by its digest and with a login."""
     [image] = result["images"]
     repository = image["name"].rpartition(":")[0]
     name = f"{repository}@{image['digest']}"
@@ -151,7 +151,7 @@ def docker_engine() -> docker.DockerClient | None:
 
 
 def check(engine: docker.DockerClient, result: dict[str, Any]) -> int:
-    """Looks for whatever a run of this home could have left; others may be at work on this machine meanwhile."""
+    """Looks for remains of the runs of this home only: other workers may use the machine."""
     ours = {"label": f"taskrunner.home={HOME}"}
     left = {
         "containers": [item.name for item in engine.containers.list(all=True, filters=ours)],

@@ -12,8 +12,8 @@ from taskrunner.machines.table import Table
 
 WIDTH = 900
 """Units; the page scales it to its own width, which is about 740 pixels."""
-FONT, LETTER, LEADING = 13, 6.9, 16
-"""Height of a letter, width of one on average, and distance of two lines."""
+LETTER, LEADING = 6.9, 16
+"""Average width of a letter, and distance of two lines."""
 BOX = 34
 GAP = 14
 """Between the arrow of one row and the first line of the next one's label."""

@@ -1,6 +1,6 @@
 """Makes the pages about the two machines from their declaration: `python script/pages.py`.
 
-A test fails when a page is not what this would write.
+A test fails when a page differs from its output.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MACHINES: dict[str, tuple[ModuleType, type[Chart[Any]]]] = {
     "worker": (worker, worker.WorkerChart),
 }
 MODELS = {"task": "Attempt", "worker": "Load"}
-"""What is known beside the state."""
+"""The class that holds what is known beside the state."""
 
 PAGE = """\
 % Made by script/pages.py from taskrunner/machines/{name}.py. Change that, and make this again.
@@ -75,11 +75,11 @@ ENDS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("uploading", "upload_failed", "after a success", {"resolution": failed("artifact-missing", "")}),
     ("uploading", "fatal", "after a success", {"message": ""}),
 ]
-"""State, event, what is special about it, and its data."""
+"""State, event, its special case, and its data."""
 
 
 def page(name: str) -> str:
-    """The page about one machine, as it should be."""
+    """The text of the page about one machine."""
     module, machine = MACHINES[name]
     title, _, theory = (module.__doc__ or "").partition("\n\n")
     table = read_table(machine)
@@ -96,7 +96,7 @@ def page(name: str) -> str:
 
 
 def diagram(name: str) -> str:
-    """Its picture."""
+    """The SVG of one machine."""
     return draw(read_table(MACHINES[name][1]), f"The moves of a {name}")
 
 
@@ -112,7 +112,7 @@ def _actions(table: Table) -> str:
 
 
 def _outcomes() -> str:
-    """How a run ends by each event, and what is done then."""
+    """The resolution and the further steps for each event."""
     lines = [_outcome(*end) for end in ENDS]
     head = ["| in | event | resolution | reported | artifacts | caches |", "|---|---|---|---|---|---|"]
     return "\n".join([*head, *lines]) + "\n"

@@ -1,1 +1,8 @@
-"""Where a build context comes from: a commit straight from git's pack, or a folder on disk."""
+"""Git, for every engine: a commit is fetched into a mirror, and read from there as a tree of files."""
+
+from taskrunner_git.commit import Commit
+from taskrunner_git.fetching import fetch
+from taskrunner_git.files import FileEntry, FileTree, read_small
+from taskrunner_git.remote import Remote, parse_url
+
+__all__ = ["Commit", "FileEntry", "FileTree", "Remote", "fetch", "parse_url", "read_small"]

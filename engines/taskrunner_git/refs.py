@@ -1,4 +1,4 @@
-"""From what somebody wrote, a branch, a tag or a commit, to the object that it means."""
+"""From the name of a branch, tag or commit to the id of its object."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 
-from taskrunner_git.failure import clone_failed, quoted
+from taskrunner_git.failures import clone_failed, quoted
 
 _FULL = re.compile(r"[0-9a-f]{40}")
 _ABBREVIATED = re.compile(r"[0-9a-f]{4,39}")
 _BAD = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|^[-/]|/$|\.lock$")
-"""What git allows in no name."""
-_MOST_NAMED = 3
+"""Characters and sequences that git allows in no name."""
+_MAX_NAMED = 3
 
 
-def judge(ref: str) -> str:
-    """The ref as it is looked for; a commit in lower case. Raises TaskFailed when it can be no ref."""
+def validated(ref: str) -> str:
+    """The ref, with a commit's id in lower case. Raises TaskFailed for a name that git does not allow."""
     if _BAD.search(ref):
         raise clone_failed(f'"{quoted(ref)}" can be no branch, tag or commit: git allows no such name')
     return ref.lower() if _FULL.fullmatch(ref.lower()) else ref
 
 
 def is_commit(ref: str) -> bool:
-    """Whether this is the full id of a commit, for which no server need be asked."""
+    """Whether this is the full id of a commit."""
     return _FULL.fullmatch(ref) is not None
 
 
 def prefixes(ref: str) -> list[bytes]:
-    """What to ask a server for, so that it does not list all of its branches and tags."""
+    """The refs that a server is asked to list, instead of all its branches and tags."""
     if not ref or ref == "HEAD" or is_commit(ref):
         return [b"HEAD"]
     return [name.encode() for name in _candidates(ref)]
 
 
 def find(ref: str, refs: Mapping[bytes, bytes]) -> str | None:
-    """The id that a ref has among those that a server listed; a branch goes before a tag."""
+    """The id of a ref among those that a server listed; a branch takes precedence over a tag."""
     if is_commit(ref):
         return ref
     names = _candidates(ref) if ref else ["HEAD"]
@@ -43,13 +43,13 @@ def find(ref: str, refs: Mapping[bytes, bytes]) -> str | None:
 
 
 def find_abbreviated(ref: str, refs: Mapping[bytes, bytes]) -> str | None:
-    """The id that begins so, if exactly one does among the tips of branches and tags."""
+    """The id with these first digits, if exactly one tip of a branch or tag has them."""
     found = {sha.decode() for sha in refs.values() if sha.startswith(ref.lower().encode())}
     return found.pop() if _ABBREVIATED.fullmatch(ref.lower()) and len(found) == 1 else None
 
 
 def missing(ref: str, refs: Iterable[bytes]) -> str:
-    """Says that there is no such ref, and names those that may be meant."""
+    """The error for a missing ref, which names similar ones."""
     known = [name.decode("utf-8", "replace") for name in refs]
     names = sorted({name.split("/", 2)[2] for name in known if name.startswith(("refs/heads/", "refs/tags/"))} - {""})
     names = [name for name in names if not name.endswith("^{}")]
@@ -58,7 +58,7 @@ def missing(ref: str, refs: Iterable[bytes]) -> str:
     hint = ""
     if _ABBREVIATED.fullmatch(ref.lower()):
         hint = "; a commit that is not the newest of a branch or tag needs all 40 digits"
-    elif similar := difflib.get_close_matches(ref, names, _MOST_NAMED):
+    elif similar := difflib.get_close_matches(ref, names, _MAX_NAMED):
         hint = f"; did you mean {' or '.join(similar)}?"
     elif names:
         hint = f"; it has {_some(names)}"
@@ -66,8 +66,8 @@ def missing(ref: str, refs: Iterable[bytes]) -> str:
 
 
 def _some(names: list[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join(quoted(name) for name in names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - _MAX_NAMED
+    return ", ".join(quoted(name) for name in names[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _candidates(ref: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Where a repository is: its URL taken apart and judged, with the credentials out of sight."""
+"""The address of a repository: its URL, parsed and checked, with hidden credentials."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import attrs
 
-from taskrunner_git.failure import clone_failed
+from taskrunner_git.failures import clone_failed
 
 Scheme = Literal["https", "http", "git", "ssh", "file"]
 
@@ -24,16 +24,15 @@ _SCHEMES: dict[str, Scheme] = {
 }
 _SCP_LIKE = re.compile(r"(?:(?P<user>[^@/:]+)@)?(?P<host>\[[^\]]+\]|[^/:@\[\]]+):(?P<path>.+)")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f]")
-TOKEN_USER = "x-access-token"  # noqa: S105  the name that GitHub wants beside a token, and that GitLab and Gitea take as well
+_TOKEN_USER = "x-access-token"  # noqa: S105  GitHub wants this name beside a token; GitLab and Gitea accept it
 
 
 @attrs.frozen
 class Remote:
-    """A repository somewhere.
+    """The address of a repository.
 
-    A path on this machine is taken too, absolute or as `file://`: whoever may name the repository of a build has it
-    read with the rights of the worker. A submodule may do so only when the repository that names it is on this
-    machine itself.
+    It may be a path on this machine, absolute or as `file://`: the author of a task has it read with the rights of the
+    worker. A submodule may be such a path only when the repository that names it is one too.
     """
 
     scheme: Scheme
@@ -46,7 +45,7 @@ class Remote:
     """`host:path`, where the path may be relative to the user's home."""
 
     def __str__(self) -> str:
-        """The URL as it may be shown: without credentials."""
+        """The URL without credentials, for logs and errors."""
         if self.scheme == "file":
             return self.path
         login = f"{self.user}@" if self.scheme == "ssh" and self.user else ""
@@ -64,19 +63,19 @@ class Remote:
         return self.scheme in {"http", "https"}
 
     def with_token(self, token: str | None) -> Remote:
-        """The same, with a token as its password, if it goes over HTTP and its URL has no password itself."""
+        """The same with the token as its password, for a URL over HTTP that has no password itself."""
         if not token or not self.is_http or self.password:
             return self
-        return attrs.evolve(self, user=self.user or TOKEN_USER, password=token)
+        return attrs.evolve(self, user=self.user or _TOKEN_USER, password=token)
 
     def submodule(self, url: str) -> Remote:
-        """A repository that this one names as a submodule. It gets this one's credentials on the same host only.
+        """A repository that this one names as a submodule. It has the same credentials only on the same host.
 
         Raises: TaskFailed.
         """
         if url.startswith(("./", "../")):
             return self._relative(url)
-        other = parse(url)
+        other = parse_url(url)
         if other.scheme == "file" and self.scheme != "file":
             raise clone_failed(f"the submodule {url!r} is a path on the worker's machine, which {self} may not name")
         same = (other.scheme, other.host, other.port) == (self.scheme, self.host, self.port)
@@ -89,8 +88,8 @@ class Remote:
         return attrs.evolve(self, path=path)
 
 
-def parse(url: str) -> Remote:
-    """Takes a URL apart; the usual `user@host:path` and an absolute path count as URLs.
+def parse_url(url: str) -> Remote:
+    """Parses a URL; `user@host:path` and an absolute path count as URLs.
 
     Raises: TaskFailed, whose text shows no credentials.
     """

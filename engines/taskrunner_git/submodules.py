@@ -1,4 +1,4 @@
-"""Which submodules a commit has, and where they come from."""
+"""The submodules of a commit, and their URLs."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from io import BytesIO
 
 from dulwich.config import ConfigFile, parse_submodules
 
-from taskrunner_git.failure import clone_failed
-from taskrunner_git.small_file import read_small
-from taskrunner_git.tree import Tree
+from taskrunner_git.commit_tree import CommitTree
+from taskrunner_git.failures import clone_failed
+from taskrunner_git.files import read_small
 
 GITMODULES = ".gitmodules"
 
 
-def urls(tree: Tree) -> dict[str, str]:
+def urls(tree: CommitTree) -> dict[str, str]:
     """The URL of each submodule by its path, as the commit's `.gitmodules` has them. Raises TaskFailed, Broken."""
     try:
         found = list(parse_submodules(ConfigFile.from_file(BytesIO(read_small(tree, GITMODULES)))))

@@ -8,7 +8,7 @@ import pytest
 
 from taskrunner_docker.context.ignore import Ignore
 from taskrunner_docker.context.selection import select_entries
-from taskrunner_git.files import FileEntry
+from taskrunner_git import FileEntry
 
 FILES = [
     "Dockerfile",

@@ -11,17 +11,16 @@ import attrs
 import pytest
 
 from taskrunner.model import Progress
-from taskrunner_git.fetch import Commit, fetch
-from taskrunner_git.files import ContextSource
+from taskrunner_git import Commit, FileTree, fetch
 from tests.support.githttp import GitServer
 
 
 @attrs.define
 class Fetcher:
-    """Fetches into one mirror, and remembers what was said."""
+    """Fetches into one mirror, and keeps the lines of the log and the progress."""
 
     mirror: Path
-    said: list[str] = attrs.field(factory=list)
+    lines: list[str] = attrs.field(factory=list)
     progress: list[Progress] = attrs.field(factory=list)
 
     @contextmanager
@@ -34,7 +33,7 @@ class Fetcher:
 
     async def fetch(self, repository: str, ref: str = "", token: str | None = None) -> Commit:
         return await fetch(
-            repository, ref, token=token, mirror=self.mirror, say=self.said.append, progress=self.progress.append
+            repository, ref, token=token, mirror=self.mirror, say=self.lines.append, progress=self.progress.append
         )
 
     def sha(self, repository: str, ref: str = "", token: str | None = None) -> str:
@@ -46,12 +45,12 @@ class Fetcher:
             return contents(commit)
 
 
-def contents(source: ContextSource) -> dict[str, bytes]:
+def contents(source: FileTree) -> dict[str, bytes]:
     return {entry.path: b"".join(source.read(entry.path)) for entry in source.entries() if stat.S_ISREG(entry.mode)}
 
 
 def noise(seed: int, size: int) -> bytes:
-    """Always the same bytes, which nothing makes smaller."""
+    """Reproducible bytes that do not compress."""
     return random.Random(seed).randbytes(size)  # noqa: S311  no secret
 
 
@@ -62,7 +61,7 @@ def fetcher(tmp_path: Path) -> Fetcher:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Where the server's repositories are."""
+    """The folder of the server's repositories."""
     path = tmp_path / "served"
     path.mkdir()
     return path
@@ -76,6 +75,6 @@ def server(root: Path) -> Iterator[GitServer]:
 
 @pytest.fixture
 def locked(root: Path) -> Iterator[GitServer]:
-    """A server that wants a token."""
+    """A server that requires a token."""
     with GitServer(root, token="the-t0ken/with+odd=signs") as running:
         yield running

@@ -24,7 +24,7 @@ GIT_ENV = {
     "GIT_COMMITTER_DATE": "2024-01-01T00:00:00Z",
     "GIT_TERMINAL_PROMPT": "0",
 }
-"""The environment that git gets: nobody's configuration, always the same author and time."""
+"""The environment of git: no user's configuration, always the same author and time."""
 
 
 def git(repository: Path, *arguments: str, **env: str) -> bytes:
@@ -54,7 +54,7 @@ def commit(path: Path, files: Mapping[str, str | bytes], message: str = "a chang
 class GitServer:
     """Serves every repository below a folder over HTTP, by git's own `http-backend`; bare ones and working trees alike.
 
-    With a token, it wants it as the password of HTTP's Basic authentication; the user's name does not matter::
+    With a token, it requires this as the password of HTTP's Basic authentication, for any user::
 
         with GitServer(folder, token="secret") as server:
             url = server.url("team/web.git")
@@ -63,18 +63,18 @@ class GitServer:
     def __init__(self, root: Path, token: str | None = None) -> None:
         self.root, self.token = root, token
         self.requests: list[str] = []
-        """Method and path of each request that came."""
+        """Method and path of each request."""
         self.sent = 0
         """Bytes of all answers so far."""
         self.stall_after: int | None = None
         """Bytes of an answer to a POST after which the server waits until `resume`, or None."""
         self.break_after: int | None = None
-        """Bytes of an answer to a POST after which the server hangs up, or None."""
+        """Bytes of an answer to a POST after which the server closes the connection, or None."""
         self.redirect = ""
-        """Where every request is sent on to, when it is not empty: a URL that ends in `/`."""
+        """The URL, which ends in `/`, that every request is redirected to; empty for none."""
         self.stalled, self.resume = threading.Event(), threading.Event()
         self.broken_pipes = threading.Semaphore(0)
-        """Released each time that a client went away while it was being answered."""
+        """Released each time that a client disconnects during an answer."""
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
 
@@ -98,13 +98,13 @@ class GitServer:
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
 
-        class Handler(_Handler):
+        class Handler(_GitHandler):
             git_server = server
 
         return Handler
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _GitHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     git_server: GitServer
 

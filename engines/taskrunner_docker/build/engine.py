@@ -17,8 +17,7 @@ from taskrunner_docker.build.job import BuildJob
 from taskrunner_docker.buildkit import BuildRequest
 from taskrunner_docker.payload import BuildSpec, DockerPayload
 from taskrunner_docker.registry.transfer import Transfers
-from taskrunner_git.fetch import Commit, fetch
-from taskrunner_git.remote import parse
+from taskrunner_git import Commit, fetch, parse_url
 
 _LOGIN_TIMEOUT = 9.0
 """Seconds to find the password for a base image: BuildKit ends a session that is silent for ten."""
@@ -93,7 +92,7 @@ class BuildEngine(Engine[DockerPayload]):
 
 def mirror_name(repository: str) -> str:
     """The cache of a repository, by its address without user and password. Raises TaskFailed when it is no address."""
-    return f"git-{hashlib.sha256(str(parse(repository)).encode()).hexdigest()[:32]}"
+    return f"git-{hashlib.sha256(str(parse_url(repository)).encode()).hexdigest()[:32]}"
 
 
 def _credentials(transfers: Transfers, loop: asyncio.AbstractEventLoop) -> Callable[[str], tuple[str, str] | None]:

@@ -15,7 +15,7 @@ from taskrunner_docker.build.job import BuildJob
 from taskrunner_docker.build.results import BuildResults
 from taskrunner_docker.buildkit import BuildOutcome, BuildRequest, build
 from taskrunner_docker.cleanup.removal import remove_tag
-from taskrunner_git.fetch import Commit
+from taskrunner_git import Commit
 
 _NO_LOGIN = re.compile(r"cannot be pulled.*(?:401|403|denied|authorization|basic auth)", re.IGNORECASE | re.DOTALL)
 _LOGIN_ADVICE = "check the login for its registry in [docker.registries] of the worker's configuration"

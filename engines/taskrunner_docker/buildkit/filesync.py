@@ -18,7 +18,7 @@ from taskrunner.errors import TaskFailedInternally
 from taskrunner_docker.buildkit.grpc import NOT_FOUND, GrpcError, Headers, frame, frame_head
 from taskrunner_docker.buildkit.protobuf import WireError, as_int, encode_field, encode_varint, read_message
 from taskrunner_docker.context.selection import select_entries
-from taskrunner_git.files import ContextSource, FileEntry
+from taskrunner_git import FileEntry, FileTree
 
 DIFF_COPY = "/moby.filesync.v1.FileSync/DiffCopy"
 NAMES = frozenset({"context", "dockerfile"})
@@ -38,7 +38,7 @@ _END_OF_LIST_MARK = frame(b"")
 class ContextFiles:
     """Serves a context. Its list of files is made once, and kept: a build requests parts of it three times."""
 
-    def __init__(self, source: ContextSource) -> None:
+    def __init__(self, source: FileTree) -> None:
         self._source = source
         self._entries: list[FileEntry] | None = None
         self._places: dict[str, int] = {}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
-from taskrunner_git.files import ContextSource
+from taskrunner_git import FileTree
 
 SecretValue = bytes | Callable[[], bytes]
 Credentials = Callable[[str], tuple[str, str] | None]
@@ -23,7 +23,7 @@ def _anonymous(_host: str) -> None:
 class BuildRequest:
     """One image to build."""
 
-    context: ContextSource
+    context: FileTree
     dockerfile: str = "Dockerfile"
     """Relative to the root of the context, with `/`. `<dockerfile>.dockerignore` goes before the context's own."""
     tags: Sequence[str] = ()

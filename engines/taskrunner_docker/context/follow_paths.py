@@ -6,7 +6,7 @@ import posixpath
 import stat
 from collections.abc import Iterable, Iterator
 
-from taskrunner_git.files import FileEntry
+from taskrunner_git import FileEntry
 
 _WILDCARDS = frozenset("*?[\\")
 _MOST_HOPS = 40

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from taskrunner_docker.context.follow_paths import Followed
 from taskrunner_docker.context.ignore import Ignore
-from taskrunner_git.files import FileEntry
+from taskrunner_git import FileEntry
 
 
 def select_entries(

@@ -18,7 +18,7 @@ from script.base_image import IMAGE, ensure_base_image
 from taskrunner.model import Progress
 from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.buildkit import BuildOutcome, BuildRequest, build
-from taskrunner_git.files import FileEntry
+from taskrunner_git import FileEntry
 
 TIMEOUT = 120
 

@@ -1,7 +1,7 @@
-"""The packs of one repository in a folder, so that the next fetch gets only what is new.
+"""The packs of one repository in a folder, so that the next fetch transfers only new objects.
 
-Each fetch leaves `<number>-<commit>.pack` and its index, which comes last: what has no index does not count. A pack
-may need those before it, so they go together or not at all.
+Each fetch adds `<number>-<commit>.pack` and then its index: a pack without an index does not count. A pack may need
+the packs before it, so that all are removed together.
 """
 
 from __future__ import annotations
@@ -11,30 +11,31 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from taskrunner_git.failure import Broken
-from taskrunner_git.index import Index, build
-from taskrunner_git.indexing import index_pack
-from taskrunner_git.objects import Objects
-from taskrunner_git.pack import TRAILER, Pack
+from taskrunner_git.failures import Broken
+from taskrunner_git.packs.index import Index, build
+from taskrunner_git.packs.indexing import index_pack
+from taskrunner_git.packs.objects import Objects
+from taskrunner_git.packs.pack import TRAILER, Pack
 
 MODULES = "modules"
 """The folder with the mirrors of submodules."""
 _OWNER = "repository"
-"""The file that says whose packs these are."""
+"""The file that names the repository of these packs."""
 _FORMAT = "taskrunner packs 1"
-_MOST_PACKS = 32
-"""Then it starts anew: each pack is one more place to look for an object, and holds what nobody may need any more."""
+_MAX_PACKS = 32
+"""At this number the mirror starts anew: each pack makes the search for an object longer, and may hold objects that no
+commit needs."""
 
 
 class Mirror:
-    """Ours alone while it is open. What is damaged or somebody else's is thrown away, and is no error."""
+    """Used by one fetch at a time. A folder that is damaged, or another repository's, is cleared without an error."""
 
     def __init__(self, folder: Path, repository: str) -> None:
         """`repository` is the URL without credentials. Raises OSError."""
         self.folder = folder
         self.objects = Objects()
         self.tips: list[str] = []
-        """The commits that are here with everything below them."""
+        """The commits whose objects are all here."""
         self._owner = f"{_FORMAT}\n{repository}\n"
         try:
             self._open()
@@ -43,14 +44,14 @@ class Mirror:
 
     @property
     def incoming(self) -> Path:
-        """Where the next pack is written to."""
+        """The file that the next pack is written to."""
         return self.folder / "incoming"
 
     def close(self) -> None:
         self.objects.close()
 
     def clear(self) -> None:
-        """Starts anew, with nothing. Raises OSError."""
+        """Removes everything, and starts anew. Raises OSError."""
         self.close()
         self.tips.clear()
         if self.folder.is_symlink() or self.folder.is_file():
@@ -60,9 +61,9 @@ class Mirror:
             _remove(path)
         (self.folder / _OWNER).write_text(self._owner, encoding="utf-8")
 
-    def take(self, pack_id: bytes, check: Callable[[], None]) -> None:
-        """Adds the objects of the incoming pack to those here, in memory only. Raises Broken, OSError, and what
-        `check` raises."""
+    def add_incoming(self, pack_id: bytes, check: Callable[[], None]) -> None:
+        """Adds the objects of the incoming pack to those here, in memory only. Raises Broken, OSError, and the errors
+        of `check`."""
         pack = Pack(self.incoming)
         try:
             data = build(index_pack(pack, self.objects, check), pack_id)
@@ -72,9 +73,9 @@ class Mirror:
         self.objects.add(pack, Index(data))
         self.incoming.with_suffix(".index").write_bytes(data)
 
-    def keep(self, commit: str) -> None:
-        """Keeps what was taken, with this commit as its tip. Nothing is forced to the disk: whoever opens it after a
-        power cut sees by the checksums what is whole. Raises OSError."""
+    def keep_incoming(self, commit: str) -> None:
+        """Keeps the incoming pack, with this commit as its tip. Nothing is synced to the disk: after a power cut, the
+        checksums show which packs are complete. Raises OSError."""
         name = f"{len(self.tips):04}-{commit}"
         for path, suffix in ((self.incoming, ".pack"), (self.incoming.with_suffix(".index"), ".index")):
             path.rename(self.folder / f"{name}{suffix}")
@@ -84,7 +85,7 @@ class Mirror:
         if (self.folder / _OWNER).read_text(encoding="utf-8") != self._owner:
             raise Broken("these are the packs of another repository")
         indexes = sorted(self.folder.glob("*-*.index"))
-        if len(indexes) >= _MOST_PACKS:
+        if len(indexes) >= _MAX_PACKS:
             raise Broken("there are too many packs")
         for number, path in enumerate(indexes):
             self._load(number, path)
@@ -105,7 +106,7 @@ class Mirror:
 
 
 def _pack_id(path: Path) -> bytes:
-    """The SHA-1 that the pack ends with, if it is right: 25 ms for 40 MB, which is nothing against a wrong build."""
+    """The SHA-1 that the pack ends with, verified: 25 ms for 40 MB, far less than the cost of a wrong build."""
     digest = hashlib.sha1(usedforsecurity=False)
     left = path.stat().st_size - TRAILER
     with path.open("rb", buffering=0) as file:

@@ -1,4 +1,4 @@
-"""The mirror: what the next fetch need not get, and what happens to one that is damaged."""
+"""The mirror: which objects are not transferred again, and how a damaged mirror is replaced."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from taskrunner_git import mirror as mirror_module
+from taskrunner.blocking import run_blocking
+from taskrunner.errors import Unavailable
+from taskrunner_git import fetching
+from taskrunner_git.packs import mirror
 from tests.git.conftest import Fetcher, noise
 from tests.support.githttp import GitServer, commit, git, make_repository
 
@@ -17,51 +20,54 @@ SIZE = 300_000
 
 @pytest.fixture
 def web(root: Path) -> Path:
-    """A repository with one file that does not get smaller, and many small ones."""
+    """A repository with one file that does not compress, and many small ones."""
     files: dict[str, str | bytes] = {"random": noise(1, SIZE)}
     make_repository(root / "web", files | {f"d/{n}": f"{n}\n" for n in range(100)})
     return root / "web"
 
 
-def sent(server: GitServer) -> int:
+def bytes_sent(server: GitServer) -> int:
+    """Since the last call."""
     size, server.sent = server.sent, 0
     return size
 
 
-def test_the_next_fetch_gets_only_what_is_new(web: Path, server: GitServer, fetcher: Fetcher) -> None:
+def test_the_next_fetch_transfers_only_new_objects(web: Path, server: GitServer, fetcher: Fetcher) -> None:
     fetcher.sha(server.url("web"), "main")
-    assert sent(server) > SIZE
+    assert bytes_sent(server) > SIZE
     commit(web, {"d/1": "changed\n"})
     files = fetcher.files(server.url("web"), "main")
-    assert sent(server) < 5000
+    assert bytes_sent(server) < 5000
     assert (files["d/1"], files["d/2"], len(files["random"])) == (b"changed\n", b"2\n", SIZE)
 
 
-def test_a_small_change_in_a_large_file_comes_as_a_delta(web: Path, server: GitServer, fetcher: Fetcher) -> None:
+def test_a_small_change_in_a_large_file_is_transferred_as_a_delta(
+    web: Path, server: GitServer, fetcher: Fetcher
+) -> None:
     old = fetcher.files(server.url("web"), "main")["random"]
-    sent(server)
+    bytes_sent(server)
     commit(web, {"random": old[:1000] + b"x" + old[1000:]})
     assert fetcher.files(server.url("web"), "main")["random"] == old[:1000] + b"x" + old[1000:]
-    assert sent(server) < 5000
+    assert bytes_sent(server) < 5000
 
 
 def test_the_same_commit_again_transfers_nothing(web: Path, server: GitServer, fetcher: Fetcher) -> None:
     sha = fetcher.sha(server.url("web"), "main")
     server.requests.clear()
-    sent(server)
+    bytes_sent(server)
     assert fetcher.sha(server.url("web"), "main") == sha
-    assert sent(server) < 1000
-    assert len(server.requests) == 2, "what the server can do, and which refs it has"
+    assert bytes_sent(server) < 1000
+    assert len(server.requests) == 2, "one for the capabilities, one for the refs"
 
 
-def test_a_full_id_that_is_there_asks_nobody(web: Path, server: GitServer, fetcher: Fetcher) -> None:
+def test_a_full_id_in_the_mirror_asks_no_server(web: Path, server: GitServer, fetcher: Fetcher) -> None:
     sha = fetcher.sha(server.url("web"), "main")
     server.requests.clear()
     assert fetcher.sha(server.url("web"), sha) == sha
     assert server.requests == []
 
 
-def test_an_older_commit_and_another_branch_come_too(web: Path, server: GitServer, fetcher: Fetcher) -> None:
+def test_an_older_commit_and_another_branch_are_fetched(web: Path, server: GitServer, fetcher: Fetcher) -> None:
     first = git(web, "rev-parse", "main").decode().strip()
     commit(web, {"new": "1"})
     git(web, "checkout", "-q", "--orphan", "other")
@@ -70,7 +76,7 @@ def test_an_older_commit_and_another_branch_come_too(web: Path, server: GitServe
         assert len(fetcher.files(server.url("web"), ref)) == size
 
 
-def test_a_new_tag_of_a_commit_that_is_there(web: Path, server: GitServer, fetcher: Fetcher) -> None:
+def test_a_new_tag_of_a_commit_in_the_mirror(web: Path, server: GitServer, fetcher: Fetcher) -> None:
     sha = fetcher.sha(server.url("web"), "main")
     git(web, "tag", "--annotate", "--message=x", "v1")
     assert fetcher.sha(server.url("web"), "v1") == sha
@@ -79,10 +85,10 @@ def test_a_new_tag_of_a_commit_that_is_there(web: Path, server: GitServer, fetch
     assert len(list(fetcher.mirror.glob("*.pack"))) == packs
 
 
-def test_packs_do_not_gather_without_bound(
+def test_the_number_of_packs_is_bounded(
     web: Path, server: GitServer, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirror_module, "_MOST_PACKS", 3)
+    monkeypatch.setattr(mirror, "_MAX_PACKS", 3)
     for number in range(8):
         commit(web, {"n": f"{number}"})
         assert fetcher.files(server.url("web"), "main")["n"] == f"{number}".encode()
@@ -142,7 +148,7 @@ def half_a_fetch(mirror: Path) -> None:
     (mirror / "0001-abc.pack").write_bytes(b"PACK")
 
 
-def names_folder(mirror: Path) -> None:
+def name_is_a_folder(mirror: Path) -> None:
     (mirror / "repository").unlink()
     (mirror / "repository").mkdir()
 
@@ -150,8 +156,8 @@ def names_folder(mirror: Path) -> None:
 DAMAGES = [cut_pack, flip_bit, cut_index, empty_index, no_pack, other_repository, something_else, a_file, wrong_name]
 
 
-@pytest.mark.parametrize("damage", [*DAMAGES, half_a_fetch, names_folder], ids=lambda damage: damage.__name__)
-def test_a_mirror_that_is_damaged_or_somebody_elses_is_made_anew(
+@pytest.mark.parametrize("damage", [*DAMAGES, half_a_fetch, name_is_a_folder], ids=lambda damage: damage.__name__)
+def test_a_damaged_or_foreign_mirror_is_made_anew(
     damage: object, web: Path, server: GitServer, fetcher: Fetcher
 ) -> None:
     files = fetcher.files(server.url("web"), "main")
@@ -167,25 +173,33 @@ def test_a_cancelled_fetch_ends_at_once_and_harms_nothing(web: Path, server: Git
     commit(web, {"random2": noise(2, 4_000_000)})
     server.stall_after = 500_000
     asyncio.run(cancel_when_stalled(server, fetcher, "other"))
-    assert server.broken_pipes.acquire(timeout=30), "the server saw its client go"
+    assert server.broken_pipes.acquire(timeout=30), "the server noticed that its client was gone"
     server.stall_after = None
     assert fetcher.files(server.url("web"), "main") == before
     assert len(fetcher.files(server.url("web"), "other")) == 102
 
 
+def test_a_fetch_over_its_limit_ends(
+    web: Path, server: GitServer, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "_LIMIT", 0.5)
+    server.stall_after = 0
+    with pytest.raises(Unavailable, match=rf"^clone: fetching {server.url('web')} took longer than 0\.5 s$"):
+        fetcher.sha(server.url("web"), "main")
+
+
 async def cancel_when_stalled(server: GitServer, fetcher: Fetcher, ref: str) -> None:
-    loop = asyncio.get_running_loop()
-    fetching = asyncio.create_task(fetcher.fetch(server.url("web"), ref))
-    assert await loop.run_in_executor(None, server.stalled.wait, 30)
-    fetching.cancel()
-    done, _ = await asyncio.wait([fetching], timeout=30)
+    call = asyncio.create_task(fetcher.fetch(server.url("web"), ref))
+    await run_blocking(server.stalled.wait, limit=30, doing="waiting for the server to stall")
+    call.cancel()
+    done, _ = await asyncio.wait([call], timeout=30)
     assert done
-    assert fetching.cancelled()
+    assert call.cancelled()
     server.resume.set()
 
 
-def test_progress_is_told_in_bytes(web: Path, server: GitServer, fetcher: Fetcher) -> None:
+def test_progress_is_reported_in_bytes(web: Path, server: GitServer, fetcher: Fetcher) -> None:
     fetcher.sha(server.url("web"), "main")
     assert {report.step for report in fetcher.progress} == {"clone"}
     assert fetcher.progress[-1].done > SIZE
-    assert fetcher.said[0] == f"clone: {server.url('web')}, main"
+    assert fetcher.lines[0] == f"clone: {server.url('web')}, main"

@@ -1,4 +1,4 @@
-"""One repository: from its server into its mirror. Everything here blocks, and runs in the fetching thread."""
+"""From a server into a mirror. Everything here blocks, and runs in the thread of the fetch."""
 
 from __future__ import annotations
 
@@ -8,111 +8,112 @@ from typing import Any, BinaryIO
 
 from dulwich.objects import ObjectID
 
+from taskrunner.connections import Connections
 from taskrunner.errors import Unavailable
 from taskrunner.model import Progress
 from taskrunner_git import refs
-from taskrunner_git.connections import Wire
+from taskrunner_git.commit_tree import CommitTree
 from taskrunner_git.explain import explain
-from taskrunner_git.failure import Broken, clone_failed, quoted, unavailable
-from taskrunner_git.mirror import Mirror
-from taskrunner_git.pack import ID, TRAILER
+from taskrunner_git.failures import Broken, clone_failed, quoted, unavailable
+from taskrunner_git.packs.commit_object import find_commit
+from taskrunner_git.packs.mirror import Mirror
+from taskrunner_git.packs.pack import ID, TRAILER
+from taskrunner_git.protocol.transport import Transport
 from taskrunner_git.remote import Remote
-from taskrunner_git.transport import Transport
-from taskrunner_git.tree import Tree, find_commit
 
 Report = Callable[[Progress], None]
 
 
-class Repository:
+class MirrorUpdater:
     """Brings commits of one repository into its mirror."""
 
-    def __init__(self, remote: Remote, mirror: Mirror, wire: Wire, progress: Report) -> None:
-        self._remote, self._mirror, self._wire, self._progress = remote, mirror, wire, progress
+    def __init__(self, remote: Remote, mirror: Mirror, connections: Connections, progress: Report) -> None:
+        self._remote, self._mirror, self._connections, self._progress = remote, mirror, connections, progress
 
-    def get(self, ref: str) -> tuple[str, bytes]:
-        """The commit that a ref means, and its root folder; everything below it is in the mirror then. Asks nobody
-        when `ref` is the full id of a commit that is there.
+    def fetch(self, ref: str) -> tuple[str, bytes]:
+        """The commit that a ref means, and its root folder, with all their objects in the mirror. The server is not
+        asked for the full id of a commit that the mirror has.
 
-        Raises: TaskFailed, Unavailable, Cut, Broken (the mirror or the server's pack is damaged), OSError (of the
+        Raises: TaskFailed, Unavailable, Interrupted, Broken (the mirror or the server's pack is damaged), OSError (the
         disk).
         """
-        ref = refs.judge(ref)
+        ref = refs.validated(ref)
         if ref not in self._mirror.tips:
-            return self._fetch(ref)
+            return self._update(ref)
         return find_commit(self._mirror.objects, bytes.fromhex(ref))
 
-    def _fetch(self, ref: str) -> tuple[str, bytes]:
+    def _update(self, ref: str) -> tuple[str, bytes]:
         with self._mirror.incoming.open("wb") as file:
-            spool = _Spool(file, self._wire, self._progress)
+            spool = _Spool(file, self._connections, self._progress)
             try:
                 sha = self._download(ref, spool)
             except Unavailable:
                 if spool.failure is not None:
-                    raise spool.failure from None  # our disk, which the network is not to blame for
+                    raise spool.failure from None  # the disk failed, not the network
                 raise
         if spool.size:
-            self._mirror.take(spool.pack_id(), self._wire.check)
+            self._mirror.add_incoming(spool.pack_id(), self._connections.check)
         else:
             self._mirror.incoming.unlink()
         commit, root = find_commit(self._mirror.objects, bytes.fromhex(sha))
         if spool.size:
-            Tree(self._mirror.objects, root).check()
-            self._wire.check()
-            self._mirror.keep(commit)
+            CommitTree(self._mirror.objects, root).check()
+            self._connections.check()
+            self._mirror.keep_incoming(commit)
         return commit, root
 
     def _download(self, ref: str, spool: _Spool) -> str:
-        sha = self._ask(lambda transport: self._receive(transport, ref, spool), ref)
-        if sha is None:  # not a branch or tag: perhaps the first digits of a commit, and if not, say what there is
-            listed = _present(self._ask(lambda transport: transport.refs(), ref).refs)
+        sha = self._converse(lambda transport: self._receive(transport, ref, spool), ref)
+        if sha is None:  # not a branch or tag: the first digits of a commit, or an error that names refs
+            listed = _present(self._converse(lambda transport: transport.refs(), ref).refs)
             full = refs.find_abbreviated(ref, listed)
             if full is None:
                 raise clone_failed(f"{self._remote} {refs.missing(ref, listed)}")
-            sha = self._ask(lambda transport: self._receive(transport, full, spool), full)
+            sha = self._converse(lambda transport: self._receive(transport, full, spool), full)
         return str(sha)
 
     def _receive(self, transport: Transport, ref: str, spool: _Spool) -> str | None:
-        """Gets the pack with what is new, if anything is; None when the server does not list the ref."""
+        """Receives a pack with the new objects, if there are any. None when the server does not list the ref."""
         found: list[str | None] = [None]
 
         def wants(listed: Mapping[Any, Any], depth: int | None = None) -> list[ObjectID]:  # noqa: ARG001  dulwich's
             found[0] = sha = refs.find(ref, listed)
             if sha and len(sha) != 2 * ID:
                 raise clone_failed(f"{self._remote} names its objects by SHA-256, which is not supported")
-            return [ObjectID(sha.encode())] if sha and not self._is_here(sha) else []
+            return [ObjectID(sha.encode())] if sha and not self._has(sha) else []
 
         transport.fetch(
             determine_wants=wants,
             graph_walker=_Haves(self._mirror.tips),
             pack_data=spool.write,
-            progress=spool.remark,
+            progress=spool.note,
             depth=1,
             ref_prefix=refs.prefixes(ref),
         )
         return found[0]
 
-    def _is_here(self, sha: str) -> bool:
-        """Whether this commit, or the one that this tag means, was fetched before."""
+    def _has(self, sha: str) -> bool:
+        """Whether the mirror has this commit, or the one that this tag means."""
         if self._mirror.objects.find(bytes.fromhex(sha)) is None:
             return False
         return find_commit(self._mirror.objects, bytes.fromhex(sha))[0] in self._mirror.tips
 
-    def _ask(self, question: Callable[[Transport], Any], ref: str) -> Any:
-        """Talks to the server once; whatever goes wrong is raised as one of ours, chained to nothing."""
-        transport = Transport(self._remote, self._wire)
+    def _converse(self, conversation: Callable[[Transport], Any], ref: str) -> Any:
+        """One conversation with the server. Raises taskrunner's own errors, without causes."""
+        transport = Transport(self._remote, self._connections)
         try:
-            return question(transport)
+            return conversation(transport)
         except Exception as error:  # noqa: BLE001  a hostile answer can make dulwich raise anything
             failure = error
         finally:
-            said = transport.close()
-        self._wire.check()
-        raise failure if isinstance(failure, Broken) else explain(failure, self._remote, ref, said)
+            stderr = transport.close()
+        self._connections.check()
+        raise failure if isinstance(failure, Broken) else explain(failure, self._remote, ref, stderr)
 
 
 class _Haves:
-    """What the server need not send; dulwich calls this a graph walker. All of it is shallow: each commit is here
-    without the ones before it."""
+    """The commits that the server need not send; dulwich calls this a graph walker. All are shallow: the mirror has
+    none of their parents."""
 
     def __init__(self, tips: Sequence[str]) -> None:
         self._left = [tip.encode() for tip in tips]
@@ -127,19 +128,19 @@ class _Haves:
 
 
 class _Spool:
-    """Writes a pack to disk as it comes."""
+    """Writes a pack to disk as it arrives."""
 
-    def __init__(self, file: BinaryIO, wire: Wire, progress: Report) -> None:
+    def __init__(self, file: BinaryIO, connections: Connections, progress: Report) -> None:
         self.size = 0
         self.failure: OSError | None = None
-        """Of the disk."""
-        self._file, self._wire, self._progress = file, wire, progress
+        """The error of the disk."""
+        self._file, self._connections, self._progress = file, connections, progress
         self._digest = hashlib.sha1(usedforsecurity=False)
         self._tail = b""
         self._note = ""
 
     def write(self, data: bytes) -> int:
-        self._wire.check()
+        self._connections.check()
         try:
             self._file.write(data)
         except OSError as error:
@@ -152,14 +153,14 @@ class _Spool:
         self._progress(Progress("clone", self.size, note=self._note))
         return len(data)
 
-    def remark(self, text: bytes) -> None:
-        """What the server says of its progress."""
-        self._wire.check()
+    def note(self, text: bytes) -> None:
+        """Reports the server's own words on its progress."""
+        self._connections.check()
         self._note = quoted(text) or self._note
         self._progress(Progress("clone", self.size, note=self._note))
 
     def pack_id(self) -> bytes:
-        """The SHA-1 that the pack ends with. Raises Unavailable when it did not come whole."""
+        """The SHA-1 that the pack ends with. Raises Unavailable when the pack is incomplete."""
         if self._tail != self._digest.digest():
             raise unavailable("the pack did not arrive whole")
         return self._tail

@@ -1,4 +1,4 @@
-"""Git over HTTP: with time limits, on connections that can be ended from another thread."""
+"""Git over HTTP, with time limits, on connections that another thread can interrupt."""
 
 from __future__ import annotations
 
@@ -11,27 +11,18 @@ from dulwich.client import Urllib3HttpGitClient, default_urllib3_manager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from taskrunner_git.connections import CONNECT_TIMEOUT, SILENCE, Wire, attentive
+from taskrunner.connections import Connections
+from taskrunner_git.failures import HttpStatus, NotGit
+from taskrunner_git.protocol.packets import raise_error_packets
+from taskrunner_git.protocol.timeouts import CONNECT_TIMEOUT, READ_TIMEOUT
 from taskrunner_git.remote import Remote
 
 _REDIRECTS = 5
 
 
-class HttpStatus(Exception):
-    """The server answered with something else than 200."""
-
-    def __init__(self, status: int, retry_after: str) -> None:
-        super().__init__(status)
-        self.status, self.retry_after = status, retry_after
-
-
-class NotGit(Exception):
-    """The server answered with a web page, or whatever it has there."""
-
-
 class HttpClient(Urllib3HttpGitClient):
-    def __init__(self, remote: Remote, wire: Wire) -> None:
-        manager = _manager(str(remote), wire)
+    def __init__(self, remote: Remote, connections: Connections) -> None:
+        manager = _manager(str(remote), connections)
         super().__init__(str(remote), pool_manager=manager, username=remote.user or None, password=remote.password)
 
     def _http_request(self, url: str, headers: Any = None, data: Any = None, raise_for_status: bool = True) -> Any:  # noqa: ARG002  dulwich's
@@ -42,23 +33,23 @@ class HttpClient(Urllib3HttpGitClient):
         if not response.headers.get("Content-Type", "").startswith("application/x-git-"):
             response.close()
             raise NotGit
-        return response, attentive(read)
+        return response, raise_error_packets(read)
 
     def close(self) -> None:
         self.pool_manager.clear()
 
 
-def _manager(url: str, wire: Wire) -> urllib3.PoolManager:
-    """Connections that the wire holds. urllib3 has no public place to get at a socket before TLS; `_new_conn` is
-    where it is made."""
+def _manager(url: str, connections: Connections) -> urllib3.PoolManager:
+    """Connections that can be interrupted. urllib3 gives no public access to a socket before TLS; `_new_conn` makes
+    it."""
 
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            return wire.hold(super()._new_conn())
+            return connections.hold(super()._new_conn())
 
     class Secure(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            return wire.hold(super()._new_conn())
+            return connections.hold(super()._new_conn())
 
     manager: Any = default_urllib3_manager(None, base_url=url)
     pools = {"http": (HTTPConnectionPool, Plain), "https": (HTTPSConnectionPool, Secure)}
@@ -66,7 +57,7 @@ def _manager(url: str, wire: Wire) -> urllib3.PoolManager:
         scheme: type(pool.__name__, (pool,), {"ConnectionCls": connection})
         for scheme, (pool, connection) in pools.items()
     }
-    manager.connection_pool_kw["timeout"] = urllib3.Timeout(connect=CONNECT_TIMEOUT, read=SILENCE)
+    manager.connection_pool_kw["timeout"] = urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT)
     manager.connection_pool_kw["retries"] = urllib3.Retry(
         connect=0, read=0, other=0, status=0, redirect=_REDIRECTS, respect_retry_after_header=False
     )

@@ -1,4 +1,4 @@
-"""Every way to a repository: a path, git's own protocol, ssh; and where credentials must not go."""
+"""Every transport: a path, git's own protocol, ssh; and where credentials must not appear."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from taskrunner.blocking import run_blocking
 from taskrunner.errors import TaskFailed, TaskrunnerError, Unavailable
-from taskrunner_git.remote import parse
+from taskrunner_git.remote import parse_url
 from tests.git.conftest import Fetcher
 from tests.support.githttp import GIT_ENV, GitServer, commit, git, make_repository
 
@@ -40,7 +41,7 @@ def web(root: Path) -> Path:
 
 @pytest.fixture
 def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Puts an `ssh` on the path that needs no other machine; gives the file with what it was called with."""
+    """Puts an `ssh` on the PATH that needs no other machine; returns the file that logs its arguments."""
     program = tmp_path / "bin" / "ssh"
     program.parent.mkdir()
     program.write_text(FAKE_SSH)
@@ -54,7 +55,7 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def daemon(root: Path) -> Iterator[int]:
-    """A `git daemon`; gives its port."""
+    """A `git daemon`; returns its port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [
@@ -122,7 +123,7 @@ def test_a_path_over_ssh_is_quoted(root: Path, ssh: Path, fetcher: Fetcher) -> N
     assert fetcher.files(f"git@example.org:{root}/it's;touch$HOME") == {"a": b"1\n"}
 
 
-def test_ssh_that_gets_no_connection_or_no_access(ssh: Path, fetcher: Fetcher) -> None:
+def test_ssh_without_a_connection_or_access(ssh: Path, fetcher: Fetcher) -> None:
     with pytest.raises(Unavailable, match="Connection refused"):
         fetcher.sha("git@refused.example:web.git")
     with pytest.raises(TaskFailed, match="Permission denied"):
@@ -139,7 +140,7 @@ async def _cancel_ssh(ssh: Path, fetcher: Fetcher) -> int:
     file = ssh.with_name("ssh.log.pid")
     os.mkfifo(file)
     fetching = asyncio.create_task(fetcher.fetch("git@hangs.example:web.git"))
-    pid = await asyncio.to_thread(file.read_text)
+    pid = await run_blocking(file.read_text, limit=30, doing="reading the id of ssh")
     fetching.cancel()
     await asyncio.wait([fetching], timeout=30)
     assert fetching.cancelled()
@@ -149,8 +150,8 @@ async def _cancel_ssh(ssh: Path, fetcher: Fetcher) -> int:
 # ---- the token --------------------------------------------------------------------------------------------
 
 
-def everything(error: BaseException | None) -> str:
-    """All that an error says, with the errors behind it."""
+def all_texts(error: BaseException | None) -> str:
+    """All texts of an error and of its causes."""
     found = []
     while error is not None:
         found += [str(error), repr(error), repr(error.args)]
@@ -162,11 +163,11 @@ def everything(error: BaseException | None) -> str:
     ("path", "ref", "wrong"),
     [("web", "main", False), ("web", "mian", False), ("web", "main", True), ("nothing", "main", False)],
 )
-def test_the_token_is_nowhere(  # noqa: PLR0917  fixtures and parameters
+def test_the_token_appears_nowhere(  # noqa: PLR0917  fixtures and parameters
     path: str, ref: str, wrong: bool, web: Path, root: Path, fetcher: Fetcher, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    said = ""
+    texts = ""
     chained: list[object] = []
     with GitServer(root, token="another" if wrong else TOKEN) as server:
         for url, token in [
@@ -176,16 +177,16 @@ def test_the_token_is_nowhere(  # noqa: PLR0917  fixtures and parameters
             try:
                 fetcher.sha(url, ref, token)
             except TaskrunnerError as error:
-                said += everything(error)
+                texts += all_texts(error)
                 chained.append((error.__cause__, error.__context__))
     assert chained == [(None, None)] * len(chained)
     assert len(chained) == (0 if (path, ref, wrong) == ("web", "main", False) else 2)
-    said += caplog.text + "\n".join(fetcher.said) + "".join(map(repr, fetcher.progress))
+    texts += caplog.text + "\n".join(fetcher.lines) + "".join(map(repr, fetcher.progress))
     kept = b"".join(file.read_bytes() for file in fetcher.mirror.rglob("*") if file.is_file())
     for form in ("t0ken", "dGhlLXQwa2Vu", "OnRoZS10MGtlb"):
-        assert form not in said
+        assert form not in texts
         assert form.encode() not in kept
-    assert "t0ken" not in repr(parse(f"https://me:{TOKEN.replace('/', '%2F')}@host/x"))
+    assert "t0ken" not in repr(parse_url(f"https://me:{TOKEN.replace('/', '%2F')}@host/x"))
 
 
 def test_the_token_does_not_follow_a_redirect_to_another_host(web: Path, root: Path, fetcher: Fetcher) -> None:
@@ -210,7 +211,7 @@ def add_submodule(parent: Path, name: str, url: str, sha: str) -> None:
     git(parent, "commit", "--quiet", "--message=submodule")
 
 
-def test_submodules_come_with_it_by_relative_urls_and_nested(root: Path, locked: GitServer, fetcher: Fetcher) -> None:
+def test_nested_submodules_with_relative_urls_are_fetched(root: Path, locked: GitServer, fetcher: Fetcher) -> None:
     inner = make_repository(root / "team/inner", {"i": "inner\n"})
     lib = root / "team/lib"
     make_repository(lib, {"l": "lib\n"})
@@ -257,9 +258,7 @@ def test_the_token_is_not_sent_to_a_submodule_on_another_host(root: Path, locked
 @pytest.mark.parametrize(
     "url", ["/etc", "file:///etc", "ext::sh", "-x", "../../../../x/../../etc", "ftp://x/y", "--x=y"]
 )
-def test_a_submodule_may_not_name_what_is_on_the_workers_machine(
-    url: str, root: Path, server: GitServer, fetcher: Fetcher
-) -> None:
+def test_a_submodule_with_a_forbidden_url_is_refused(url: str, root: Path, server: GitServer, fetcher: Fetcher) -> None:
     sha = make_repository(root / "lib", {"l": "lib\n"})
     make_repository(root / "web", {"a": "1\n"})
     add_submodule(root / "web", "lib", url, sha)
@@ -273,7 +272,7 @@ def test_a_submodule_without_a_url_stays_empty(root: Path, server: GitServer, fe
     git(root / "web", "update-index", "--add", "--cacheinfo", f"160000,{sha},lib")
     git(root / "web", "commit", "--quiet", "--message=x")
     assert set(fetcher.files(server.url("web"), "main")) == {"a", ".gitmodules"}
-    assert any("submodule lib has no URL" in line for line in fetcher.said)
+    assert any("submodule lib has no URL" in line for line in fetcher.lines)
 
 
 def test_a_submodule_that_names_itself_ends(root: Path, server: GitServer, fetcher: Fetcher) -> None:

@@ -1,4 +1,4 @@
-"""The tree of a commit as a build context, compared with what git itself gives out."""
+"""The tree of a commit, compared with `git archive`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from taskrunner.errors import TaskFailed, TaskFailedInternally
-from taskrunner_git import tree as tree_module
+from taskrunner_git import commit_tree
+from taskrunner_git.packs.tree_object import parse_tree
 from tests.git.conftest import Fetcher, contents
 from tests.support.githttp import GIT_ENV, GitServer, commit, git, make_repository
 
@@ -42,7 +43,7 @@ def web(root: Path) -> Path:
 
 
 def archive(repository: Path, ref: str) -> dict[str, tuple[str, bytes]]:
-    """What `git archive` has: kind and contents by path."""
+    """The files in `git archive`: kind and contents by path."""
     found = {}
     data = git(repository, "archive", "--format=tar", ref)
     with tarfile.open(fileobj=io.BytesIO(data), encoding="utf-8", errors="surrogateescape") as tar:
@@ -58,7 +59,7 @@ def archive(repository: Path, ref: str) -> dict[str, tuple[str, bytes]]:
     return found
 
 
-def same(fetcher: Fetcher, url: str, ref: str) -> dict[str, tuple[str, bytes]]:
+def fetched(fetcher: Fetcher, url: str, ref: str) -> dict[str, tuple[str, bytes]]:
     found = {}
     with fetcher.commit(url, ref) as source:
         for entry in source.entries():
@@ -73,20 +74,20 @@ def same(fetcher: Fetcher, url: str, ref: str) -> dict[str, tuple[str, bytes]]:
     return found
 
 
-def test_it_is_what_git_archive_has(web: Path, server: GitServer, fetcher: Fetcher) -> None:
-    assert same(fetcher, server.url("web"), "main") == archive(web, "main")
+def test_a_tree_equals_git_archive(web: Path, server: GitServer, fetcher: Fetcher) -> None:
+    assert fetched(fetcher, server.url("web"), "main") == archive(web, "main")
 
 
-def test_deep_chains_of_deltas_are_undone(web: Path, server: GitServer, fetcher: Fetcher) -> None:
+def test_deep_chains_of_deltas_are_resolved(web: Path, server: GitServer, fetcher: Fetcher) -> None:
     text = "".join(f"line {n}\n" for n in range(2000))
     commit(web, {f"versions/{n:04}": text.replace(f"line {n}\n", f"changed {n}\n" * 3) for n in range(400)})
     git(web, "repack", "-adfq", "--depth=4000", "--window=10", "--window-memory=0")
-    assert same(fetcher, server.url("web"), "main") == archive(web, "main")
+    assert fetched(fetcher, server.url("web"), "main") == archive(web, "main")
     [pack] = fetcher.mirror.glob("*.pack")
     assert pack.stat().st_size < 400_000, "the server sent deltas"
 
 
-def test_the_order_is_by_component_and_a_folder_comes_before_what_is_in_it(
+def test_the_order_is_by_component_and_a_folder_comes_before_its_content(
     web: Path, server: GitServer, fetcher: Fetcher
 ) -> None:
     with fetcher.commit(server.url("web"), "main") as source:
@@ -95,9 +96,7 @@ def test_the_order_is_by_component_and_a_folder_comes_before_what_is_in_it(
     assert paths.index([b"a"]) + 1 == paths.index([b"a", b"b.txt"])
 
 
-def test_a_file_that_did_not_change_keeps_its_time_and_one_that_did_does_not(
-    web: Path, server: GitServer, fetcher: Fetcher
-) -> None:
+def test_only_a_changed_file_gets_another_time(web: Path, server: GitServer, fetcher: Fetcher) -> None:
     with fetcher.commit(server.url("web"), "main") as source:
         before = {entry.path: entry for entry in source.entries()}
     commit(web, {"a-b/c.txt": "d\n"})
@@ -126,16 +125,14 @@ def test_a_sub_folder_as_the_root(web: Path, server: GitServer, fetcher: Fetcher
         ("a/../../b", "leads out of the repository"),
     ],
 )
-def test_a_sub_folder_that_is_not_there(
-    path: str, message: str, web: Path, server: GitServer, fetcher: Fetcher
-) -> None:
+def test_a_missing_sub_folder(path: str, message: str, web: Path, server: GitServer, fetcher: Fetcher) -> None:
     with fetcher.commit(server.url("web"), "main") as source, pytest.raises(TaskFailed) as caught:
         source.below(path)
     assert caught.value.reason == "clone-failed"
     assert message in str(caught.value)
 
 
-def test_reading_what_is_no_file(web: Path, server: GitServer, fetcher: Fetcher) -> None:
+def test_reading_a_folder_or_a_missing_file(web: Path, server: GitServer, fetcher: Fetcher) -> None:
     with fetcher.commit(server.url("web"), "main") as source:
         with pytest.raises(FileNotFoundError):
             source.read("a/nothing")
@@ -147,10 +144,10 @@ def test_lfs_pointers_are_left_and_named_once(web: Path, server: GitServer, fetc
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n"
     commit(web, {".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n", "x.bin": pointer})
     assert fetcher.files(server.url("web"), "main")["x.bin"] == pointer.encode()
-    assert len([line for line in fetcher.said if "LFS" in line]) == 1
+    assert len([line for line in fetcher.lines if "LFS" in line]) == 1
 
 
-# ---- what no honest repository has ------------------------------------------------------------------------
+# ---- hostile repositories ---------------------------------------------------------------------------------
 
 
 def hostile(path: Path, entries: bytes) -> None:
@@ -180,7 +177,7 @@ def test_absurdly_deep_folders_are_refused(root: Path, server: GitServer, fetche
 def test_a_few_trees_that_name_billions_of_files_are_refused(
     root: Path, server: GitServer, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tree_module, "MOST_ENTRIES", 10_000)
+    monkeypatch.setattr(commit_tree, "MAX_ENTRIES", 10_000)
     make_repository(root / "web", {"a": "1"})
     sha = bytes.fromhex(git(root / "web", "rev-parse", "main:a").decode().strip())
     mode = b"100644"
@@ -204,6 +201,12 @@ def test_a_file_of_zeros_is_never_whole_in_memory(root: Path, server: GitServer,
     assert max(pieces) <= 1 << 18
 
 
+def test_a_gitmodules_of_megabytes_is_refused(root: Path, server: GitServer, fetcher: Fetcher) -> None:
+    make_repository(root / "web", {".gitmodules": "#\n" * 600_000})
+    with pytest.raises(TaskFailed, match=r"\.gitmodules is not well formed, or too large"):
+        fetcher.sha(server.url("web"))
+
+
 def test_a_link_longer_than_a_path_is_refused(root: Path, server: GitServer, fetcher: Fetcher) -> None:
     make_repository(root / "web", {"target": "x" * 5000})
     blob = git(root / "web", "rev-parse", "main:target").decode().strip()
@@ -215,7 +218,7 @@ def test_a_link_longer_than_a_path_is_refused(root: Path, server: GitServer, fet
 
 def test_an_empty_name_and_half_a_folder_are_refused() -> None:
     with pytest.raises(TaskFailed, match="forbidden name"):
-        list(tree_module.parse_tree(b"100644 \0" + bytes(20)))
+        list(parse_tree(b"100644 \0" + bytes(20)))
     for damaged in (
         b"100644 a\0" + bytes(19),
         b"100644 a",
@@ -224,4 +227,4 @@ def test_an_empty_name_and_half_a_folder_are_refused() -> None:
         b"20000 a\0" + bytes(20),
     ):
         with pytest.raises(TaskFailedInternally):
-            list(tree_module.parse_tree(damaged))
+            list(parse_tree(damaged))

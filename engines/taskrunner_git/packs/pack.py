@@ -9,18 +9,17 @@ import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
 import attrs
 
-from taskrunner_git.delta import MOST_IN_MEMORY
-from taskrunner_git.failure import Broken
+from taskrunner_git.failures import Broken
+from taskrunner_git.packs.delta import MAX_IN_MEMORY
 
 COMMIT, TREE, BLOB, TAG, OFS_DELTA, REF_DELTA = 1, 2, 3, 4, 6, 7
 NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
 HEADER, TRAILER, ID = 12, 20, 20
 """Bytes of a pack's header and its trailing SHA-1, and of an object's id."""
-_MOST_HEAD = 10 + 20
+_MAX_HEAD = 10 + 20
 """Bytes of an object's head: type and size, and the longest name of a base."""
 _READ = 1 << 18
 """Bytes at a time of a large object."""
@@ -28,11 +27,11 @@ _READ = 1 << 18
 
 @attrs.frozen
 class Head:
-    """What stands before an object's compressed data."""
+    """The header of an object, before its compressed data."""
 
     kind: int
     size: int
-    """Of what follows when inflated: the object, or its delta."""
+    """Bytes of the object, or of its delta, when inflated."""
     base: int | bytes
     """Of a delta: the base's offset, or its id. Otherwise 0."""
     length: int
@@ -80,12 +79,6 @@ class Pack:
         self.path = path
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """A second call does nothing."""
         fd, self._fd = self._fd, -1
@@ -93,12 +86,12 @@ class Pack:
             os.close(fd)
 
     def head(self, offset: int) -> Head:
-        return parse_head(os.pread(self._fd, _MOST_HEAD, offset), offset)
+        return parse_head(os.pread(self._fd, _MAX_HEAD, offset), offset)
 
     def read(self, offset: int) -> tuple[Head, bytes]:
         """The head of an object and its data, or its delta. Raises Broken."""
         head = self.head(offset)
-        if head.size > MOST_IN_MEMORY:
+        if head.size > MAX_IN_MEMORY:
             raise Broken("an object is too large to be held in memory")
         return head, b"".join(self._inflated(offset + head.length, head.size))
 
@@ -109,7 +102,7 @@ class Pack:
     def _inflated(self, at: int, size: int) -> Iterator[bytes]:
         inflate = zlib.decompressobj()
         left = size
-        # enough for a small object in one go: what does not shrink grows by 5 bytes in 16 KiB
+        # enough for a small object in one read: incompressible data grows by 5 bytes in 16 KiB
         step = min(size + (size >> 8) + 64, _READ)
         while not inflate.eof:
             data = os.pread(self._fd, step, at)

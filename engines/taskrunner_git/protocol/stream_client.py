@@ -14,24 +14,23 @@ from typing import IO
 from dulwich.client import TraditionalGitClient
 from dulwich.protocol import TCP_GIT_PORT, Protocol
 
-from taskrunner_git.connections import CONNECT_TIMEOUT, SILENCE, Wire, attentive
+from taskrunner.connections import Connections
+from taskrunner_git.failures import ProgramFailed
+from taskrunner_git.protocol.packets import raise_error_packets
+from taskrunner_git.protocol.timeouts import CONNECT_TIMEOUT, READ_TIMEOUT
 from taskrunner_git.remote import Remote
 
-_MOST_SAID = 4096
-"""Bytes of an error message that are looked at."""
-
-
-class RemoteProgram(Exception):
-    """ssh, or git on this machine, ended with an error, and this is what it wrote."""
+_MAX_STDERR = 4096
+"""Bytes of a program's standard error that are read."""
 
 
 class StreamClient(TraditionalGitClient):
     """Git's protocol over one socket: to a server, or to a program on this machine that has the other end as its
     standard input and output."""
 
-    def __init__(self, remote: Remote, wire: Wire) -> None:
+    def __init__(self, remote: Remote, connections: Connections) -> None:
         super().__init__()
-        self._remote, self._wire = remote, wire
+        self._remote, self._connections = remote, connections
         self._open: list[Protocol] = []
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by `close`
 
@@ -44,7 +43,7 @@ class StreamClient(TraditionalGitClient):
         self.protocol_version = 2
         connect = {"git": self._server, "ssh": self._ssh, "file": self._local}[self._remote.scheme]
         connection = connect()
-        connection.settimeout(SILENCE)
+        connection.settimeout(READ_TIMEOUT)
         protocol = _protocol(connection)
         self._open.append(protocol)
         if self._remote.scheme == "git":
@@ -53,24 +52,24 @@ class StreamClient(TraditionalGitClient):
             )
         return protocol, lambda: False, None
 
-    def said(self) -> str:
-        """What a program wrote on its standard error. Ends it; `close` it afterwards nevertheless."""
+    def stderr(self) -> str:
+        """Ends the program, if there is one, and returns its standard error. `close` must follow."""
         for protocol in self._open:
             protocol.close()
-        self._wire.close()
+        self._connections.close()
         self._errors.seek(0)
-        return self._errors.read(_MOST_SAID).decode("utf-8", "replace")
+        return self._errors.read(_MAX_STDERR).decode("utf-8", "replace")
 
     def close(self) -> None:
-        self.said()
+        self.stderr()
         self._errors.close()
 
     def _server(self) -> socket.socket:
         address = self._remote.host, self._remote.port or TCP_GIT_PORT
-        return self._wire.hold(socket.create_connection(address, CONNECT_TIMEOUT))
+        return self._connections.hold(socket.create_connection(address, CONNECT_TIMEOUT))
 
     def _ssh(self) -> socket.socket:
-        """The system's ssh, which must never ask: nobody is there to answer."""
+        """The system's ssh in batch mode: no user is there to answer a question."""
         remote = self._remote
         options = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_TIMEOUT:.0f}", "-o", "SendEnv=GIT_PROTOCOL"]
         port = ["-p", str(remote.port)] if remote.port else []
@@ -95,13 +94,13 @@ class StreamClient(TraditionalGitClient):
                 )
             except OSError as error:
                 ours.close()
-                raise RemoteProgram(f"{command[0]} cannot be started on this machine: {error.strerror}") from None
-        self._wire.hold_program(program)
-        return self._wire.hold(ours)
+                raise ProgramFailed(f"{command[0]} cannot be started on this machine: {error.strerror}") from None
+        self._connections.hold_program(program)
+        return self._connections.hold(ours)
 
 
 def _shell_quoted(path: str) -> str:
-    """In single quotes always: some servers read the command themselves and accept git's own form only."""
+    """Always in single quotes: some servers parse the command themselves, and accept git's own form only."""
     return shlex.quote(path) if "'" in path else f"'{path}'"
 
 
@@ -109,7 +108,7 @@ def _protocol(connection: socket.socket) -> Protocol:
     reader = connection.makefile("rb")
 
     def write(data: bytes) -> int:
-        with contextlib.suppress(ConnectionError):  # a server that is gone has said why: that is still to be read
+        with contextlib.suppress(ConnectionError):  # a server that is gone has sent a reason, which is read next
             connection.sendall(data)
         return len(data)
 
@@ -117,4 +116,4 @@ def _protocol(connection: socket.socket) -> Protocol:
         reader.close()
         connection.close()
 
-    return Protocol(attentive(reader.read), write, close)
+    return Protocol(raise_error_packets(reader.read), write, close)

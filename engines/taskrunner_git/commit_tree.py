@@ -1,4 +1,4 @@
-"""The files of a commit as a build context, straight from the packs."""
+"""The files of a commit, read from its packs."""
 
 from __future__ import annotations
 
@@ -9,67 +9,47 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
-from taskrunner_git.failure import Broken, clone_failed, quoted
+from taskrunner_git.failures import Broken, clone_failed, quoted
 from taskrunner_git.files import FileEntry
-from taskrunner_git.objects import Objects
-from taskrunner_git.pack import BLOB, COMMIT, ID, TAG, TREE
+from taskrunner_git.packs.objects import Objects
+from taskrunner_git.packs.pack import BLOB, TREE
+from taskrunner_git.packs.tree_object import TreeItem, parse_tree
 
-MOST_DEPTH = 128
+MAX_DEPTH = 128
 """Folders within folders. The deepest trees of well-known projects have about 20."""
-MOST_ENTRIES = 1_000_000
-"""Files and folders of one context. A hostile repository of a few kilobytes can name billions; the largest known
+MAX_ENTRIES = 1_000_000
+"""Files and folders of one tree. A hostile repository of a few kilobytes can name billions; the largest known
 trees have about half a million."""
 _EPOCH_NS = 1_000_000_000 * 10**9
-"""Every file's time is in this second (2001-09-09 UTC): always the same one, so that a file that did not change is
-not sent again, and after 1980, since archives cannot hold what is before that."""
+"""Every file's time is in this second (2001-09-09 UTC): always the same one, so that an unchanged file is not sent
+again. It is after 1980, the earliest time in an archive."""
 _KEPT_TREES = 256
-"""Parsed folders that are kept for `read`: more than a path has parts, fewer than would be felt."""
-_MOST_LINK = 4096
-"""Bytes of what a symbolic link says: Linux's longest path."""
-_MOST_TAGS = 8
-"""Tags of tags."""
-_GITLINK = 0o160000
+"""Parsed folders in the cache of `read`: more than the parts of a path, and little memory."""
+_MAX_LINK = 4096
+"""Bytes of a symbolic link's target: the longest path of Linux."""
 
 
-@attrs.frozen
-class Item:
-    """One name in a folder."""
-
-    name: bytes
-    mode: int
-    sha: bytes
-
-    @property
-    def is_folder(self) -> bool:
-        return stat.S_ISDIR(self.mode)
-
-    @property
-    def is_submodule(self) -> bool:
-        return self.mode == _GITLINK
-
-
-class Tree:
-    """A folder of a commit, with its submodules: a ContextSource. Used from one thread, while its mirror is open.
+class CommitTree:
+    """A folder of a commit, with its submodules: a FileTree. Used from one thread, while its mirror is open.
 
     Executable files have mode 0755, others 0644. The modification time holds a part of the blob's id, since BuildKit
     compares size and time alone: a file whose contents change gets another time.
     """
 
-    def __init__(self, objects: Objects, root: bytes, submodules: Mapping[str, Tree] | None = None) -> None:
-        """`submodules` by their path, which a commit names but does not hold; one that is not there is an empty
+    def __init__(self, objects: Objects, root: bytes, submodules: Mapping[str, CommitTree] | None = None) -> None:
+        """`submodules` by their path: a commit names them, but does not hold them. A missing one is an empty
         folder."""
         self.objects, self.root = objects, root
         self._submodules = dict(submodules or {})
-        self._parsed: OrderedDict[bytes, dict[bytes, Item]] = OrderedDict()
-        self._opened: tuple[str, Tree, bytes] | None = None
-        """The path of the folder that was read from last, the tree it is in, and its id."""
+        self._parsed: OrderedDict[bytes, dict[bytes, TreeItem]] = OrderedDict()
+        self._opened: tuple[str, CommitTree, bytes] | None = None
+        """The folder of the last file that was read: its path, its tree, and its id."""
 
     def entries(self) -> Iterator[FileEntry]:
-        """Everything in it, in BuildKit's order. Raises TaskFailed for what no honest repository has; Broken,
-        OSError."""
+        """All entries, in the order of a FileTree. Raises TaskFailed for a hostile repository; Broken, OSError."""
         for count, entry in enumerate(self.walk("", self.root, 0)):
-            if count >= MOST_ENTRIES:
-                raise clone_failed(f"the commit has more than {MOST_ENTRIES} files")
+            if count >= MAX_ENTRIES:
+                raise clone_failed(f"the commit has more than {MAX_ENTRIES} files")
             yield entry
 
     def read(self, path: str) -> Iterator[bytes]:
@@ -79,8 +59,8 @@ class Tree:
             raise IsADirectoryError(path)
         return tree.objects.stream(item.sha)
 
-    def below(self, path: str) -> Tree:
-        """A folder in it as a root of its own. Raises TaskFailed when there is none."""
+    def below(self, path: str) -> CommitTree:
+        """A folder as the root of a tree of its own. Raises TaskFailed when it does not exist."""
         folder = path.strip("/")
         if not folder or folder == ".":
             return self
@@ -92,8 +72,7 @@ class Tree:
             tree = tree.enter(part, "/".join(parts[:number]))
         return tree
 
-    def names(self) -> list[str]:
-        """The folders in it, by name."""
+    def _folder_names(self) -> list[str]:
         return [_text(item.name) for item in self._items(self.root).values() if item.is_folder or item.is_submodule]
 
     def submodule_paths(self) -> Iterator[tuple[str, str]]:
@@ -115,9 +94,9 @@ class Tree:
                     todo.append(item.sha)
 
     def walk(self, above: str, root: bytes, depth: int) -> Iterator[FileEntry]:
-        """The entries of one of its folders, whose path is `above` with a `/`, and which is `depth` folders deep."""
-        if depth > MOST_DEPTH:
-            raise clone_failed(f"the commit has folders more than {MOST_DEPTH} deep")
+        """The entries of the folder `root`, at `depth`. Their paths begin with `above`, which ends in `/`."""
+        if depth > MAX_DEPTH:
+            raise clone_failed(f"the commit has folders more than {MAX_DEPTH} deep")
         items = self._parse(root)
         for item in sorted(items, key=lambda item: item.name):
             path = above + _text(item.name)
@@ -129,7 +108,7 @@ class Tree:
                 for entry in inner.walk("", inner.root, depth + 1):
                     yield attrs.evolve(entry, path=f"{path}/{entry.path}")
 
-    def _entry(self, path: str, item: Item) -> FileEntry:
+    def _entry(self, path: str, item: TreeItem) -> FileEntry:
         if item.is_folder or item.is_submodule:
             return FileEntry(path, stat.S_IFDIR | 0o755, 0, _EPOCH_NS)
         time = _EPOCH_NS + int.from_bytes(item.sha[:8], "big") % 10**9
@@ -137,20 +116,20 @@ class Tree:
         if place is None:
             raise Broken(f"the object {item.sha.hex()} is missing")
         if stat.S_ISLNK(item.mode):
-            if place.size > _MOST_LINK:
+            if place.size > _MAX_LINK:
                 raise clone_failed(f"the symbolic link {quoted(path)} is longer than a path may be")
             return FileEntry(path, stat.S_IFLNK | 0o777, 0, time, _text(self.objects.read(item.sha)[1]))
         return FileEntry(path, stat.S_IFREG | (0o755 if item.mode & 0o100 else 0o644), place.size, time)
 
-    def _locate(self, path: str) -> tuple[Tree, Item]:
-        """Files are asked for folder by folder: where the last one was is remembered."""
+    def _locate(self, path: str) -> tuple[CommitTree, TreeItem]:
+        """Files are read folder by folder, so that the last folder is cached."""
         folder, _, name = path.rpartition("/")
         if self._opened is None or self._opened[0] != folder:
             self._opened = (folder, *self._open(folder, path))
         _, tree, root = self._opened
         return tree, tree.item(root, name, path)
 
-    def _open(self, folder: str, path: str) -> tuple[Tree, bytes]:
+    def _open(self, folder: str, path: str) -> tuple[CommitTree, bytes]:
         """The tree that a folder is in, and its id there. Raises FileNotFoundError for the whole path."""
         tree, root, inside = self, self.root, ""
         for part in folder.split("/") if folder else ():
@@ -161,26 +140,26 @@ class Tree:
                 root, inside = tree.root, ""
         return tree, root
 
-    def item(self, root: bytes, name: str, path: str) -> Item:
-        """What a folder has under a name. Raises FileNotFoundError for the whole path."""
+    def item(self, root: bytes, name: str, path: str) -> TreeItem:
+        """An item of a folder by its name. Raises FileNotFoundError for the whole path."""
         item = self._items(root).get(name.encode("utf-8", "surrogateescape"))
         if item is None:
             raise FileNotFoundError(path)
         return item
 
-    def enter(self, name: str, above: str) -> Tree:
-        """The folder or submodule of that name; `above` is where this tree itself is. Raises TaskFailed."""
+    def enter(self, name: str, above: str) -> CommitTree:
+        """The folder or submodule of that name. Raises TaskFailed, which names `above`, the path of this tree."""
         item = self._items(self.root).get(name.encode("utf-8", "surrogateescape"))
         if item is not None and item.is_submodule and name in self._submodules:
             return self._submodules[name]
         if item is None or not item.is_folder:
-            raise clone_failed(_no_folder(name, above, self.names()))
+            raise clone_failed(_no_folder(name, above, self._folder_names()))
         inside = {path[len(name) + 1 :]: tree for path, tree in self._submodules.items() if path.startswith(f"{name}/")}
-        return Tree(self.objects, item.sha, inside)
+        return CommitTree(self.objects, item.sha, inside)
 
     def _gitlinks(self, above: str, root: bytes, depth: int) -> Iterator[tuple[str, str]]:
-        if depth > MOST_DEPTH:
-            raise clone_failed(f"the commit has folders more than {MOST_DEPTH} deep")
+        if depth > MAX_DEPTH:
+            raise clone_failed(f"the commit has folders more than {MAX_DEPTH} deep")
         for item in self._parse(root):
             path = above + _text(item.name)
             if item.is_submodule:
@@ -188,7 +167,7 @@ class Tree:
             elif item.is_folder:
                 yield from self._gitlinks(f"{path}/", item.sha, depth + 1)
 
-    def _items(self, sha: bytes) -> dict[bytes, Item]:
+    def _items(self, sha: bytes) -> dict[bytes, TreeItem]:
         """The items of a folder by name."""
         items = self._parsed.get(sha)
         if items is None:
@@ -198,60 +177,11 @@ class Tree:
         self._parsed.move_to_end(sha)
         return items
 
-    def _parse(self, sha: bytes) -> list[Item]:
+    def _parse(self, sha: bytes) -> list[TreeItem]:
         kind, data = self.objects.read(sha)
         if kind != TREE:
             raise Broken(f"{sha.hex()} is no folder")
         return list(parse_tree(data))
-
-
-def parse_tree(data: bytes) -> Iterator[Item]:
-    """The items of a tree object. Raises Broken, and TaskFailed for a name that would lead elsewhere."""
-    at = 0
-    while at < len(data):
-        space = data.find(b" ", at)
-        end = data.find(b"\0", space)
-        if space < 0 or end < 0 or end + 1 + ID > len(data):
-            raise Broken("a folder is damaged")
-        name, mode = data[space + 1 : end], data[at:space]
-        if name in {b"", b".", b".."} or b"/" in name or name.lower() == b".git":
-            raise clone_failed(f"the commit has a file or folder with the forbidden name {quoted(name)!r}")
-        yield Item(name, _mode(mode), data[end + 1 : end + 1 + ID])
-        at = end + 1 + ID
-
-
-def find_commit(objects: Objects, sha: bytes) -> tuple[str, bytes]:
-    """The commit that an id means, through tags, and its root folder. Raises TaskFailed when it means none;
-    Broken."""
-    for _ in range(_MOST_TAGS):
-        kind, data = objects.read(sha)
-        if kind == COMMIT:
-            return sha.hex(), _header(data, b"tree ")
-        if kind != TAG:
-            break
-        sha = _header(data, b"object ")
-    raise clone_failed("the tag or id does not mean a commit")
-
-
-def _header(data: bytes, word: bytes) -> bytes:
-    line = data.split(b"\n", 1)[0]
-    try:
-        sha = bytes.fromhex(line.removeprefix(word).decode())
-    except ValueError:
-        sha = b""
-    if not line.startswith(word) or len(sha) != ID:
-        raise Broken("a commit or tag is damaged")
-    return sha
-
-
-def _mode(text: bytes) -> int:
-    try:
-        mode = int(text, 8)
-    except ValueError:
-        mode = 0
-    if mode != _GITLINK and stat.S_IFMT(mode) not in {stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK}:
-        raise Broken("a folder has something of an unknown type in it")
-    return mode
 
 
 def _text(name: bytes) -> str:

@@ -1,4 +1,4 @@
-"""What a ref may be, on a real git server."""
+"""Refs, on a real git server."""
 
 from __future__ import annotations
 
@@ -54,18 +54,18 @@ def test_a_commit_by_its_first_digits_when_a_branch_points_to_it(
     assert fetcher.sha(server.url("team/web"), rev(web, "main")[:8]) == rev(web, "main")
 
 
-def test_other_first_digits_need_all_of_them(web: Path, server: GitServer, fetcher: Fetcher) -> None:
+def test_the_first_digits_of_any_other_commit_are_refused(web: Path, server: GitServer, fetcher: Fetcher) -> None:
     with pytest.raises(TaskFailed, match="needs all 40 digits"):
         fetcher.sha(server.url("team/web"), rev(web, "main~1")[:8])
 
 
-def test_a_branch_goes_before_a_tag_of_the_same_name(web: Path, server: GitServer, fetcher: Fetcher) -> None:
+def test_a_branch_takes_precedence_over_a_tag_of_the_same_name(web: Path, server: GitServer, fetcher: Fetcher) -> None:
     git(web, "tag", "both", "main~2")
     git(web, "branch", "both", "main")
     assert fetcher.sha(server.url("team/web"), "both") == rev(web, "main")
 
 
-def test_only_the_wanted_commit_comes(web: Path, server: GitServer, fetcher: Fetcher) -> None:
+def test_only_the_wanted_commit_is_transferred(web: Path, server: GitServer, fetcher: Fetcher) -> None:
     with fetcher.commit(server.url("team/web"), "main"):
         pass
     [pack] = fetcher.mirror.glob("*.pack")
@@ -80,7 +80,7 @@ def test_a_missing_branch_names_similar_ones(web: Path, server: GitServer, fetch
     assert str(caught.value) == f'clone: {url} has no branch, tag or commit "mian"; did you mean main?'
 
 
-def test_a_missing_branch_names_what_there_is(web: Path, server: GitServer, fetcher: Fetcher) -> None:
+def test_a_missing_branch_names_the_refs_that_exist(web: Path, server: GitServer, fetcher: Fetcher) -> None:
     with pytest.raises(TaskFailed, match=r'"zzzzzz"; it has light, main, release/1 and 2 more'):
         fetcher.sha(server.url("team/web"), "zzzzzz")
 
@@ -106,13 +106,13 @@ def test_a_tag_that_is_no_commit(web: Path, server: GitServer, fetcher: Fetcher)
 @pytest.mark.parametrize(
     "ref", ["-x", "--upload-pack=touch /tmp/x", "a b", "a\nb", "a..b", "x~1", "@{-1}", "a\x00", "/a"]
 )
-def test_what_can_be_no_ref_is_refused_before_anybody_is_asked(ref: str, server: GitServer, fetcher: Fetcher) -> None:
+def test_an_invalid_ref_is_refused_before_any_request(ref: str, server: GitServer, fetcher: Fetcher) -> None:
     with pytest.raises(TaskFailed, match="can be no branch, tag or commit"):
         fetcher.sha(server.url("team/web"), ref)
     assert server.requests == []
 
 
-def test_sha256_is_named_as_what_is_not_supported(root: Path, server: GitServer, fetcher: Fetcher) -> None:
+def test_sha256_is_named_as_unsupported(root: Path, server: GitServer, fetcher: Fetcher) -> None:
     (root / "new").mkdir()
     git(root / "new", "init", "--quiet", "--object-format=sha256", "--initial-branch=main")
     commit(root / "new", {"a": "1"})

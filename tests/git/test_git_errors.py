@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a URL, a token or a server, and what its user is told."""
+"""Wrong URLs, tokens and servers, and the errors that users see."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def web(root: Path) -> Path:
     return root / "web"
 
 
-def test_a_token_opens_what_is_locked(web: Path, locked: GitServer, fetcher: Fetcher) -> None:
+def test_a_token_gives_access(web: Path, locked: GitServer, fetcher: Fetcher) -> None:
     assert fetcher.files(locked.url("web"), token=TOKEN) == {"a": b"1\n" * 100}
 
 
-def test_credentials_in_the_url_do_as_well(web: Path, locked: GitServer, fetcher: Fetcher) -> None:
+def test_credentials_in_the_url_give_access(web: Path, locked: GitServer, fetcher: Fetcher) -> None:
     url = f"http://someone:the-t0ken%2Fwith+odd=signs@127.0.0.1:{locked.port}/web"
     with fetcher.commit(url) as commit:
         assert commit.url == locked.url("web")
@@ -69,7 +69,9 @@ def test_no_tls(server: GitServer, fetcher: Fetcher) -> None:
 
 
 @pytest.mark.parametrize("after", [0, 10, 50, 2000, 200_000])
-def test_a_server_that_hangs_up_midway(after: int, root: Path, server: GitServer, fetcher: Fetcher) -> None:
+def test_a_server_that_closes_the_connection_midway(
+    after: int, root: Path, server: GitServer, fetcher: Fetcher
+) -> None:
     make_repository(root / "random", {"a": noise(1, 400_000), "b": "c"})
     server.break_after = after
     with pytest.raises(Unavailable, match="broke off the connection"):
@@ -83,7 +85,7 @@ Answer = Callable[[bytes], int]
 
 @pytest.fixture
 def answering() -> Iterator[Answer]:
-    """Starts a server that answers every connection with the same bytes; gives its port."""
+    """Starts a server that answers every connection with the same bytes; returns its port."""
     servers: list[socket.socket] = []
 
     def start(answer: bytes) -> int:
@@ -128,7 +130,9 @@ def http(status: str, body: bytes = b"", *headers: str) -> bytes:
         (b"", Unavailable, "broke off"),
     ],
 )
-def test_odd_servers(answer: bytes, error: type[Exception], message: str, answering: Answer, fetcher: Fetcher) -> None:
+def test_servers_with_odd_answers(
+    answer: bytes, error: type[Exception], message: str, answering: Answer, fetcher: Fetcher
+) -> None:
     with pytest.raises(error, match=message) as caught:
         fetcher.sha(f"http://127.0.0.1:{answering(answer)}/web")
     assert str(caught.value).startswith("clone: ")
@@ -136,7 +140,7 @@ def test_odd_servers(answer: bytes, error: type[Exception], message: str, answer
 
 
 @pytest.mark.parametrize("answer", [b"", b"junk and more junk", b"0000", b"ffff", b"0007abc"])
-def test_odd_servers_of_gits_own_protocol(answer: bytes, answering: Answer, fetcher: Fetcher) -> None:
+def test_servers_with_odd_answers_in_gits_own_protocol(answer: bytes, answering: Answer, fetcher: Fetcher) -> None:
     with pytest.raises((TaskFailed, Unavailable), match=r"clone: git://127.0.0.1|clone: 127.0.0.1"):
         fetcher.sha(f"git://127.0.0.1:{answering(answer)}/web")
 
@@ -168,7 +172,7 @@ def test_odd_servers_of_gits_own_protocol(answer: bytes, answering: Answer, fetc
         ("ssh://host/a%0ab", "space or control"),
     ],
 )
-def test_a_url_that_cannot_be_taken(url: str, message: str, fetcher: Fetcher) -> None:
+def test_a_url_that_is_refused(url: str, message: str, fetcher: Fetcher) -> None:
     with pytest.raises(TaskFailed) as caught:
         fetcher.sha(url)
     assert caught.value.reason == "clone-failed"
@@ -176,7 +180,7 @@ def test_a_url_that_cannot_be_taken(url: str, message: str, fetcher: Fetcher) ->
     assert "secret" not in str(caught.value)
 
 
-def test_a_disk_that_cannot_be_written_is_our_side(web: Path, server: GitServer, tmp_path: Path) -> None:
+def test_a_disk_that_cannot_be_written_is_an_internal_failure(web: Path, server: GitServer, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(TaskFailedInternally, match="cannot be read or written: Not a directory"):
         Fetcher(tmp_path / "file" / "mirror").sha(server.url("web"))

@@ -11,26 +11,26 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from taskrunner_git.delta import MOST_IN_MEMORY
-from taskrunner_git.failure import Broken
-from taskrunner_git.index import Place, parse_record, record
-from taskrunner_git.objects import Objects
-from taskrunner_git.pack import BLOB, HEADER, NAMES, OFS_DELTA, REF_DELTA, TRAILER, Head, Pack, parse_head
+from taskrunner_git.failures import Broken
+from taskrunner_git.packs.delta import MAX_IN_MEMORY
+from taskrunner_git.packs.index import Place, parse_record, record
+from taskrunner_git.packs.objects import Objects
+from taskrunner_git.packs.pack import BLOB, HEADER, NAMES, OFS_DELTA, REF_DELTA, TRAILER, Head, Pack, parse_head
 
 _READ = 1 << 20
 """Bytes at a time from the file."""
-_ENOUGH = 64
-"""Bytes that always hold the head of an object."""
+_HEAD_SIZE = 64
+"""Bytes: no head of an object is longer."""
 
 
 def index_pack(pack: Pack, objects: Objects, check: Callable[[], None]) -> list[bytes]:
-    """The index records of a pack whose deltas may also be made from `objects`. `check` is called now and then, and
-    may raise to end it. Raises Broken, OSError.
+    """The index records of a pack. The bases of its deltas may be among `objects` too. `check` is called between
+    reads, and may raise an error to end it. Raises Broken, OSError.
     """
     with pack.path.open("rb") as file:
         scan = _Scan(file, check)
         scan.run()
-    growing = _Growing(scan.records)
+    growing = _GrowingIndex(scan.records)
     with objects.including(pack, growing):
         _resolve(pack, objects, scan, check)
     return scan.records
@@ -45,7 +45,7 @@ def _hash(kind: int, size: int, data: bytes = b"") -> hashlib._Hash:
 
 
 class _Scan:
-    """One pass over the file: the plain objects are indexed, the deltas noted under what they are made from."""
+    """One pass over the file: whole objects are indexed, deltas are listed by their base."""
 
     def __init__(self, file: BinaryIO, check: Callable[[], None]) -> None:
         self.records: list[bytes] = []
@@ -66,13 +66,13 @@ class _Scan:
             raise Broken("the pack is longer than it claims")
 
     def kind_at(self, offset: int) -> int | None:
-        """The type of the plain object at an offset."""
+        """The type of the whole object at an offset."""
         at = bisect_left(self._offsets, offset)
         return self._kinds[at] if at < len(self._offsets) and self._offsets[at] == offset else None
 
     def _object(self) -> None:
         offset = self._offset + self._at
-        head = parse_head(self._peek(_ENOUGH), offset)
+        head = parse_head(self._peek(_HEAD_SIZE), offset)
         self._at += head.length
         if head.kind in {OFS_DELTA, REF_DELTA}:
             self.waiting[head.base].append(offset)
@@ -84,7 +84,7 @@ class _Scan:
             self._kinds.append(head.kind)
 
     def _id(self, head: Head) -> bytes:
-        if head.kind != BLOB and head.size > MOST_IN_MEMORY:
+        if head.kind != BLOB and head.size > MAX_IN_MEMORY:
             raise Broken("a folder, commit or tag is absurdly large")
         digest = _hash(head.kind, head.size)
         for data in self._inflated(head.size):
@@ -106,7 +106,7 @@ class _Scan:
             raise Broken("an object is smaller than it claims")
 
     def _peek(self, count: int) -> memoryview:
-        """At least so many of the next bytes, if there are as many, without going forward."""
+        """The next bytes without consuming them: at least `count`, or all that are left."""
         if len(self._buffer) - self._at < count:
             self._check()
             rest = bytes(self._buffer[self._at :])
@@ -123,9 +123,9 @@ def _inflate(inflate: zlib._Decompress, data: memoryview) -> bytes:
         raise Broken("an object cannot be inflated") from None
 
 
-class _Growing:
-    """Finds the objects of a pack while it is being indexed. Most packs name the bases of their deltas by offset, so
-    that nobody asks."""
+class _GrowingIndex:
+    """Finds the objects of a pack while it is being indexed. It is filled at the first search: most packs name the
+    bases of their deltas by offset."""
 
     def __init__(self, records: list[bytes]) -> None:
         self._records = records
@@ -139,7 +139,7 @@ class _Growing:
 
 
 def _resolve(pack: Pack, objects: Objects, scan: _Scan, check: Callable[[], None]) -> None:
-    """Indexes the deltas, each after what it is made from, and deep before wide: the base is still at hand then."""
+    """Indexes the deltas, each after its base. Depth goes first, so that the base is still cached."""
     todo: list[tuple[int, int]] = []
     for base in list(scan.waiting):
         kind = scan.kind_at(base) if isinstance(base, int) else _kind(objects, base)
@@ -153,7 +153,7 @@ def _resolve(pack: Pack, objects: Objects, scan: _Scan, check: Callable[[], None
         scan.records.append(record(sha, offset, len(data), kind))
         todo += [(child, kind) for base in (offset, sha) for child in scan.waiting.pop(base, ())]
     if scan.waiting:
-        raise Broken("the pack lacks what a delta is made from")
+        raise Broken("the pack lacks the base of a delta")
 
 
 def _kind(objects: Objects, sha: bytes) -> int | None:

@@ -1,4 +1,4 @@
-"""Packs as git makes them, and as nobody should."""
+"""Packs that git makes, damaged packs, and hostile ones."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskrunner_git.delta import apply_delta
-from taskrunner_git.failure import Broken
-from taskrunner_git.index import Index, build, parse_record, record
-from taskrunner_git.indexing import index_pack
-from taskrunner_git.objects import Objects
-from taskrunner_git.pack import Pack
+from taskrunner_git.failures import Broken
+from taskrunner_git.packs.delta import apply_delta
+from taskrunner_git.packs.index import Index, build, parse_record, record
+from taskrunner_git.packs.indexing import index_pack
+from taskrunner_git.packs.objects import Objects
+from taskrunner_git.packs.pack import Pack
 from tests.support.githttp import git, make_repository
 
 
@@ -49,7 +49,7 @@ def test_every_id_is_right(packed: Path) -> None:
     assert {f"{sha.hex()} {len(data)}" for sha, data in indexed(packed).items()} == set(listed.splitlines())
 
 
-def test_a_damaged_pack_is_called_broken_whatever_is_wrong_with_it(packed: Path, tmp_path: Path) -> None:
+def test_a_damaged_pack_is_broken(packed: Path, tmp_path: Path) -> None:
     data, chance = packed.read_bytes(), random.Random(1)  # noqa: S311  no secret
     whole = indexed(packed)
     broken = 0
@@ -125,6 +125,8 @@ def test_deltas_of_deltas_thousands_deep_and_by_id_before_their_base(tmp_path: P
         b"\x04\x08\x91\x03\x08",
         b"\x04\xff\xff\xff\xff\x7f\x90\x04",
         b"\x04\x04\x91",
+        b"\x04\x80\x80\x80\x80\x01\x01x",
+        b"\xff" * 1_000_000 + b"\x01\x01x",
     ],
 )
 def test_a_hostile_delta_is_refused(delta: bytes) -> None:
@@ -132,14 +134,28 @@ def test_a_hostile_delta_is_refused(delta: bytes) -> None:
         apply_delta(b"base", delta)
 
 
+GOOD = b"\x04\x0c\x90\x04\x04more\x90\x04"
+"""The base, an insertion, and the base again."""
+
+
+@given(st.integers(0, len(GOOD)), st.integers(0, len(GOOD)), st.binary(max_size=8))
+def test_a_delta_of_any_bytes_is_applied_or_broken(begin: int, end: int, bytes_between: bytes) -> None:
+    delta = GOOD[:begin] + bytes_between + GOOD[end:]
+    try:
+        data = apply_delta(b"base", delta)
+    except Broken:
+        assert delta != GOOD
+    else:
+        assert set(data) <= set(b"base" + delta)
+
+
 def test_a_delta_copies_and_inserts() -> None:
     assert apply_delta(b"0123456789", b"\x0a\x07\x91\x02\x03\x02ab\x91\x08\x02") == b"234ab89"
 
 
 @given(st.sets(st.binary(min_size=20, max_size=20), max_size=300), st.binary(min_size=20, max_size=20))
-def test_an_index_finds_what_is_in_it_and_nothing_else(ids: set[bytes], other: bytes) -> None:
+def test_an_index_finds_its_objects_and_no_others(ids: set[bytes], other: bytes) -> None:
     index = Index(build([record(sha, number, number * 2, 3) for number, sha in enumerate(ids)], bytes(20)))
-    assert len(index) == len(ids)
     for number, sha in enumerate(ids):
         place = index.find(sha)
         assert place is not None

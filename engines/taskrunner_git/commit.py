@@ -1,0 +1,39 @@
+"""A commit that was fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from taskrunner_git.commit_tree import CommitTree
+from taskrunner_git.files import FileEntry
+from taskrunner_git.packs.mirror import Mirror
+
+
+class Commit:
+    """A commit as a FileTree. Its files are read from the mirror: close the commit before the mirror is released.
+
+    Used from one thread at a time. `entries` and `read` raise TaskFailed for a hostile repository, and OSError.
+    """
+
+    def __init__(self, sha: str, url: str, tree: CommitTree, mirrors: list[Mirror]) -> None:
+        self.sha = sha
+        """The full id, 40 hex digits."""
+        self.url = url
+        """The repository, without credentials."""
+        self._tree, self._mirrors = tree, mirrors
+
+    def entries(self) -> Iterator[FileEntry]:
+        return self._tree.entries()
+
+    def read(self, path: str) -> Iterator[bytes]:
+        return self._tree.read(path)
+
+    def below(self, path: str) -> CommitTree:
+        """A folder as a tree of its own, valid until `close`. Raises TaskFailed, which names the folders that
+        exist."""
+        return self._tree.below(path)
+
+    def close(self) -> None:
+        """A second call does nothing."""
+        for mirror in self._mirrors:
+            mirror.close()

@@ -1,0 +1,1 @@
+"""A mirror's packs, and the objects in them."""

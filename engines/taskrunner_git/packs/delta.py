@@ -1,0 +1,44 @@
+"""Git's deltas: an object as pieces of another one. dulwich's compiled code applies them."""
+
+from __future__ import annotations
+
+import dulwich.pack
+from dulwich.errors import ApplyDeltaError
+
+from taskrunner_git.failures import Broken
+
+MAX_IN_MEMORY = 256 << 20
+"""Bytes of an object that must be whole in memory. A server makes no deltas of objects over 512 MiB, and seldom any of
+objects near it; a hostile delta could describe terabytes in a line."""
+_MAX_BITS = 63
+"""Bits of a size in a delta: git itself takes no more."""
+
+
+def apply_delta(base: bytes, delta: bytes) -> bytes:
+    """The object that a delta describes. Raises Broken."""
+    if _described_size(delta) > MAX_IN_MEMORY:  # dulwich allocates it before it reads on
+        raise Broken("a delta describes an object that is too large to be held in memory")
+    try:
+        return b"".join(dulwich.pack.apply_delta(base, delta))
+    except ApplyDeltaError:
+        raise Broken("a delta is damaged, or does not fit its base") from None
+
+
+def _described_size(delta: bytes) -> int:
+    """Bytes of the object: the second number of a delta, after the size of the base."""
+    try:
+        _, at = _varint(delta, 0)
+        return _varint(delta, at)[0]
+    except IndexError:
+        raise Broken("a delta ends too early") from None
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while data[at] & 0x80:
+        value |= (data[at] & 0x7F) << shift
+        shift += 7
+        at += 1
+        if shift > _MAX_BITS:
+            raise Broken("a size in a delta is absurdly large")
+    return value | data[at] << shift, at + 1
