@@ -7,7 +7,7 @@ import pytest
 
 from taskrunner.errors import Bug, ClaimLost, Conflict, Unavailable
 from taskrunner.model import COMPLETED, Claim, Notice, Submission, exception, failed
-from taskrunner.queues.push import run as pushed
+from taskrunner.queues.push import pushed_run
 from taskrunner.queues.push.queue import PushQueue
 from taskrunner.testing import clock
 from taskrunner.testing.fakes.artifacts import MemoryStore
@@ -248,10 +248,10 @@ async def test_a_peer_that_does_not_read_its_log_holds_up_nothing(source: Script
         await queue.append_log(claim, number * 65536, bytes(65536))
     assert asyncio.get_running_loop().time() == began
     resolving = asyncio.create_task(queue.resolve(claim, COMPLETED))
-    await asyncio.sleep(pushed.FLUSH_LIMIT + 1)
+    await asyncio.sleep(pushed_run.FLUSH_LIMIT + 1)
     peer.reads.set()
     assert await resolving == "applied"
-    assert sum(len(piece) for _, piece in peer.log) <= pushed.MOST_WAITING + 65536
+    assert sum(len(piece) for _, piece in peer.log) <= pushed_run.MAX_LOG_WAITING + 65536
 
 
 @scenario
@@ -310,11 +310,11 @@ async def test_what_is_over_is_not_kept_for_ever(source: ScriptedSource, queue: 
             await queue.resolve(claim, COMPLETED)
         else:
             peer.disconnect()
-    assert not queue._held
-    assert len(queue._over) == 1000
+    assert not queue._running
+    assert len(queue._finished) == 1000
 
 
 def test_run_ids_rise_and_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pushed, "MOST_REMEMBERED", 2)
-    run_ids = pushed.RunIds()
+    monkeypatch.setattr(pushed_run, "MAX_RUN_IDS", 2)
+    run_ids = pushed_run.RunIds()
     assert [run_ids.next(task_id) for task_id in ("a", "b", "a", "a", "c", "a", "b")] == [0, 0, 1, 2, 0, 3, 0]

@@ -125,7 +125,7 @@ def test_a_damaged_file_is_named_with_what_to_do(path: Path) -> None:
         with_queue(path, look)
 
 
-def test_a_folder_that_cannot_be_made_is_the_operators_affair(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_an_error_of_the_operator(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"file/queue\.db cannot be opened"):
         with_queue(tmp_path / "file" / "queue.db", submit_one)
@@ -228,14 +228,14 @@ def test_a_reboot_frees_every_run_and_ends_every_delay(path: Path, monkeypatch: 
     claims: list[Claim] = []
 
     async def before(queue: SqliteQueue) -> None:
-        for task_id in ("held", "given-back", "once-only"):
+        for task_id in ("held", "released", "once-only"):
             await queue.submit(Submission(task_id, {}, retries=0 if task_id == "once-only" else 5))
         claims.extend(await queue.claim(3, lease=LONG, wait=0))
         await queue.release(claims[1], delay=LONG, reason="not here")
 
     async def after(queue: SqliteQueue) -> None:
         again = await queue.claim(3, lease=LONG, wait=0)
-        assert [(claim.task_id, claim.run_id) for claim in again] == [("held", 1), ("given-back", 1)]
+        assert [(claim.task_id, claim.run_id) for claim in again] == [("held", 1), ("released", 1)]
         with pytest.raises(ClaimLost, match="superseded"):
             await queue.resolve(claims[0], COMPLETED)
         assert str((await queue.status("once-only")).resolution) == "exception (claim-expired)"
@@ -261,7 +261,7 @@ def test_the_boot_is_known_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatc
 # ---- the size of the queue ------------------------------------------------------------------------------
 
 
-def test_no_look_at_the_book_walks_over_what_is_in_flight(path: Path) -> None:
+def test_no_query_scans_the_tasks_in_flight(path: Path) -> None:
     """Each search uses the partial index of its own state, so its cost does not grow with the others."""
     queries: set[str] = set()
 
@@ -291,8 +291,8 @@ def test_no_look_at_the_book_walks_over_what_is_in_flight(path: Path) -> None:
     assert sum("WHERE state = 'ready'" in query for query in queries) >= 2
 
 
-def test_a_thousand_expired_claims_do_not_hold_up_one_claim(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskrunner.queues.ledger.expiry.MOST_AT_ONCE", 10)
+def test_many_expired_claims_do_not_delay_one_claim(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskrunner.queues.ledger.expiry.MAX_ROWS", 10)
     now = [0.0]
 
     async def main() -> None:
@@ -385,15 +385,15 @@ def attrs_of(resolution: Resolution) -> Resolution:
     )
 
 
-# ---- leaving --------------------------------------------------------------------------------------------
+# ---- the end of the process -----------------------------------------------------------------------------
 
 
 def test_a_program_ends_although_its_queue_hangs(path: Path) -> None:
-    """The thread that waits for a lock must not keep a process from ending."""
+    """A thread that waits for a lock does not keep its process alive."""
     script = (
         "import asyncio, fcntl, pathlib, sys\n"
         "from taskrunner.model import Submission\n"
-        "from taskrunner.queues import sqlite\n"
+        "from taskrunner.queues.sqlite import queue as sqlite\n"
         "sqlite.CALL_LIMIT = sqlite.CLOSE_LIMIT = 0.1\n"
         "async def main():\n"
         "    queue = sqlite.SqliteQueue(pathlib.Path(sys.argv[1]), 'x')\n"
@@ -419,15 +419,15 @@ def test_a_program_ends_although_its_queue_hangs(path: Path) -> None:
     assert asyncio.run(run()) == (0, b"Unavailable\n")
 
 
-# ---- what was granted to nobody -------------------------------------------------------------------------
+# ---- grants of cancelled claims -------------------------------------------------------------------------
 
 
-def test_what_was_granted_to_who_had_gone_is_given_back_even_by_a_queue_that_closes(path: Path) -> None:
+def test_a_grant_whose_claim_was_cancelled_is_released_even_by_a_queue_that_closes(path: Path) -> None:
     async def main() -> None:
         queue, other = SqliteQueue(path, "alice"), SqliteQueue(path, "bob")
         await submit_one(queue)
         claiming = asyncio.create_task(queue.claim(1, lease=LONG, wait=LONG))
-        await asyncio.sleep(0)  # the claim is in its thread now
+        await asyncio.sleep(0)  # the claim is in the file's thread now
         claiming.cancel()
         await queue.close()
         with pytest.raises(asyncio.CancelledError):

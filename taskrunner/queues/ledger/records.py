@@ -17,7 +17,7 @@ STATES: dict[str, TaskState] = {
     "running": "running",
     "resolved": "resolved",
 }
-"""What the states of a row are called outside."""
+"""The public state for each state of a row."""
 
 
 def task_status(task: sqlite3.Row, runs: Iterable[sqlite3.Row]) -> TaskStatus:
