@@ -20,8 +20,9 @@ from taskrunner.config.plugins import load_platform, platforms
 from taskrunner.config.secrets import SecretSource
 from taskrunner.errors import Complaint, ConfigError, MalformedPayload
 from taskrunner.interfaces.platform import Platform
+from taskrunner.limits import MAX_CAPACITY, SECRET_HINT, SECRET_PATTERN
 from taskrunner.model import Json
-from taskrunner.schema.decode import SECRET_NAME, suggestion
+from taskrunner.schema.decode import suggestion
 from taskrunner.schema.parse import read_document
 from taskrunner.schema.task import decode
 from taskrunner.schema.validators import at_key
@@ -36,7 +37,7 @@ DAY = 24 * 3600
 class Config:
     """What a worker can be told. The tables of platforms, named as the platform is, stand beside these keys."""
 
-    capacity: int = attrs.field(default=1, validator=[ge(1), le(1000)])
+    capacity: int = attrs.field(default=1, validator=[ge(1), le(MAX_CAPACITY)])
     """How many runs at a time."""
     queue: str = attrs.field(
         default="",
@@ -50,8 +51,8 @@ class Config:
     """Bytes. With less free under its home, the worker takes no more runs."""
     secrets: Mapping[str, SecretSource] = attrs.field(
         factory=dict,
-        validator=deep_mapping(matches_re(SECRET_NAME)),
-        metadata={"hint": "use letters, digits, `.`, `_` and `-` in the name of a secret"},
+        validator=deep_mapping(matches_re(SECRET_PATTERN)),
+        metadata={"hint": SECRET_HINT},
     )
     """Named values that tasks and platforms refer to."""
     tables: Mapping[str, Json] = attrs.field(factory=dict, repr=False)

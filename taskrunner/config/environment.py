@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from taskrunner.errors import ConfigError
+from taskrunner.limits import ENV_PATTERN
 
-_LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*")
+_LINE = re.compile(rf"(?:export\s+)?({ENV_PATTERN})\s*=\s*(.*?)\s*")
 
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"\\$]*)\"")
 """What every shell and every reader of `.env` files reads alike; escapes and `$NAME` differ, so they are refused."""

@@ -15,7 +15,8 @@ import attrs
 from attrs.validators import matches_re
 
 from taskrunner.errors import Complaint, ConfigError, MalformedPayload
-from taskrunner.model import ENV_PATTERN, Secret
+from taskrunner.limits import ENV_PATTERN
+from taskrunner.model import Secret
 
 MAX_SECRET = 1 << 16
 """Bytes. A chain of certificates with its key is far smaller; Linux takes 128 KiB in one environment variable."""

@@ -21,15 +21,13 @@ from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.gen import make_dict_structure_fn, make_mapping_structure_fn, override
 
 from taskrunner.errors import Bug, Complaint, MalformedPayload
+from taskrunner.limits import DOCUMENT_HINT, EARLIEST, LATEST, SECRET_PATTERN, TIME_HINT
 from taskrunner.model import Json, Secret
 from taskrunner.schema.parse import kind_of, plain_value
 from taskrunner.schema.validators import at_key, below, violations
 
 T = TypeVar("T")
 Hook = Callable[[Any, Any], Any]
-
-SECRET_NAME = r"[A-Za-z0-9._-]{1,128}"  # noqa: S105  the form of a name, not a secret
-"""What a secret may be called in a configuration."""
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
 
@@ -51,6 +49,16 @@ def structure(cls: type[T], document: object, path: str = "", known: Collection[
     except (cattrs.BaseValidationError, MalformedPayload) as error:
         complaints = list(islice(_complaints(error, path, known), MAX_COMPLAINTS))
     raise MalformedPayload(*complaints)  # outside of `except`: the chain of causes may quote the document
+
+
+def field_complaints(cls: type, name: str, value: object) -> tuple[Complaint, ...]:
+    """What is wrong with the value of one field of an attrs class, in the words of `structure`."""
+    field = getattr(attrs.fields(attrs.resolve_types(cls)), name)
+    try:
+        _field(field, _CONVERTER)(value, field.type)
+    except MalformedPayload as error:
+        return tuple(attrs.evolve(each, path=below(name, each.path)) for each in error.complaints)
+    return ()
 
 
 def suggestion(word: str, known: Collection[str]) -> str:
@@ -125,12 +133,20 @@ def _number(value: Any, _: Any) -> float:
 
 def _time_of_day(value: Any, _: Any) -> datetime:
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
-        _refuse("expected a time of day with its zone", "write it as in 2030-01-31T12:00:00Z")
+        _refuse("expected a time of day with its zone", TIME_HINT)
+    moment = _moment(value)
+    if moment is None:
+        _refuse("is a time that no calendar has", TIME_HINT)
+    if not EARLIEST <= moment <= LATEST:
+        _refuse(f"is not between the years {EARLIEST.year} and {LATEST.year}", TIME_HINT)
+    return moment
+
+
+def _moment(text: str) -> datetime | None:
     try:
-        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
-        pass
-    _refuse("is a time that no calendar has", "write it as in 2030-01-31T12:00:00Z")
+        return None
 
 
 def _secret(value: Any, _: Any) -> Secret:
@@ -138,7 +154,7 @@ def _secret(value: Any, _: Any) -> Secret:
         return Secret(literal=value)
     if isinstance(value, Mapping) and set(value) == {"secret"}:
         name = value["secret"]
-        if isinstance(name, str) and re.fullmatch(SECRET_NAME, name):
+        if isinstance(name, str) and re.fullmatch(SECRET_PATTERN, name):
             return Secret(name=name)
     _refuse(f"expected a secret, got {kind_of(value)}", 'write {secret = "its name in the worker\'s configuration"}')
 
@@ -196,7 +212,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _limit(value: Collection[Any]) -> None:
     if len(value) > MAX_ITEMS:
-        _refuse(f"has more than {MAX_ITEMS} items", "let the task fetch its data")
+        _refuse(f"has more than {MAX_ITEMS} items", DOCUMENT_HINT)
 
 
 def _object(cls: type, converter: cattrs.Converter) -> Hook:

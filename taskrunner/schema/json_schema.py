@@ -1,8 +1,8 @@
 """The JSON Schema (2020-12) of a task, made from the same classes that decode it.
 
-An editor completes and checks task files with it. It says everything that the decoder says of one field; what relates
-several fields to each other (no artifact is named twice) only the decoder knows. JSON Schema counts `1.0` as an
-integer; the decoder does not.
+An editor completes and checks task files with it. It says everything that the decoder says of one field, but for the
+years of a time. Only the decoder checks what relates several fields to each other (no artifact is named twice). JSON
+Schema counts `1.0` as an integer; the decoder does not.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from typing import Any, get_args
 import attrs
 
 from taskrunner.errors import Bug
+from taskrunner.limits import SECRET_PATTERN
 from taskrunner.model import Secret, Task
-from taskrunner.schema.decode import MAX_ITEMS, SECRET_NAME, is_choice, is_json, is_list, is_optional, is_table
+from taskrunner.schema.decode import MAX_ITEMS, is_choice, is_json, is_list, is_optional, is_table
 from taskrunner.schema.validators import Schema, limited
 
 
@@ -102,7 +103,7 @@ _SECRET: Schema = {
         {"type": "string", "minLength": 1},
         {
             "type": "object",
-            "properties": {"secret": {"type": "string", "pattern": f"^{SECRET_NAME}$"}},
+            "properties": {"secret": {"type": "string", "pattern": f"^{SECRET_PATTERN}$"}},
             "required": ["secret"],
             "additionalProperties": False,
         },

@@ -19,11 +19,9 @@ from typing import Any, NoReturn
 import yaml
 
 from taskrunner.errors import Complaint, MalformedPayload
+from taskrunner.limits import DOCUMENT_HINT, MAX_DOCUMENT
 from taskrunner.model import Document, Json
 from taskrunner.schema.validators import at_key
-
-MAX_SIZE = 1 << 20
-"""Bytes of a document. No queue takes more (a message of SQS: 1 MiB); data belongs elsewhere."""
 
 MAX_NODES = 100_000
 """Values in a YAML document after its aliases are expanded: nine lines of aliases make a billion of them."""
@@ -49,7 +47,7 @@ def read_document(path: str | Path) -> Document:
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(MAX_SIZE + 1)
+            return file.read(MAX_DOCUMENT + 1)
     except OSError as error:
         problem = f"cannot be read: {error.strerror or type(error).__name__}"
         raise MalformedPayload(Complaint(str(path), problem, "give the path of a file that you may read")) from None
@@ -62,8 +60,8 @@ def parse_document(data: bytes | str, name: str, form: str = "") -> Document:
     Raises: MalformedPayload.
     """
     data = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
-    if len(data) > MAX_SIZE:
-        _refuse(name, f"is larger than {MAX_SIZE} bytes", "keep data out of it: let the task fetch it")
+    if len(data) > MAX_DOCUMENT:
+        _refuse(name, f"is larger than {MAX_DOCUMENT} bytes", DOCUMENT_HINT)
     value = _parse(data, form or _form_of(data), name)
     if not isinstance(value, dict):
         _refuse(name, f"holds {kind_of(value)} where a table is expected", "write keys and values at the top level")

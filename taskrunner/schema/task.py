@@ -9,7 +9,6 @@ docstring below it, or in `metadata={"doc": ...}`; what to write when a validato
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from collections import Counter
@@ -19,9 +18,11 @@ from typing import Any, TypeVar
 import attrs
 
 from taskrunner.errors import Complaint, MalformedPayload
+from taskrunner.limits import DOCUMENT_HINT, MAX_DOCUMENT
 from taskrunner.model import Document, Submission, Task
+from taskrunner.schema.canonical import canonical_json
 from taskrunner.schema.decode import structure, suggestion
-from taskrunner.schema.parse import MAX_SIZE, kind_of, plain_value
+from taskrunner.schema.parse import kind_of, plain_value
 
 T = TypeVar("T")
 
@@ -64,8 +65,8 @@ def submission_of(document: Document) -> Submission:
     if not isinstance(document, Mapping):
         raise MalformedPayload(Complaint("", f"a task is a table, not {kind_of(document)}"))
     document = {"id": new_task_id(), **plain_value(document)}  # type: ignore[dict-item]  # a table stays one
-    if len(json.dumps(document)) > MAX_SIZE:
-        raise MalformedPayload(Complaint("", f"is larger than {MAX_SIZE} bytes", "let the task fetch its data"))
+    if len(canonical_json(document)) > MAX_DOCUMENT:
+        raise MalformedPayload(Complaint("", f"is larger than {MAX_DOCUMENT} bytes as JSON", DOCUMENT_HINT))
     queued = _queued({key: document[key] for key in _QUEUED if key in document})
     return Submission(queued.pop("id"), document, **queued)
 

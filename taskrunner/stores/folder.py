@@ -24,6 +24,7 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner.interfaces.artifacts import LOG_NAME, ArtifactStore
+from taskrunner.limits import ARTIFACT_HINT, ARTIFACT_PATTERN, ID_PATTERN
 from taskrunner.model import Artifact, RunKey
 from taskrunner.stores.folder_files import RunFolder
 
@@ -36,13 +37,6 @@ CHUNK = 1 << 20
 
 CALL_LIMIT = 60.0
 """Seconds for one call to the disk: a sync of gigabytes may take a while; longer, and the disk hangs."""
-
-TASK_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
-"""What is safe as the name of a folder. Wider than what a task of ours may be called: the log of one that was refused
-for its id is kept as well."""
-
-LONGEST_NAME = 1024
-"""Characters of an artifact's name: that of S3, so that what fits here fits there."""
 
 
 class FolderStore(ArtifactStore):
@@ -84,17 +78,15 @@ class FolderStore(ArtifactStore):
         return await _on_disk(self._folder(run).artifacts)
 
     def _folder(self, run: RunKey) -> RunFolder:
-        if not TASK_ID.fullmatch(run.task_id) or run.run_id < 0:
+        if not re.fullmatch(ID_PATTERN, run.task_id) or run.run_id < 0:
             raise ValueError(f"{str(run)!r} names no run")
         return RunFolder(self._root.joinpath(run.task_id, str(run.run_id)))
 
 
 def check_name(name: str) -> None:
-    """Raises ValueError for what is no `/`-separated relative path."""
-    if any(part in {"", ".", ".."} for part in name.split("/")):
-        raise ValueError(f"{name!r} names no artifact: it has an empty part, `.` or `..`")
-    if len(name) > LONGEST_NAME or not name.isprintable():
-        raise ValueError(f"{name[:100]!r} names no artifact: it is too long, or has characters that cannot be printed")
+    """Raises ValueError for a text that names no artifact."""
+    if not re.fullmatch(ARTIFACT_PATTERN, name):
+        raise ValueError(f"{name[:100]!r} names no artifact: {ARTIFACT_HINT}")
 
 
 def guess_type(name: str) -> str:

@@ -343,7 +343,7 @@ def test_every_complaint_about_a_submission_comes_at_once(path: Path) -> None:
         with pytest.raises(MalformedPayload) as refused:
             await queue.submit(wrong)
         fields = [complaint.path for complaint in refused.value.complaints]
-        assert fields == ["task_id", "document", "priority", "retries", "not_before", "deadline"]
+        assert fields == ["task_id", "priority", "retries", "document", "not_before", "deadline"]
 
     with_queue(path, submit)
 

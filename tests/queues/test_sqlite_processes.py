@@ -9,6 +9,7 @@ from typing import Protocol
 import pytest
 
 from taskrunner.errors import Unavailable
+from taskrunner.limits import MAX_RETRIES
 from taskrunner.model import COMPLETED, Claim, Submission, TaskStatus
 from taskrunner.queues.sqlite.queue import SqliteQueue
 from tests.support.queue_processes import PATIENCE, Workers, locked, soon, stop, until
@@ -47,7 +48,7 @@ def submit(path: Path, count: int) -> None:
     async def main() -> None:
         queue = SqliteQueue(path, "")
         for number in range(count):
-            assert await queue.submit(Submission(f"task-{number}", {"number": number}, retries=1000))
+            assert await queue.submit(Submission(f"task-{number}", {"number": number}, retries=MAX_RETRIES))
         await queue.close()
 
     asyncio.run(main())

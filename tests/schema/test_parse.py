@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from taskrunner.errors import Complaint, MalformedPayload
-from taskrunner.schema.parse import MAX_DEPTH, MAX_NODES, MAX_SIZE, parse_document, plain_value, read_document
+from taskrunner.limits import MAX_DOCUMENT
+from taskrunner.schema.parse import MAX_DEPTH, MAX_NODES, parse_document, plain_value, read_document
 
 
 def complaints(text: str | bytes, form: str) -> list[Complaint]:
@@ -121,7 +122,7 @@ def test_a_number_of_thousands_of_digits_is_refused() -> None:
 
 
 def test_what_is_too_large_or_no_text_is_refused() -> None:
-    assert "larger" in complaints(b"#" * (MAX_SIZE + 1), "toml")[0].problem
+    assert "larger" in complaints(b"#" * (MAX_DOCUMENT + 1), "toml")[0].problem
     assert "byte 5 is not UTF-8" in complaints(b'a = "\xff"', "toml")[0].problem
 
 
