@@ -26,7 +26,7 @@ from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner.interfaces.artifacts import LOG_NAME, ArtifactStore
 from taskrunner.limits import ARTIFACT_HINT, ARTIFACT_PATTERN, ID_PATTERN
 from taskrunner.model import Artifact, RunKey
-from taskrunner.stores.folder_files import RunFolder
+from taskrunner.stores.artifact_folder import ArtifactFolder
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,10 +77,10 @@ class FolderStore(ArtifactStore):
     async def list(self, run: RunKey) -> list[Artifact]:
         return await _on_disk(self._folder(run).artifacts)
 
-    def _folder(self, run: RunKey) -> RunFolder:
+    def _folder(self, run: RunKey) -> ArtifactFolder:
         if not re.fullmatch(ID_PATTERN, run.task_id) or run.run_id < 0:
             raise ValueError(f"{str(run)!r} names no run")
-        return RunFolder(self._root.joinpath(run.task_id, str(run.run_id)))
+        return ArtifactFolder(self._root.joinpath(run.task_id, str(run.run_id)))
 
 
 def check_name(name: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner.interfaces.artifacts import LOG_NAME
 from taskrunner.model import RunKey
-from taskrunner.stores import folder, folder_files
+from taskrunner.stores import artifact_folder, folder
 from taskrunner.stores.folder import FolderStore
 from taskrunner.testing.conformance.artifacts import RUN, ArtifactStoreConformance, body
 from tests.support.queue_processes import ROOT, until
@@ -186,7 +186,7 @@ def test_a_disk_that_hangs_is_unavailable(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_who_was_swept_before_it_could_lock_begins_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    flock = folder_files.fcntl.flock
+    flock = artifact_folder.fcntl.flock
 
     swept: list[Path] = []
 
@@ -197,7 +197,7 @@ def test_who_was_swept_before_it_could_lock_begins_again(tmp_path: Path, monkeyp
             swept.append(path)
         flock(file, kind)
 
-    monkeypatch.setattr(folder_files.fcntl, "flock", sweep_first)
+    monkeypatch.setattr(artifact_folder.fcntl, "flock", sweep_first)
     put = asyncio.run(FolderStore(tmp_path).put(RUN, "a", body(b"a")))
     assert len(set(swept)) == 2
     assert asyncio.run(FolderStore(tmp_path).list(RUN)) == [put]

@@ -65,7 +65,7 @@ class Upload:
                 self._file.close()
 
 
-class RunFolder:
+class ArtifactFolder:
     """The folder of a run: `data`, `index` and `log`."""
 
     def __init__(self, path: Path) -> None:
