@@ -22,9 +22,8 @@ from taskrunner.errors import Complaint, ConfigError, MalformedPayload
 from taskrunner.interfaces.platform import Platform
 from taskrunner.limits import MAX_CAPACITY, SECRET_HINT, SECRET_PATTERN
 from taskrunner.model import Json
-from taskrunner.schema.decode import suggestion
+from taskrunner.schema.decode import decode, suggestion
 from taskrunner.schema.parse import read_document
-from taskrunner.schema.task import decode
 from taskrunner.schema.validators import at_key
 
 MIN_FREE_DISK = 256 << 20

@@ -1,7 +1,13 @@
-"""The strict converter: cattrs without its leniency, and its errors as complaints.
+"""Plain values to attrs classes, strictly: every mistake is refused, all of them at once.
 
-cattrs coerces by default (`"yes"` becomes true, `"rm"` becomes a list of two texts). Every hook here takes exactly one
-kind of value; a type that has no hook is a mistake of whoever wrote the class, and a Bug.
+A class declares its fields by annotations (`str`, `int`, `float`, `bool`, `datetime`, `Secret`, `Json`,
+`Literal[...]`, `X | None`, `tuple[X, ...]`, `Mapping[str, X]`, other attrs classes) and its attrs validators. Nothing
+is coerced: `"yes"` is not true, `"rm"` is not a list of two texts, `1.0` is not `1`. The purpose of a field stands in
+the docstring below it, or in `metadata={"doc": ...}`; what to write when a validator refuses a value, in
+`metadata={"hint": ...}`.
+
+The converter is that of cattrs, which coerces by default: every hook here accepts exactly one kind of value. A type
+without a hook is a Bug of the class.
 """
 
 from __future__ import annotations
@@ -33,16 +39,18 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]
 
 
 MAX_COMPLAINTS = 100
-"""Nobody reads more at once, and the text of all goes into a resolution."""
+"""Of one document. The text of all goes into a resolution."""
 
 MAX_ITEMS = 10_000
-"""In one list or table. A hostile megabyte of wrong items must not keep the worker busy: this many take 0.2 seconds."""
+"""Of one list or table. A hostile megabyte of wrong items must not block the worker: this many take 0.2 seconds."""
 
 
-def structure(cls: type[T], document: object, path: str = "", known: Collection[str] = ()) -> T:
-    """An instance of `cls`, or MalformedPayload with every complaint.
+def decode(cls: type[T], document: object, path: str = "", known: Collection[str] = ()) -> T:
+    """An instance of an attrs class from plain JSON values. `path` goes before the path of each complaint.
 
     `known` are keys that stand beside this class's own at the top level, for suggestions.
+
+    Raises: MalformedPayload with every complaint; none of them repeats a value of the document.
     """
     try:
         return _CONVERTER.structure(document, cls)
@@ -52,7 +60,7 @@ def structure(cls: type[T], document: object, path: str = "", known: Collection[
 
 
 def field_complaints(cls: type, name: str, value: object) -> tuple[Complaint, ...]:
-    """What is wrong with the value of one field of an attrs class, in the words of `structure`."""
+    """What is wrong with the value of one field of an attrs class, in the words of `decode`."""
     field = getattr(attrs.fields(attrs.resolve_types(cls)), name)
     try:
         _field(field, _CONVERTER)(value, field.type)
@@ -62,18 +70,18 @@ def field_complaints(cls: type, name: str, value: object) -> tuple[Complaint, ..
 
 
 def suggestion(word: str, known: Collection[str]) -> str:
-    """`did you mean ...?` if a known word is near, else the list of them."""
+    """`did you mean ...?` if a known word is similar, else the list of known words."""
     near = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known)) or 'none'}"
 
 
-# ---- what cattrs found wrong ----------------------------------------------------------------------------
+# ---- the errors of cattrs --------------------------------------------------------------------------------
 
 
 def _complaints(error: BaseException, path: str, known: Collection[str] = ()) -> Iterator[Complaint]:
     if isinstance(error, cattrs.BaseValidationError):
         for part in error.exceptions:
-            yield from _complaints(part, _place(part, path), known if _place(part, path) == path else ())
+            yield from _complaints(part, _path_of(part, path), known if _path_of(part, path) == path else ())
     elif isinstance(error, MalformedPayload):
         yield from (Complaint(below(path, c.path), c.problem, c.fix) for c in error.complaints)
     elif isinstance(error, cattrs.ForbiddenExtraKeysError):
@@ -88,8 +96,8 @@ def _complaints(error: BaseException, path: str, known: Collection[str] = ()) ->
         raise error
 
 
-def _place(error: BaseException, path: str) -> str:
-    """Where an error belongs, by the note that cattrs put on it."""
+def _path_of(error: BaseException, path: str) -> str:
+    """The path of an error, by the note of cattrs."""
     for note in getattr(error, "__notes__", ()):
         if isinstance(note, cattrs.AttributeValidationNote):
             return at_key(path, note.name)
@@ -118,7 +126,7 @@ _any_text = _exactly(str, "a text", "write it in quotes")
 
 
 def _text(value: Any, tp: Any) -> Any:
-    return plain_value(_any_text(value, tp))  # half a character is a text, and no program takes it
+    return plain_value(_any_text(value, tp))  # refuses half of a surrogate pair
 
 
 def _number(value: Any, _: Any) -> float:
@@ -188,7 +196,7 @@ def _list(tp: Any, converter: cattrs.Converter) -> Hook:
     def structure_list(value: Any, _: Any) -> Any:
         if not isinstance(value, list | tuple):
             _refuse(f"expected a list, got {kind_of(value)}", "write a list in brackets, even of one")
-        _limit(value)
+        _check_length(value)
         return inner(value, tp)
 
     return structure_list
@@ -206,11 +214,11 @@ def _table(tp: Any, converter: cattrs.Converter) -> Hook:
 def _mapping(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         _refuse(f"expected a table, got {kind_of(value)}", "write keys and values")
-    _limit(value)
+    _check_length(value)
     return value
 
 
-def _limit(value: Collection[Any]) -> None:
+def _check_length(value: Collection[Any]) -> None:
     if len(value) > MAX_ITEMS:
         _refuse(f"has more than {MAX_ITEMS} items", DOCUMENT_HINT)
 
@@ -223,7 +231,7 @@ def _object(cls: type, converter: cattrs.Converter) -> Hook:
 
 
 def _field(field: attrs.Attribute[Any], converter: cattrs.Converter) -> Hook:
-    """Decodes one field and runs its validators at once, so that each complaint knows its field."""
+    """Decodes one field and runs its validators, so that each complaint has the path of the field."""
     hook = converter.get_structure_hook(field.type)
 
     def structure_field(value: Any, tp: Any) -> Any:
@@ -236,7 +244,7 @@ def _field(field: attrs.Attribute[Any], converter: cattrs.Converter) -> Hook:
 
 
 def _unsupported(tp: Any) -> NoReturn:
-    raise Bug(f"a document cannot hold {tp}: use the types that taskrunner.payload names")
+    raise Bug(f"a document cannot hold {tp}: use the types that taskrunner.schema.decode names")
 
 
 def is_optional(tp: Any) -> bool:
@@ -262,12 +270,12 @@ def is_choice(tp: Any) -> bool:
 
 
 def is_json(tp: Any) -> bool:
-    """Whether a type is `model.Json`, which resolving its own name inside itself makes unequal to itself."""
+    """Whether a type is `model.Json`. It is recursive, and two resolved ones are not equal."""
     return {bool, int, float, str} <= set(get_args(tp))
 
 
 def _make_converter() -> cattrs.Converter:
-    """The last hook that fits a type is taken, so the catch-all comes first."""
+    """Cattrs uses the last hook that fits a type, so that the catch-all comes first."""
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
     converter.register_structure_hook_factory(lambda _: True, _unsupported)
     for tp in (bytes, Path):

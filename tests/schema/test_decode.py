@@ -13,7 +13,7 @@ from attrs.validators import and_, deep_iterable, ge, in_, le, matches_re, max_l
 
 from taskrunner.errors import Bug, MalformedPayload
 from taskrunner.model import Json, Secret
-from taskrunner.schema.task import decode
+from taskrunner.schema.decode import decode
 
 
 def not_odd(_: object, __: object, value: int) -> None:
