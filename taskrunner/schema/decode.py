@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import difflib
 import re
-import types
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
+from typing import Any, NoReturn, TypeVar, get_args
 
 import attrs
 import cattrs
@@ -29,6 +28,7 @@ from cattrs.gen import make_dict_structure_fn, make_mapping_structure_fn, overri
 from taskrunner.errors import Bug, Complaint, MalformedPayload
 from taskrunner.limits import DOCUMENT_HINT, EARLIEST, LATEST, SECRET_PATTERN, TIME_HINT
 from taskrunner.model import Json, Secret
+from taskrunner.schema.field_types import is_choice, is_json, is_list, is_optional, is_table
 from taskrunner.schema.parse import kind_of, plain_value
 from taskrunner.schema.validators import at_key, below, violations
 
@@ -245,33 +245,6 @@ def _field(field: attrs.Attribute[Any], converter: cattrs.Converter) -> Hook:
 
 def _unsupported(tp: Any) -> NoReturn:
     raise Bug(f"a document cannot hold {tp}: use the types that taskrunner.schema.decode names")
-
-
-def is_optional(tp: Any) -> bool:
-    """Whether a type is `X | None`."""
-    members = set(get_args(tp)) - {type(None)}
-    return get_origin(tp) in {Union, types.UnionType} and len(members) == 1
-
-
-def is_list(tp: Any) -> bool:
-    """Whether a type is `tuple[X, ...]`."""
-    return get_origin(tp) is tuple and get_args(tp)[1:] == (Ellipsis,)
-
-
-def is_table(tp: Any) -> bool:
-    """Whether a type is `Mapping[str, X]`."""
-    return get_origin(tp) is Mapping and get_args(tp)[0] is str
-
-
-def is_choice(tp: Any) -> bool:
-    """Whether a type is `Literal[...]`."""
-    origin: Any = get_origin(tp)
-    return origin is Literal
-
-
-def is_json(tp: Any) -> bool:
-    """Whether a type is `model.Json`. It is recursive, and two resolved ones are not equal."""
-    return {bool, int, float, str} <= set(get_args(tp))
 
 
 def _make_converter() -> cattrs.Converter:

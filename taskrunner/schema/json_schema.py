@@ -20,7 +20,8 @@ import attrs
 from taskrunner.errors import Bug
 from taskrunner.limits import SECRET_PATTERN
 from taskrunner.model import Secret, Task
-from taskrunner.schema.decode import MAX_ITEMS, is_choice, is_json, is_list, is_optional, is_table
+from taskrunner.schema.decode import MAX_ITEMS
+from taskrunner.schema.field_types import is_choice, is_json, is_list, is_optional, is_table
 from taskrunner.schema.validators import Schema, constrained
 
 
