@@ -1,6 +1,6 @@
 """The limits that several parts of the worker must agree on: one number or one pattern each.
 
-A pattern stands for a whole text (`re.fullmatch`). A hint tells an author what to write instead. A limit that only one
+A pattern stands for a whole text (`re.fullmatch`). A hint says what to write instead. A limit that only one
 part keeps stands in that part.
 """
 

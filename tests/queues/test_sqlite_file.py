@@ -46,7 +46,7 @@ def mode(path: Path) -> int:
 # ---- the file -------------------------------------------------------------------------------------------
 
 
-def test_everything_it_makes_is_private(path: Path) -> None:
+def test_every_file_is_private(path: Path) -> None:
     before = os.umask(0)
     try:
         with_queue(path, lambda queue: queue_and_wait(queue, path))
@@ -63,15 +63,15 @@ async def queue_and_wait(queue: SqliteQueue, path: Path) -> None:
     assert set(files.values()) == {0o600}
 
 
-def test_nothing_is_made_before_the_first_call(path: Path) -> None:
-    async def nothing(queue: SqliteQueue) -> None:
+def test_no_file_is_made_before_the_first_call(path: Path) -> None:
+    async def no_call(queue: SqliteQueue) -> None:
         assert queue.worker_id == "alice"
 
-    with_queue(path, nothing)
+    with_queue(path, no_call)
     assert not path.parent.exists()
 
 
-def test_the_file_says_whose_it_is(path: Path) -> None:
+def test_the_file_has_an_application_id(path: Path) -> None:
     with_queue(path, submit_one)
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
@@ -80,7 +80,7 @@ def test_the_file_says_whose_it_is(path: Path) -> None:
     db.close()
 
 
-def test_a_file_of_a_later_version_is_left_alone(path: Path) -> None:
+def test_a_file_of_a_later_version_is_refused(path: Path) -> None:
     with_queue(path, submit_one)
     db = sqlite3.connect(path)
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
@@ -89,7 +89,7 @@ def test_a_file_of_a_later_version_is_left_alone(path: Path) -> None:
         with_queue(path, submit_one)
 
 
-def test_the_database_of_another_program_is_left_alone(path: Path) -> None:
+def test_the_database_of_another_program_is_refused_unchanged(path: Path) -> None:
     path.parent.mkdir()
     db = sqlite3.connect(path)
     db.execute("CREATE TABLE cookies (id)")
@@ -100,15 +100,15 @@ def test_the_database_of_another_program_is_left_alone(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_what_is_no_database_is_left_alone(path: Path) -> None:
+def test_a_file_that_is_no_database_is_refused_unchanged(path: Path) -> None:
     path.parent.mkdir()
-    path.write_text("my diary, page one\n" * 100)
+    path.write_text("a text of another program\n" * 100)
     with pytest.raises(ConfigError, match=r"queue\.db is no database"):
         with_queue(path, submit_one)
-    assert path.read_text().startswith("my diary")
+    assert path.read_text().startswith("a text")
 
 
-def test_a_damaged_file_is_named_with_what_to_do(path: Path) -> None:
+def test_the_error_of_a_damaged_file_names_it_and_a_remedy(path: Path) -> None:
     async def fill(queue: SqliteQueue) -> None:
         for number in range(200):
             await queue.submit(Submission(f"task-{number}", {"text": "x" * 500}))
@@ -131,7 +131,7 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_the_operator(tmp_path: Path
         with_queue(tmp_path / "file" / "queue.db", submit_one)
 
 
-def test_a_full_disk_may_pass_and_loses_nothing(path: Path) -> None:
+def test_a_full_disk_is_unavailable_and_loses_no_task(path: Path) -> None:
     async def fill(queue: SqliteQueue) -> None:
         await submit_one(queue)
         await queue._do(lambda ledger: ledger.db.execute("PRAGMA max_page_count = 20").fetchall())
@@ -144,10 +144,10 @@ def test_a_full_disk_may_pass_and_loses_nothing(path: Path) -> None:
     with_queue(path, fill)
 
 
-def test_a_foreign_writer_makes_it_unavailable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_program_that_writes_makes_it_unavailable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger_file, "BUSY_TIMEOUT", 0.05)
 
-    async def meet(queue: SqliteQueue) -> None:
+    async def compete(queue: SqliteQueue) -> None:
         await submit_one(queue)
         db = sqlite3.connect(path, isolation_level=None)
         db.execute("BEGIN IMMEDIATE")
@@ -156,7 +156,7 @@ def test_a_foreign_writer_makes_it_unavailable(path: Path, monkeypatch: pytest.M
         db.close()
         assert await queue.submit(Submission("two", {}))
 
-    with_queue(path, meet)
+    with_queue(path, compete)
 
 
 def test_a_closed_queue_is_not_used_again(path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_closed_queue_is_not_used_again(path: Path) -> None:
     assert list(path.parent.glob("queue.db.wake/*")) == []
 
 
-def test_what_makes_no_sense_is_a_bug_of_the_caller(path: Path) -> None:
+def test_senseless_arguments_are_a_bug_of_the_caller(path: Path) -> None:
     async def call(queue: SqliteQueue) -> None:
         for n, lease, wait in ((0, 1, 0), (1, -1, 0), (1, float("nan"), 0), (1, 1, float("inf"))):
             with pytest.raises(Bug):
@@ -348,7 +348,7 @@ def test_every_complaint_about_a_submission_comes_at_once(path: Path) -> None:
     with_queue(path, submit)
 
 
-def test_what_is_no_json_is_refused(path: Path) -> None:
+def test_a_document_that_is_no_json_is_refused(path: Path) -> None:
     deep: dict[str, Any] = {}
     for _ in range(100_000):
         deep = {"deeper": deep}
@@ -363,8 +363,8 @@ def test_what_is_no_json_is_refused(path: Path) -> None:
     with_queue(path, submit)
 
 
-def test_a_result_comes_back_as_it_was(path: Path) -> None:
-    ending = attrs_of(failed("exit-code", "it returned 3"))
+def test_a_resolution_is_stored_whole(path: Path) -> None:
+    ending = with_result(failed("exit-code", "it returned 3"))
 
     async def resolve(queue: SqliteQueue) -> None:
         await submit_one(queue)
@@ -375,7 +375,7 @@ def test_a_result_comes_back_as_it_was(path: Path) -> None:
     with_queue(path, resolve)
 
 
-def attrs_of(resolution: Resolution) -> Resolution:
+def with_result(resolution: Resolution) -> Resolution:
     return Resolution(
         resolution.kind,
         resolution.reason,

@@ -1,4 +1,4 @@
-"""A platform's payload and a task with everything in it."""
+"""A payload of a platform, and a task with every field."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Payload:
 
 @attrs.frozen
 class Other:
-    """Nothing but a word."""
+    """A payload of one word."""
 
     word: str
 

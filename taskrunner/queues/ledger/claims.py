@@ -82,7 +82,7 @@ def release(ledger: Ledger, held: Claim, *, delay: float, reason: str) -> float:
         if run["ended_by"] == "release":
             return delay
         _check_held(run)
-        ending = exception(reason or "released", "given back by the worker; this costs the task no retry")
+        ending = exception(reason or "released", "released by the worker; this costs the task no retry")
         end_run(ledger, run["seq"], run["run_id"], "release", ending)
         make_pending(ledger, run["seq"], delay=delay)
     return delay
