@@ -3,6 +3,7 @@ import os
 import sqlite3
 import stat
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -417,6 +418,26 @@ def test_a_program_ends_although_its_queue_hangs(path: Path) -> None:
         return process.returncode, out
 
     assert asyncio.run(run()) == (0, b"Unavailable\n")
+
+
+def test_a_queue_works_after_its_idle_thread_has_ended(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskrunner.blocking.IDLE_TIME", 0.01)
+
+    async def use(queue: SqliteQueue) -> None:
+        await submit_one(queue)
+        for thread in threading.enumerate():
+            if thread.name == "queue queue.db":
+                thread.join()
+        assert "queue queue.db" not in [thread.name for thread in threading.enumerate()]
+        release = threading.Event()
+        threading.Thread(
+            target=release.wait, daemon=True
+        ).start()  # takes the ended thread's id, which would be used again
+        [claim] = await queue.claim(1, lease=LONG, wait=0)
+        assert await queue.resolve(claim, COMPLETED) == "applied"
+        release.set()
+
+    with_queue(path, use)
 
 
 # ---- grants of cancelled claims -------------------------------------------------------------------------

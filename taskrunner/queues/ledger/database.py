@@ -1,7 +1,7 @@
 """The database in which a queue keeps its tasks, its clocks, and what a write transaction is.
 
 The database decides who holds a run: each operation (`claims`, `tasks`, `expiry`) is one transaction, and a claim is
-valid while its token stands in a run that has not ended. The database is used from one thread.
+valid while its token stands in a run that has not ended. One thread at a time uses the database.
 """
 
 from __future__ import annotations

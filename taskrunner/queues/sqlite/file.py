@@ -40,7 +40,7 @@ OPERATOR_ERRORS = {
 
 
 class LedgerFile:
-    """Opens the ledger at the first operation. Used from one thread, but for `wake`."""
+    """Opens the ledger at the first operation. Used from one thread at a time, but for `wake`."""
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
         self.path = path.absolute()
@@ -81,7 +81,8 @@ class LedgerFile:
             self._lock_file = _private_file(self.path.with_name(f"{self.path.name}.lock"))
         with self._locked():
             os.close(_private_file(self.path))  # SQLite would make it with the mode that the umask leaves
-            db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
+            # An idle thread of the executor ends, and the next one goes on with the connection.
+            db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
             try:
                 ledger = Ledger.open(db, self._clock, str(self.path))
                 _detect_reboot(ledger)

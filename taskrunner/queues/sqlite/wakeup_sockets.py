@@ -60,7 +60,7 @@ class SocketFolder:
 
 
 class WakeupSender:
-    """Sends the changes of a transaction to the waiting processes. Used from one thread."""
+    """Sends the changes of a transaction to the waiting processes. Used from one thread at a time."""
 
     def __init__(self, path: Path) -> None:
         self._folder = SocketFolder(path)
