@@ -105,6 +105,12 @@ FAULTS: dict[str, tuple[object, str, Callable[..., Any], list[str]]] = {
         lambda moment: None,
         ["test_not_before_is_respected", "test_a_task_that_is_not_claimed_before_its_deadline_is_resolved"],
     ),
+    "the only task is forgotten": (
+        MemoryQueue,
+        "claim_only",
+        nothing,
+        ["test_one_task_alone_is_claimed_where_that_is_supported"],
+    ),
     "priority is forgotten": (
         claims,
         "_next_ready",

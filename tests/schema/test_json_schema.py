@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from taskrunner.errors import MalformedPayload
 from taskrunner.schema.json_schema import documentation, object_schema, task_schema
 from taskrunner.schema.task import decode_task
-from tests.support.document_sample import CLASSES, TASK, Build, Payload
+from tests.support.document_sample import CLASSES, TASK, Build, SamplePayload
 
 SCHEMA = task_schema(CLASSES)
 
@@ -134,8 +134,8 @@ def test_limits_defaults_and_descriptions_are_in_the_schema() -> None:
     assert common["platform"]["enum"] == ["other", "sample"]
     assert common["env"]["propertyNames"]["pattern"] == "^(?:[A-Za-z_][A-Za-z0-9_]*)$"
     assert common["artifacts"]["items"]["properties"]["path"]["description"].startswith("Where it is")
-    assert object_schema(Payload)["properties"]["command"]["minItems"] == 1
-    assert object_schema(Payload)["properties"]["memory"]["anyOf"][0] == {
+    assert object_schema(SamplePayload)["properties"]["command"]["minItems"] == 1
+    assert object_schema(SamplePayload)["properties"]["memory"]["anyOf"][0] == {
         "type": "integer",
         "minimum": 1,
         "maximum": 1 << 40,
@@ -147,6 +147,6 @@ def test_every_common_field_is_described() -> None:
 
 
 def test_descriptions_come_from_docstrings_and_metadata() -> None:
-    assert documentation(Payload) == {"command": "Program and arguments, one by one."}
+    assert documentation(SamplePayload) == {"command": "Program and arguments, one by one."}
     assert documentation(Build) == {"repository": "Where git fetches from."}
     assert documentation(attrs.make_class("Made", ["x"])) == {}

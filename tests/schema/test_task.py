@@ -14,7 +14,7 @@ from taskrunner.errors import Complaint, MalformedPayload
 from taskrunner.limits import MAX_DOCUMENT
 from taskrunner.model import Document, Secret, Submission, Task
 from taskrunner.schema.task import TASK_FIELDS, decode_task, new_task_id, submission_of
-from tests.support.document_sample import CLASSES, TASK, Other, Payload
+from tests.support.document_sample import CLASSES, TASK, Other, SamplePayload
 
 MINIMAL = {"id": "a", "platform": "other", "word": "x"}
 
@@ -30,7 +30,7 @@ def test_common_fields_and_payload() -> None:
     assert task.deadline == datetime(2030, 1, 31, 12, 0, tzinfo=UTC)
     assert task.secrets == {"TOKEN": Secret("git"), "PASSWORD": Secret(literal="literal")}
     assert task.on_exit_status.purge_caches == (0, 3)
-    assert isinstance(payload, Payload)
+    assert isinstance(payload, SamplePayload)
     assert payload.command == ("make", "test")
     assert "literal" not in repr(task).replace("literal=", "")
 

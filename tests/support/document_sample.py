@@ -26,7 +26,7 @@ class Build:
 
 
 @attrs.frozen
-class Payload:
+class SamplePayload:
     """What to run."""
 
     command: tuple[str, ...] = attrs.field(validator=min_len(1))
@@ -45,7 +45,7 @@ class Other:
     word: str
 
 
-CLASSES: Mapping[str, type] = {"sample": Payload, "other": Other}
+CLASSES: Mapping[str, type] = {"sample": SamplePayload, "other": Other}
 
 TASK: Mapping[str, Any] = {
     "id": "build-web",
