@@ -446,6 +446,7 @@ def test_a_queue_works_after_its_idle_thread_has_ended(path: Path, monkeypatch: 
 def test_a_grant_whose_claim_was_cancelled_is_released_even_by_a_queue_that_closes(path: Path) -> None:
     async def main() -> None:
         queue, other = SqliteQueue(path, "alice"), SqliteQueue(path, "bob")
+        await queue.claim(1, lease=LONG, wait=0)  # binds the socket
         await submit_one(queue)
         claiming = asyncio.create_task(queue.claim(1, lease=LONG, wait=LONG))
         await asyncio.sleep(0)  # the claim is in the file's thread now

@@ -11,6 +11,7 @@ import pytest
 from taskrunner.errors import Unavailable
 from taskrunner.limits import MAX_RETRIES
 from taskrunner.model import COMPLETED, Claim, Submission, TaskStatus
+from taskrunner.queues.sqlite import queue as sqlite_queue
 from taskrunner.queues.sqlite.queue import SqliteQueue
 from tests.support.queue_processes import PATIENCE, Workers, locked, soon, suspend, until
 
@@ -173,13 +174,12 @@ async def one_more(path: Path) -> None:
 def test_a_lock_of_another_process_is_unavailable_and_no_lost_claim(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("taskrunner.queues.sqlite.queue.CALL_LIMIT", 0.3)
-
     async def main() -> None:
         queue = SqliteQueue(path, "alice")
         await queue.submit(Submission("one", {}))
         [claim] = await queue.claim(1, lease=PATIENCE, wait=0)
-        with locked(path):
+        with locked(path), monkeypatch.context() as patched:
+            patched.setattr(sqlite_queue, "CALL_LIMIT", 0.3)
             with pytest.raises(Unavailable, match="locked by another process"):
                 await queue.reclaim(claim, lease=PATIENCE)
             with pytest.raises(Unavailable):
@@ -191,13 +191,13 @@ def test_a_lock_of_another_process_is_unavailable_and_no_lost_claim(
 
 
 def test_a_grant_of_a_claim_over_its_limit_is_released(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskrunner.queues.sqlite.queue.CALL_LIMIT", 0.3)
-
     async def main() -> None:
         queue, other = SqliteQueue(path, "alice"), SqliteQueue(path, "bob")
         await queue.submit(Submission("one", {}, retries=0))
-        with locked(path), pytest.raises(Unavailable):
-            await queue.claim(1, lease=PATIENCE, wait=0)
+        with locked(path), monkeypatch.context() as patched:
+            patched.setattr(sqlite_queue, "CALL_LIMIT", 0.3)
+            with pytest.raises(Unavailable):
+                await queue.claim(1, lease=PATIENCE, wait=0)
         [claim] = await other.claim(1, lease=PATIENCE, wait=PATIENCE)
         assert await other.resolve(claim, COMPLETED) == "applied"
         await queue.close()

@@ -1,12 +1,14 @@
 import asyncio
 import os
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from taskrunner.blocking import DaemonExecutor
 from taskrunner.model import COMPLETED, Notice, Submission
 from taskrunner.queues.ledger import queue as ledger_queue
 from taskrunner.queues.ledger.database import Canceled, Changes
@@ -39,13 +41,15 @@ def received(wake: Path, send: Callable[[WakeupSender], None]) -> list[Canceled 
             if canceled is None:
                 over.set()
 
-        receiver, sender = WakeupReceiver(wake, "work", on_wakeup), WakeupSender(wake)
-        receiver.open()
+        executor = DaemonExecutor("test", size=1)
+        receiver, sender = WakeupReceiver(wake, "work", on_wakeup, executor), WakeupSender(wake)
+        await receiver.open()
         send(sender)
         sender.publish(Changes(work=True))
         async with asyncio.timeout(PATIENCE):
             await over.wait()
         receiver.close()
+        receiver.remove()
         sender.close()
         return seen
 
@@ -110,11 +114,30 @@ def test_where_sockets_do_not_work_nothing_breaks(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     async def main() -> None:
-        receiver = WakeupReceiver(tmp_path / "file" / "wake", "work", lambda _: None)
-        receiver.open()
-        receiver.open()
+        executor = DaemonExecutor("test", size=1)
+        receiver = WakeupReceiver(tmp_path / "file" / "wake", "work", lambda _: None, executor)
+        await receiver.open()
+        await receiver.open()
         receiver.close()
         receiver.close()
+        receiver.remove()
+
+    asyncio.run(main())
+
+
+def test_a_receiver_that_is_closed_while_it_opens_leaves_no_socket(wake: Path) -> None:
+    async def main() -> None:
+        executor, release = DaemonExecutor("test", size=1), threading.Event()
+        executor.submit(release.wait)
+        receiver = WakeupReceiver(wake, "work", lambda _: None, executor)
+        opening = asyncio.create_task(receiver.open())
+        await asyncio.sleep(0)
+        receiver.close()
+        release.set()
+        await opening
+        assert executor.submit(lambda: list(wake.iterdir())).result(PATIENCE) == []
+        await receiver.open()
+        assert executor.submit(lambda: list(wake.iterdir())).result(PATIENCE) == []
 
     asyncio.run(main())
 

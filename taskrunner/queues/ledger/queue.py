@@ -50,7 +50,7 @@ class LedgerQueue(Queue, Submitter):
     async def _grant(self, operation: Callable[[Ledger], Grant]) -> Grant:
         """The same for an operation that grants claims. When its caller was cancelled, `release_grant` follows."""
 
-    def _subscribe(self, topic: Topic) -> None:
+    async def _subscribe(self, topic: Topic) -> None:
         """Called before each wait: wake-ups and notices of the topic must arrive from now on."""
 
     def _publish_canceled(self, canceled: Canceled) -> None:
@@ -66,7 +66,7 @@ class LedgerQueue(Queue, Submitter):
         claims.check_seconds(wait, "wait")
         loop = asyncio.get_running_loop()
         most, end = min(n, self.capabilities.max_claim), loop.time() + wait
-        self._subscribe("work")
+        await self._subscribe("work")
         while True:
             wakeup = self._wakeups["work"].event()
             grant = await self._claim_now(most, lease)
@@ -90,8 +90,12 @@ class LedgerQueue(Queue, Submitter):
         return await self._do(lambda ledger: claims.release(ledger, claim, delay=delay, reason=reason))
 
     def notices(self) -> AsyncIterator[Notice]:
-        self._subscribe("work")
-        return self._notices.subscribe()
+        return self._subscribed(self._notices.subscribe())
+
+    async def _subscribed(self, notices: AsyncIterator[Notice]) -> AsyncIterator[Notice]:
+        await self._subscribe("work")
+        async for notice in notices:
+            yield notice
 
     async def _claim_now(self, n: int, lease: float) -> Grant:
         asked = asyncio.get_running_loop().time()
@@ -119,7 +123,7 @@ class LedgerQueue(Queue, Submitter):
         return await self._do(tasks.pending)
 
     async def watch(self, task_id: str) -> AsyncIterator[TaskStatus]:
-        self._subscribe("status")
+        await self._subscribe("status")
         last: TaskStatus | None = None
         while last is None or last.state != "resolved":
             wakeup = self._wakeups["status"].event()

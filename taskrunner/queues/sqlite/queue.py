@@ -43,8 +43,8 @@ class SqliteQueue(LedgerQueue):
         self._file = LedgerFile(path, clock)
         self._executor = DaemonExecutor(f"queue {path.name}", size=1)
         self._receivers: dict[Topic, WakeupReceiver] = {
-            "work": WakeupReceiver(self._file.wake, "work", self._on_work),
-            "status": WakeupReceiver(self._file.wake, "status", lambda _: self._wakeups["status"].wake()),
+            "work": WakeupReceiver(self._file.wake, "work", self._on_work, self._executor),
+            "status": WakeupReceiver(self._file.wake, "status", self._on_status, self._executor),
         }
         self._closed = False
 
@@ -56,8 +56,13 @@ class SqliteQueue(LedgerQueue):
             receiver.close()
         await asyncio.sleep(0)  # a claim that was cancelled just now releases what was granted
         with suppress(OverLimit):
-            await run_blocking(self._file.close, limit=CLOSE_LIMIT, doing="closing the queue", executor=self._executor)
+            await run_blocking(self._close_files, limit=CLOSE_LIMIT, doing="closing the queue", executor=self._executor)
         self._executor.shutdown()
+
+    def _close_files(self) -> None:
+        for receiver in self._receivers.values():
+            receiver.remove()
+        self._file.close()
 
     async def _do(self, operation: Callable[[Ledger], T]) -> T:
         return await self._call(operation, None)
@@ -87,12 +92,15 @@ class SqliteQueue(LedgerQueue):
         if self._closed:
             raise Bug("the queue was closed")
 
-    def _subscribe(self, topic: Topic) -> None:
+    async def _subscribe(self, topic: Topic) -> None:
         self._check_open()
-        self._receivers[topic].open()
+        await self._receivers[topic].open()
 
     def _on_work(self, canceled: Canceled | None) -> None:
         if canceled is None:
             self._wakeups["work"].wake()
         else:
             self._publish_canceled(canceled)
+
+    def _on_status(self, _: Canceled | None) -> None:
+        self._wakeups["status"].wake()

@@ -14,11 +14,13 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import suppress
 from pathlib import Path
 
 import attrs
 
+from taskrunner.blocking import run_blocking
 from taskrunner.queues.ledger.database import Canceled, Changes, Topic
 
 MAX_PATH = 100
@@ -28,6 +30,9 @@ MAX_NAME = len("status-") + 12
 
 MAX_DATAGRAM = 2048
 """Bytes of a datagram that every system takes (the limit is macOS's)."""
+
+BIND_LIMIT = 5.0
+"""Seconds to make a socket's file, including the wait for the transaction that is under way."""
 
 MAX_MESSAGE = 200
 """Characters of a message in a datagram, so that it fits in any script; the rest is cut."""
@@ -88,8 +93,7 @@ class WakeupSender:
         try:
             self._socket.sendto(message, address)
         except ConnectionRefusedError:  # its process is dead
-            with suppress(OSError):
-                os.unlink(address)  # noqa: PTH108  an address is a text
+            _remove(address)
         except OSError:  # it was closed just now, or its buffer is full
             pass
 
@@ -97,43 +101,62 @@ class WakeupSender:
 class WakeupReceiver:
     """A socket of this process in the folder, from `open` to `close`. Its name begins with its topic.
 
-    `on_wakeup` is called from the event loop: with a cancellation, or with None for a plain wake-up.
+    `on_wakeup` is called from the event loop: with a cancellation, or with None for a plain wake-up. `executor` makes
+    the socket's file.
     """
 
-    def __init__(self, path: Path, topic: Topic, on_wakeup: Callable[[Canceled | None], None]) -> None:
+    def __init__(
+        self, path: Path, topic: Topic, on_wakeup: Callable[[Canceled | None], None], executor: Executor
+    ) -> None:
         self._folder, self._topic, self._on_wakeup = SocketFolder(path), topic, on_wakeup
+        self._executor = executor
+        self._opening = asyncio.Lock()
         self._socket: socket.socket | None = None
         self._address = ""
+        self._closed = False
 
-    def open(self) -> None:
-        """A second call does nothing, unless the first failed."""
+    async def open(self) -> None:
+        """A second call does nothing, unless the first failed: without a socket, a waiter polls."""
+        async with self._opening:
+            if self._socket is None and not self._closed:
+                with suppress(OSError):  # OverLimit is one
+                    await self._open()
+
+    def close(self) -> None:
+        """Receives no more. A second call does nothing."""
+        self._closed = True
         if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+    def remove(self) -> None:
+        """Removes the file of a closed socket. Blocks. Raises nothing."""
+        if self._address:
+            _remove(self._address)
+        self._folder.close()
+
+    async def _open(self) -> None:
+        receiving = await run_blocking(
+            self._bind, limit=BIND_LIMIT, doing="binding a socket", discard=_discard, executor=self._executor
+        )
+        if self._closed:
+            self._executor.submit(_discard, receiving)
             return
+        self._socket, self._address = receiving, receiving.getsockname()
+        asyncio.get_running_loop().add_reader(receiving.fileno(), self._read)
+
+    def _bind(self) -> socket.socket:
+        for folder in (self._folder.path.parent, self._folder.path):  # a waiter may come before the database
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         receiving = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         receiving.setblocking(False)
         try:
-            self._bind(receiving)
+            receiving.bind(self._folder.address(f"{self._topic}-{secrets.token_hex(6)}"))
         except OSError:
             receiving.close()
-            return
-        self._socket = receiving
-        asyncio.get_running_loop().add_reader(receiving.fileno(), self._read)
-
-    def close(self) -> None:
-        if self._socket is None:
-            return
-        asyncio.get_running_loop().remove_reader(self._socket.fileno())
-        self._socket.close()
-        self._socket = None
-        with suppress(OSError):
-            os.unlink(self._address)  # noqa: PTH108  an address is a text
-        self._folder.close()
-
-    def _bind(self, receiving: socket.socket) -> None:
-        for folder in (self._folder.path.parent, self._folder.path):  # a waiter may come before the database
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._address = self._folder.address(f"{self._topic}-{secrets.token_hex(6)}")
-        receiving.bind(self._address)
+            raise
+        return receiving
 
     def _read(self) -> None:
         """Everything that has come: many wake-ups need one read of the file."""
@@ -143,6 +166,17 @@ class WakeupReceiver:
                 received.add(_decode(self._socket.recv(MAX_DATAGRAM)))
         for canceled in received:
             self._on_wakeup(canceled)
+
+
+def _discard(receiving: socket.socket) -> None:
+    address = receiving.getsockname()
+    receiving.close()
+    _remove(address)
+
+
+def _remove(address: str) -> None:
+    with suppress(OSError):
+        os.unlink(address)  # noqa: PTH108  an address is a text
 
 
 def _encode(canceled: Canceled) -> bytes:
