@@ -110,10 +110,12 @@ def test_a_queue_by_its_url(tmp_path: Path) -> None:
 QUEUE = """
 from taskrunner.queues.memory import MemoryQueue
 
-class Plugin(MemoryQueue):
+class UrlQueue(MemoryQueue):
     @classmethod
     def from_url(cls, url, worker_id):
         return url, worker_id
+
+Plugin = UrlQueue
 """
 
 
