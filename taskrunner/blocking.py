@@ -44,29 +44,30 @@ async def run_blocking(
 
     After `limit` seconds, or when the caller is cancelled, `interrupt` is called, which must make the thread end soon
     (it closes its connection); the call then waits `grace` more seconds for it. A result that comes too late goes to
-    `discard`, in the thread, so that a file or a lease that was opened is not lost. `doing` names the work in the
-    error, which `error` makes of the text: `opening a file took longer than 120 s`.
+    `discard`, in a thread of the executor, so that a file or a lease that was opened is not lost. `doing` names the
+    work in the error, which `error` makes of the text: `opening a file took longer than 120 s`.
 
     Raises: OverLimit unless `error` says otherwise, and what `work` raises.
     """
-    job = _Job(work, discard)
-    running = asyncio.get_running_loop().run_in_executor(executor or _shared, job.run)
+    job, executor = _Job(work, discard), executor or _shared
+    running = asyncio.get_running_loop().run_in_executor(executor, job.run)
     try:
         done, _ = await asyncio.wait([running], timeout=limit)
     except asyncio.CancelledError:
-        await _abandon(job, running, interrupt, grace)
+        await _abandon(job, running, interrupt, grace, executor)
         raise
     if done:
         return running.result()
-    await _abandon(job, running, interrupt, grace)
+    await _abandon(job, running, interrupt, grace, executor)
     raise error(f"{doing} took longer than {limit:g} s")
 
 
 async def _abandon(
-    job: _Job[T], running: asyncio.Future[T], interrupt: Callable[[], None] | None, grace: float
+    job: _Job[T], running: asyncio.Future[T], interrupt: Callable[[], None] | None, grace: float, executor: Executor
 ) -> None:
     """Nobody takes the result any more. Waits for the thread at most `grace` seconds, also when cancelled again."""
-    job.abandon()
+    if job.abandon():
+        executor.submit(job.discard_late)
     if interrupt and not running.done():
         interrupt()
     try:
@@ -107,15 +108,17 @@ class _Job(Generic[T]):
         result = self._work()
         with self._lock:
             self._result.append(result)
-        self._discard_late()
+        self.discard_late()
         return result
 
-    def abandon(self) -> None:
+    def abandon(self) -> bool:
+        """Whether the result has arrived already, so that `discard_late` is to be called."""
         with self._lock:
             self._abandoned = True
-        self._discard_late()
+            return bool(self._result and self._discard)
 
-    def _discard_late(self) -> None:
+    def discard_late(self) -> None:
+        """Discards a result whose caller has given up."""
         with self._lock:
             late = self._result.pop() if self._abandoned and self._result else None
         if late is not None and self._discard:

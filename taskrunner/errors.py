@@ -1,13 +1,13 @@
 """What can go wrong, and whose fault it is.
 
-Whoever raises one of these says what follows from it::
+Each class says what follows from it::
 
     TaskrunnerError
-    ├── MalformedPayload       the author of the task    resolve `malformed-payload`; mergeable, all complaints at once
-    ├── NotSupported           the author, or nobody     the plug lacks an optional operation
-    ├── TaskFailed             this run, honestly        resolve `failed` with the reason it names
+    ├── MalformedPayload       the author of the task    resolve `malformed-payload`, with all complaints at once
+    ├── NotSupported           the author, or none       the plugin lacks an optional operation
+    ├── TaskFailed             this run, its own work    resolve `failed` with the reason it names
     ├── TaskFailedInternally   this run, our side        resolve `internal-error`; the worker goes on
-    ├── Unavailable            nobody: it may pass       the outcome is unknown; the same call may be sent again
+    ├── Unavailable            none: it may pass         the outcome is unknown; the same call may be sent again
     ├── ClaimLost              final for this claim      report nothing, upload nothing
     ├── Conflict               the caller                the same id was used for something else
     ├── UnknownTask            the caller                there is no such task
@@ -15,19 +15,17 @@ Whoever raises one of these says what follows from it::
     ├── WorkerBroken           this machine              the worker stops
     └── Bug                    us: "cannot happen"       a call in the wrong order; the worker stops
 
-Anything that is none of these is treated as the worst that fits: inside a run it is `internal-error`,
-in the worker itself it is `WorkerBroken`.
+Any other error is treated as the worst that fits: inside a run it is `internal-error`, in the worker itself
+`WorkerBroken`.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 import attrs
 
 
 class TaskrunnerError(Exception):
-    """Everything that this library raises on purpose."""
+    """The base class of the errors that this library raises on purpose."""
 
 
 @attrs.frozen
@@ -35,9 +33,9 @@ class Complaint:
     """One thing wrong with a document: where, what, and what to do about it."""
 
     path: str
-    """Where, as a person would write it: `artifacts[0].path`; empty for the document itself."""
+    """Where, as in `artifacts[0].path`; empty for the document itself."""
     problem: str
-    """What is wrong there. Never holds the value of a secret."""
+    """What is wrong. Never contains the value of a secret."""
     fix: str = ""
     """What to write instead."""
 
@@ -47,7 +45,7 @@ class Complaint:
 
 
 class MalformedPayload(TaskrunnerError):
-    """The author of the task has to change it. Carries every complaint, not the first."""
+    """The author of the task has to change it. Carries every complaint, not only the first."""
 
     def __init__(self, *complaints: Complaint) -> None:
         super().__init__(*complaints)
@@ -56,21 +54,16 @@ class MalformedPayload(TaskrunnerError):
     def __str__(self) -> str:
         return "\n".join(map(str, self.complaints))
 
-    @classmethod
-    def merge(cls, errors: Iterable[MalformedPayload]) -> MalformedPayload:
-        """One error that carries the complaints of many, in their order."""
-        return cls(*(complaint for error in errors for complaint in error.complaints))
-
 
 class NotSupported(TaskrunnerError):
-    """This plug does not have that optional operation."""
+    """This plugin does not have that optional operation."""
 
 
 class TaskFailed(TaskrunnerError):
-    """The work was done properly and did not succeed: the run is `failed`.
+    """The run's own work did not succeed: the run is `failed`.
 
-    `reason` is a short stable word for scripts (`clone-failed`); the text is for people and says which step,
-    why, and what to do.
+    `reason` is a short stable word for scripts (`clone-failed`). The text is for people: which step, why, and what to
+    do.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -82,13 +75,13 @@ class TaskFailed(TaskrunnerError):
 
 
 class TaskFailedInternally(TaskrunnerError):
-    """Our side failed this one run; others may go on."""
+    """The worker or a plugin failed in this run; other runs go on."""
 
 
 class Unavailable(TaskrunnerError):
-    """Something outside did not answer. The outcome is unknown; the same call may be sent again.
+    """A service outside did not answer. The outcome is unknown; the same call may be sent again.
 
-    `retry_after` is the wait in seconds that the other side asked for, if it did.
+    `retry_after` is the wait in seconds that the service asked for, if it did.
     """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
@@ -111,7 +104,7 @@ class ClaimLost(TaskrunnerError):
 
 
 class Conflict(TaskrunnerError):
-    """The same id was used before for something else, or the run has another resolution already."""
+    """The same id was used before for another document, or the run has another resolution already."""
 
 
 class UnknownTask(TaskrunnerError):
@@ -127,4 +120,4 @@ class WorkerBroken(TaskrunnerError):
 
 
 class Bug(TaskrunnerError):
-    """Cannot happen: a plug was used out of order, or an invariant of ours does not hold."""
+    """Cannot happen: a plugin was called in the wrong order, or an invariant of this library does not hold."""

@@ -1,7 +1,7 @@
-"""The words of this project as values: what a task, a claim, a resolution and a status are.
+"""The values of this project: what a task, a claim, a resolution and a status are.
 
-All are immutable and know nothing of clocks, files or networks. Times of day are aware datetimes in UTC,
-lengths of time are seconds, sizes are bytes.
+All are immutable, without clocks, files or networks. Times of day are aware datetimes in UTC, lengths of time are
+seconds, sizes are bytes.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from typing import Literal
 import attrs
 from attrs.validators import and_, deep_iterable, deep_mapping, ge, le, matches_re
 
+from taskrunner import limits
+
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 Document = Mapping[str, Json]
-"""A task as its author wrote it: plain JSON values, judged by the worker that runs it."""
+"""A task as its author wrote it: plain JSON values, validated by the worker that runs it."""
 
 # ---- how a run ends -------------------------------------------------------------------------------------
 
@@ -23,7 +25,7 @@ Ending = Literal["completed", "failed", "exception"]
 
 RETRIED = frozenset({"worker-shutdown", "claim-expired", "intermittent-task"})
 """Exceptions after which a queue makes a new run, while retries are left; all others are final.
-The list is Taskcluster's: only what says nothing against the task itself is tried again."""
+The list is Taskcluster's: a run is tried again only when its end says nothing against the task."""
 
 
 @attrs.frozen
@@ -34,17 +36,17 @@ class Resolution:
     reason: str = ""
     """A short stable word for scripts: `exit-code`, `max-run-time`, `malformed-payload`; empty when completed."""
     message: str = ""
-    """The same for people: one or a few lines that say what happened and what to do."""
+    """The same for people: a few lines that say what happened and what to do."""
     exit_code: int | None = None
     """Of the command, if it ran to an end."""
     result: Document = attrs.field(factory=dict)
-    """What the engine made, as JSON values: for a build its commit, image id and digests."""
+    """What the engine produced, as JSON values: for a build its commit, image id and digests."""
 
     def __str__(self) -> str:
         return f"{self.kind} ({self.reason})" if self.reason else self.kind
 
     def same_ending(self, other: Resolution) -> bool:
-        """Whether both say the same to a queue: kind and reason; the words may differ."""
+        """Whether both are the same for a queue: kind and reason; the messages may differ."""
         return (self.kind, self.reason) == (other.kind, other.reason)
 
 
@@ -61,20 +63,11 @@ def exception(reason: str, message: str) -> Resolution:
 
 # ---- what is to be run ----------------------------------------------------------------------------------
 
-_TEXT = r"[^\x00-\x1f\x7f]"
-"""A character that may be printed: names and paths end up in terminals, headers and logs."""
-
-ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
-"""A task's id is the name of a folder, a part of URLs and of labels."""
-
-ENV_PATTERN = r"[A-Za-z_][A-Za-z0-9_]*"
-"""Names of environment variables by POSIX (XBD 8.1), in both cases."""
-
-_NAME_PATTERN = rf"(?!(?:.*/)?\.{{0,2}}(?:/|$)){_TEXT}{{1,1024}}"
-"""A key in a store: relative, with no empty part, `.` or `..`. 1024 bytes is the longest key of S3."""
-
-_INSIDE_PATTERN = rf"(?!/)(?!(?:.*/)?\.\.(?:/|$)){_TEXT}{{1,4095}}"
+_INSIDE_PATTERN = rf"(?!/)(?!(?:.*/)?\.\.(?:/|$)){limits.PRINTABLE}{{1,4095}}"
 """A relative path that does not leave its folder. 4095 is PATH_MAX without its end."""
+
+DEFAULT_RETRIES = 5
+"""Taskcluster's default."""
 
 MAX_RUN_TIME = 7 * 24 * 3600
 """Seconds. What runs longer than a week is a service; GitHub ends a job of its own runners after 5 days."""
@@ -82,7 +75,7 @@ MAX_RUN_TIME = 7 * 24 * 3600
 
 @attrs.frozen
 class Secret:
-    """A value that must never be seen: given literally, or by the name it has in the worker's configuration."""
+    """A value that must never be shown: a literal, or a name in the worker's configuration."""
 
     name: str = ""
     literal: str = attrs.field(default="", repr=False)
@@ -90,12 +83,10 @@ class Secret:
 
 @attrs.frozen
 class ArtifactSpec:
-    """One thing to keep of what a run made."""
+    """A file or a folder of a run that is kept."""
 
-    name: str = attrs.field(
-        validator=matches_re(_NAME_PATTERN), metadata={"hint": "write a relative name without `..`: public/report.xml"}
-    )
-    """What it is called in the store: `public/report.xml`. For a folder or a pattern, the prefix of what is found."""
+    name: str = attrs.field(validator=matches_re(limits.ARTIFACT_PATTERN), metadata={"hint": limits.ARTIFACT_HINT})
+    """Its name in the store: `public/report.xml`. For a folder or a pattern, the prefix of what is found."""
     path: str = attrs.field(
         validator=matches_re(_INSIDE_PATTERN), metadata={"hint": "write a path inside the run's folder, without `..`"}
     )
@@ -114,13 +105,10 @@ class ArtifactSpec:
 class CacheSpec:
     """A folder that outlives the run."""
 
-    name: str = attrs.field(
-        validator=matches_re(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"),
-        metadata={"hint": "use up to 128 letters, digits, `.`, `_` and `-`, and begin with none of `.` and `-`"},
-    )
+    name: str = attrs.field(validator=matches_re(limits.CACHE_PATTERN), metadata={"hint": limits.CACHE_HINT})
     """Runs that name the same cache share it, one after the other."""
     path: str = attrs.field(validator=matches_re(rf"/?{_INSIDE_PATTERN}"), metadata={"hint": "write it without `..`"})
-    """Where the run sees it, relative to its folder, or absolute in a container."""
+    """Its path in the run, relative to the run's folder, or absolute in a container."""
     read_only: bool = False
     """Whether the run may only read it; several runs can then use it at the same time."""
 
@@ -130,55 +118,54 @@ class OnExitStatus:
     """What certain exit statuses mean besides success and failure."""
 
     retry: tuple[int, ...] = attrs.field(default=(), validator=deep_iterable(and_(ge(1), le(255))))
-    """Try again: the run is an exception, `intermittent-task`. 0 is a success, which nothing tries again."""
+    """Try again: the run is an exception, `intermittent-task`. 0 is a success and never tried again."""
     purge_caches: tuple[int, ...] = attrs.field(default=(), validator=deep_iterable(and_(ge(0), le(255))))
-    """Throw away the caches that this run used."""
+    """Discard the caches that this run used."""
 
 
 @attrs.frozen
 class Task:
-    """What somebody wants run. Immutable; what the platform is told stands in a payload of the platform's own class.
+    """The work to run. Immutable; the platform's own fields stand in a payload of its own class.
 
-    The validators are what a decoder holds a document against, and what the JSON Schema of a task says."""
+    The validators serve the decoder of documents and the JSON Schema of a task alike."""
 
-    id: str = attrs.field(
-        validator=matches_re(ID_PATTERN),
-        metadata={"hint": "use up to 100 letters, digits, `.`, `_` and `-`, and begin with a letter or a digit"},
-    )
-    """Unique in its queue. Made up by whoever submits the task when it is absent."""
+    id: str = attrs.field(validator=matches_re(limits.ID_PATTERN), metadata={"hint": limits.ID_HINT})
+    """Unique in its queue. Generated at the submission when it is absent."""
     platform: str
     """What runs it: the name of a platform that the worker has."""
-    name: str = attrs.field(default="", validator=matches_re(rf"{_TEXT}{{0,200}}"), metadata={"hint": "use one line"})
-    """What people call it; need not be unique."""
+    name: str = attrs.field(
+        default="", validator=matches_re(rf"{limits.PRINTABLE}{{0,200}}"), metadata={"hint": "use one line"}
+    )
+    """A name for people; need not be unique."""
     env: Mapping[str, str] = attrs.field(
         factory=dict,
-        validator=deep_mapping(matches_re(ENV_PATTERN), matches_re(r"[^\x00]*")),
-        metadata={"hint": "a name has letters, digits and `_`, and begins with no digit; a value has no NUL"},
+        validator=deep_mapping(matches_re(limits.ENV_PATTERN), matches_re(r"[^\x00]*")),
+        metadata={"hint": f"{limits.ENV_HINT}; a value has no NUL"},
     )
-    """Environment variables, on top of what the platform gives every run."""
+    """Environment variables, added to those that the platform sets for every run."""
     max_run_time: int = attrs.field(default=3600, validator=[ge(1), le(MAX_RUN_TIME)])
     """Seconds from the begin of loading to the end of running; then the run is failed, `max-run-time`."""
-    retries: int = attrs.field(default=5, validator=[ge(0), le(49)])
-    """How often a run that was lost through no fault of its own is tried again. 49 is Taskcluster's limit."""
-    priority: int = attrs.field(default=0, validator=[ge(-100), le(100)])
+    retries: int = attrs.field(default=DEFAULT_RETRIES, validator=[ge(0), le(limits.MAX_RETRIES)])
+    """How often a run that was lost through no fault of its own is tried again."""
+    priority: int = attrs.field(default=0, validator=[ge(limits.MIN_PRIORITY), le(limits.MAX_PRIORITY)])
     """Higher goes first."""
     deadline: datetime | None = None
-    """A time of day (UTC) after which nobody wants the result."""
+    """A time of day (UTC) after which the result is not needed."""
     not_before: datetime | None = None
-    """A time of day (UTC) before which the queue does not hand it out."""
+    """A time of day (UTC) before which the queue does not grant it."""
     artifacts: tuple[ArtifactSpec, ...] = ()
-    """What to keep of what the run made."""
+    """Files and folders of the run that are kept."""
     caches: tuple[CacheSpec, ...] = ()
     """Folders that outlive the run."""
     secrets: Mapping[str, Secret] = attrs.field(
         factory=dict,
-        validator=deep_mapping(matches_re(ENV_PATTERN)),
-        metadata={"hint": "a name has letters, digits and `_`, and begins with no digit"},
+        validator=deep_mapping(matches_re(limits.ENV_PATTERN)),
+        metadata={"hint": limits.ENV_HINT},
     )
     """Environment variable to secret; masked in the log."""
     on_exit_status: OnExitStatus = OnExitStatus()
     metadata: Mapping[str, Json] = attrs.field(factory=dict)
-    """Whatever the author wants to find again; never looked at."""
+    """Values of the author's own; the worker never reads them."""
 
 
 # ---- who holds a run ------------------------------------------------------------------------------------
@@ -198,12 +185,12 @@ class RunKey:
 
 @attrs.frozen
 class Submission:
-    """A task on its way into a queue: the document, and the few things that a queue itself must know."""
+    """A task on its way into a queue: the document, and the fields that a queue itself reads."""
 
     task_id: str
     document: Document
     priority: int = 0
-    retries: int = 5
+    retries: int = DEFAULT_RETRIES
     not_before: datetime | None = None
     deadline: datetime | None = None
 
@@ -217,12 +204,12 @@ class Claim:
     document: Document
     worker_id: str
     token: str = attrs.field(repr=False)
-    """Proof of ownership; opaque to everyone but the queue that made it."""
+    """Proof of ownership; opaque to all but the queue that made it."""
     taken_until: datetime | None = None
     """When the lease ends, by the queue's clock (UTC): for people and wire formats. None: bound to a connection."""
     valid_until: float | None = None
-    """The same on the running loop's clock (`loop.time()`), counted from *before* the request was sent, so that it
-    errs on the safe side: a worker that could not reclaim by then has lost the run."""
+    """The same on the running loop's clock (`loop.time()`), counted from *before* the request was sent, to be on the
+    safe side: a worker that could not reclaim by then has lost the run."""
 
     @property
     def run(self) -> RunKey:
@@ -231,14 +218,14 @@ class Claim:
 
 @attrs.frozen
 class Notice:
-    """Advice from a queue: may be late, doubled or lost."""
+    """Advice from a queue: may be late, repeated or lost."""
 
     kind: Literal["cancel", "drain"]
     task_id: str = ""
     message: str = ""
 
 
-# ---- what can be asked about a task ---------------------------------------------------------------------
+# ---- the status of a task ---------------------------------------------------------------------
 
 TaskState = Literal["pending", "running", "resolved"]
 
@@ -269,7 +256,7 @@ class TaskStatus:
 
 @attrs.frozen
 class Artifact:
-    """Something that a run left in a store."""
+    """A file of a run in a store."""
 
     name: str
     size: int
@@ -279,7 +266,7 @@ class Artifact:
 
 @attrs.frozen
 class Health:
-    """Whether a machine, or a part of it, is fit to take work."""
+    """Whether a machine, or a part of it, is fit to run tasks."""
 
     fit: bool
     why: str = ""

@@ -127,8 +127,8 @@ def test_a_result_that_nobody_takes_is_discarded(limit: float) -> None:
     assert found == ["a lease"]
 
 
-def test_a_result_that_arrives_with_the_cancellation_is_discarded() -> None:
-    found: list[str] = []
+def test_a_result_that_arrives_with_the_cancellation_is_discarded_in_the_executor() -> None:
+    found: list[tuple[str, str]] = []
 
     async def main() -> None:
         begun, release, worked = threading.Event(), threading.Event(), threading.Event()
@@ -138,10 +138,11 @@ def test_a_result_that_arrives_with_the_cancellation_is_discarded() -> None:
             release.wait()
             return "a lease"
 
+        def discard(result: str) -> None:
+            found.append((result, threading.current_thread().name))
+
         executor = DaemonExecutor("test", size=1)
-        call = asyncio.create_task(
-            run_blocking(work, limit=60, doing="leasing", discard=found.append, executor=executor)
-        )
+        call = asyncio.create_task(run_blocking(work, limit=60, doing="leasing", discard=discard, executor=executor))
         await asyncio.to_thread(begun.wait)
         executor.submit(worked.set)
         release.set()
@@ -149,9 +150,10 @@ def test_a_result_that_arrives_with_the_cancellation_is_discarded() -> None:
         call.cancel()
         await asyncio.wait([call])
         assert call.cancelled()
+        executor.submit(int).result(60)
 
     asyncio.run(main())
-    assert found == ["a lease"]
+    assert found == [("a lease", "test")]
 
 
 def test_a_thread_that_hangs_keeps_no_process_alive() -> None:
@@ -228,3 +230,33 @@ def test_an_executor_that_is_shut_down_takes_nothing_more() -> None:
     release.set()
     assert begun.result(60)
     assert waiting.cancelled()
+
+
+def test_the_calls_of_size_one_share_a_daemon_thread() -> None:
+    executor = DaemonExecutor("test", size=1)
+    threads = {executor.submit(threading.current_thread).result(60) for _ in range(20)}
+    assert [thread.daemon for thread in threads] == [True]
+
+
+def test_an_error_ends_its_call_and_not_the_thread() -> None:
+    executor = DaemonExecutor("test", size=1)
+    with pytest.raises(ZeroDivisionError):
+        executor.submit(lambda: 1 // 0).result(60)
+    assert executor.submit(lambda: 7).result(60) == 7
+
+
+def test_a_call_that_has_not_begun_can_be_cancelled() -> None:
+    executor, release = DaemonExecutor("test", size=1), threading.Event()
+    begun, never = executor.submit(release.wait), executor.submit(lambda: pytest.fail("it was cancelled"))
+    assert never.cancel()
+    release.set()
+    assert begun.result(60)
+    assert executor.submit(int).result(60) == 0
+
+
+def test_calls_that_were_handed_in_are_done_after_a_shutdown() -> None:
+    executor, release = DaemonExecutor("test", size=1), threading.Event()
+    calls = [executor.submit(release.wait), executor.submit(lambda: 7)]
+    executor.shutdown()
+    release.set()
+    assert [call.result(60) for call in calls] == [True, 7]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from taskrunner.errors import Complaint, MalformedPayload, TaskFailed
+from taskrunner.limits import ENV_HINT, ENV_PATTERN
 from taskrunner.model import RunKey
 from taskrunner_process.account import Account
 from taskrunner_process.groups.process_group import MARKER
@@ -24,8 +25,7 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TEMPORARY = ".tmp"
 """The folder for temporary files, in the run's folder, so that it is removed with it."""
 
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-"""Names of environment variables: POSIX shells drop others silently, so they are refused."""
+NAME = re.compile(ENV_PATTERN)
 
 INTERPRETER_LINE = 256
 """Bytes of a script's first line that the kernel reads (BINPRM_BUF_SIZE)."""
@@ -47,7 +47,7 @@ def environment(
 
 def _check_variable(name: str, value: str) -> list[Complaint]:
     if not NAME.fullmatch(name):
-        return [Complaint(f"env[{name!r}]", "no name of an environment variable", "use letters, digits and _")]
+        return [Complaint(f"env[{name!r}]", "no name of an environment variable", ENV_HINT)]
     if problem := text_problem(value):  # never shows the value, which may be a secret
         return [Complaint(f"env.{name}", problem, "encode it, for instance as base64")]
     return []

@@ -17,8 +17,9 @@ from taskrunner.caches.folder_lease import FolderLease, on_disk
 from taskrunner.caches.selection import acquire, copies, evict, evicted, release_unused
 from taskrunner.errors import Complaint, MalformedPayload, TaskFailedInternally
 from taskrunner.interfaces.caches import CacheFolder, Caches
+from taskrunner.limits import CACHE_HINT, CACHE_PATTERN
 
-NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
+NAME = re.compile(CACHE_PATTERN)
 
 MakeFolder = Callable[[str, Path], CacheFolder]
 """Makes the folder of a cache's name at a path that exists: `Platform.new_cache_folder`."""
@@ -53,9 +54,8 @@ class FolderCaches(Caches):
         return deleted
 
     async def _lease(self, name: str, *, shared: bool) -> FolderLease:
-        if not NAME.fullmatch(name) or name in {".", ".."}:
-            fix = "take 1 to 128 letters, digits, `.`, `_` and `-`"
-            raise MalformedPayload(Complaint("caches", f"{name[:200]!r} cannot be the name of a cache", fix))
+        if not NAME.fullmatch(name):
+            raise MalformedPayload(Complaint("caches", f"{name[:200]!r} cannot be the name of a cache", CACHE_HINT))
         try:
             copy, broken = await on_disk(
                 partial(acquire, self._root / name, shared=shared),

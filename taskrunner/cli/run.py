@@ -26,6 +26,7 @@ from taskrunner.config.environment import home
 from taskrunner.config.plugins import hosts, open_queue
 from taskrunner.interfaces.host import Host
 from taskrunner.interfaces.queue import Queue, Submitter
+from taskrunner.limits import MAX_CAPACITY
 from taskrunner.worker.start import run_worker
 from taskrunner.worker.stop_condition import StopCondition
 
@@ -33,7 +34,9 @@ from taskrunner.worker.stop_condition import StopCondition
 @click.command("run")
 @config_option
 @queue_option
-@click.option("--capacity", type=click.IntRange(1, 1000), metavar="N", help="How many runs at a time; otherwise 1.")
+@click.option(
+    "--capacity", type=click.IntRange(1, MAX_CAPACITY), metavar="N", help="How many runs at a time; otherwise 1."
+)
 @click.option("--max-tasks", type=click.IntRange(1), metavar="N", help="Stop after N runs.")
 @click.option("--idle-timeout", type=click.FloatRange(0), metavar="SECONDS", help="Stop after this time without a run.")
 @click.option("--until-empty", is_flag=True, help="Stop when nothing is pending and nothing runs.")

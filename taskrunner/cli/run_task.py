@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import click
@@ -14,10 +15,10 @@ from taskrunner.cli.exit_status import BROKEN, status_of
 from taskrunner.cli.shared_options import submitter
 from taskrunner.config.config import Config
 from taskrunner.config.environment import home
+from taskrunner.errors import NotSupported
 from taskrunner.interfaces.host import Host
 from taskrunner.interfaces.queue import Queue, Submitter
 from taskrunner.model import Submission
-from taskrunner.queues.ledger.queue import LedgerQueue
 from taskrunner.worker.start import run_worker
 from taskrunner.worker.stop_condition import StopCondition
 
@@ -54,8 +55,8 @@ async def run_one(
 def _only(open_it: Callable[[str], Queue], task_id: str, worker_id: str) -> Queue:
     """A queue that grants the runs of this task alone, if it supports that; otherwise it grants others too."""
     queue = open_it(worker_id)
-    if isinstance(queue, LedgerQueue):
-        queue.only = task_id
+    with suppress(NotSupported):
+        queue.claim_only(task_id)
     return queue
 
 

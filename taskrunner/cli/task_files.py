@@ -10,8 +10,9 @@ import click
 from taskrunner.cli.display.sanitize import printable
 from taskrunner.config.plugins import payload_classes
 from taskrunner.errors import Complaint, ConfigError, MalformedPayload
+from taskrunner.limits import MAX_DOCUMENT
 from taskrunner.model import Submission
-from taskrunner.schema.parse import MAX_SIZE, parse_document, read_document
+from taskrunner.schema.parse import parse_document, read_document
 from taskrunner.schema.task import decode_task, submission_of
 
 
@@ -24,7 +25,7 @@ def read_task(path: str) -> Submission:
         return submission_of(read_document(Path(path)))
     if sys.stdin is None:  # a process may be started without one
         raise MalformedPayload(Complaint("stdin", "is closed", "send the task to it, or name a file"))
-    return submission_of(parse_document(sys.stdin.buffer.read(MAX_SIZE + 1), "stdin"))
+    return submission_of(parse_document(sys.stdin.buffer.read(MAX_DOCUMENT + 1), "stdin"))
 
 
 def warn_of_mistakes(submission: Submission) -> None:

@@ -1,4 +1,4 @@
-"""The environment of the worker: its variables, a `.env` file beside it, and the folders that follow from them."""
+"""The environment of the worker: its variables, a `.env` file, and the folders that follow from them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from taskrunner.errors import ConfigError
+from taskrunner.limits import ENV_PATTERN
 
-_LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*")
+_LINE = re.compile(rf"(?:export\s+)?({ENV_PATTERN})\s*=\s*(.*?)\s*")
 
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"\\$]*)\"")
-"""What every shell and every reader of `.env` files reads alike; escapes and `$NAME` differ, so they are refused."""
+"""What all shells and readers of `.env` files read alike. Escapes and `$NAME` differ among them and are refused."""
 
 
 def environment(folder: Path | None = None) -> Mapping[str, str]:
-    """The process's variables, and those of `.env` in the folder (the working one) that are not set.
+    """The variables of the process, and those of `.env` in the folder (by default the working one) that are not set.
 
-    The file's are never put into `os.environ`: every program that the worker starts would inherit them.
+    They are never put into `os.environ`: every program that the worker starts would inherit them.
 
     Raises: ConfigError that names the file and the line.
     """
@@ -26,9 +27,9 @@ def environment(folder: Path | None = None) -> Mapping[str, str]:
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
-    """The variables of a file of `NAME=value` lines; none if there is no such file.
+    """The variables of a file of `NAME=value` lines; none if there is no file.
 
-    Raises: ConfigError that names the line, and never quotes it.
+    Raises: ConfigError that names the line without quoting it.
     """
     try:
         text = path.read_text("utf-8")
@@ -41,7 +42,7 @@ def read_dotenv(path: Path) -> dict[str, str]:
 
 
 def _why(error: OSError | UnicodeError) -> str:
-    """What is wrong with a file, without a word of what it holds."""
+    """What is wrong with a file, without its contents."""
     return str(error.strerror) if isinstance(error, OSError) else "it is not UTF-8"
 
 
@@ -59,9 +60,8 @@ def _variable(line: str, where: str) -> tuple[str, str]:
 
 
 def home(variables: Mapping[str, str] | None = None) -> Path:
-    """The folder that holds everything a worker keeps, made if need be: TASKRUNNER_HOME, or the XDG data folder.
-
-    Only its owner may enter it: logs and spools lie there.
+    """The folder of everything that a worker keeps: TASKRUNNER_HOME, or one in the XDG data folder. A missing one is
+    made, for its owner only: it holds logs and spools.
 
     Raises: ConfigError.
     """

@@ -1,6 +1,6 @@
-"""What is plugged in: platforms, hosts and queues, found by their entry points and loaded when they are asked for.
+"""Plugins: platforms, hosts and queues, found by their entry points and loaded at their first use.
 
-A package offers a plugin in its own metadata, and need not know this project's::
+A package declares its plugins in its own metadata::
 
     [project.entry-points."taskrunner.platforms"]
     qemu = "taskrunner_qemu:QemuPlatform"       # a subclass of interfaces.platform.Platform, whose `name` is qemu
@@ -11,8 +11,8 @@ A package offers a plugin in its own metadata, and need not know this project's:
     [project.entry-points."taskrunner.queues"]
     nats = "taskrunner_nats:NatsQueue"          # a subclass of interfaces.queue.Queue, for the URLs nats://...
 
-A queue is made by its class method `from_url(url, worker_id)`. One without lives in a file, `scheme:///path`, and is
-made by `cls(path, worker_id)`.
+A queue is made by its class method `from_url(url, worker_id)`. A queue without that method is a file,
+`scheme:///path`, and is made by `cls(path, worker_id)`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class Plugins(Mapping[str, type[T]], Generic[T]):
-    """The classes of one kind by their name. Knowing the names loads nothing; a class is loaded when it is taken."""
+    """The classes of one kind by name. A class is loaded when it is read; listing the names loads nothing."""
 
     def __init__(self, kind: str, base: type[T], check: Callable[[str, type[T]], None] | None = None) -> None:
         self._kind, self._base, self._check = kind, base, check
@@ -45,7 +45,7 @@ class Plugins(Mapping[str, type[T]], Generic[T]):
         self._loaded: dict[str, type[T]] = {}
 
     def __getitem__(self, name: str) -> type[T]:
-        """Raises KeyError; ConfigError when the plugin is there and broken; Bug when it breaks its contract."""
+        """Raises KeyError; ConfigError when the plugin cannot be loaded; Bug when it breaks its contract."""
         if name not in self._loaded:
             plugin = _load(self._points[name], self._kind, self._base)
             if self._check:
@@ -63,7 +63,7 @@ class Plugins(Mapping[str, type[T]], Generic[T]):
         return len(self._points)
 
     def named(self, name: str) -> type[T]:
-        """Raises ConfigError when there is none of that name, or it is broken."""
+        """Raises ConfigError when no plugin has that name, or it cannot be loaded."""
         if name not in self:
             raise ConfigError(f"there is no {self._kind} named {name} ({suggestion(name, tuple(self))})")
         return self[name]
@@ -72,7 +72,7 @@ class Plugins(Mapping[str, type[T]], Generic[T]):
 @cache
 def platforms() -> Plugins[Platform[Any, Any]]:
     """The platforms that are installed."""
-    return Plugins("platform", Platform, _check_platform)  # type: ignore[type-abstract]  # it is compared with only
+    return Plugins("platform", Platform, _check_platform)  # type: ignore[type-abstract]  # it is only compared with
 
 
 @cache
@@ -106,7 +106,7 @@ def _check_platform(name: str, platform: type[Platform[Any, Any]]) -> None:
 
 @attrs.frozen
 class PayloadClasses(Mapping[str, type]):
-    """The payload classes of platforms by their name; a platform is loaded when its class is taken."""
+    """The payload classes of platforms by name; a platform is loaded when its class is read."""
 
     classes: Mapping[str, type[Platform[Any, Any]]]
 
@@ -124,14 +124,14 @@ class PayloadClasses(Mapping[str, type]):
 
 
 def payload_classes() -> Mapping[str, type]:
-    """What `decode_task` and `task_schema` want to know of the installed platforms."""
+    """The payload classes of the installed platforms, for `decode_task` and `task_schema`."""
     return PayloadClasses(platforms())
 
 
 def open_queue(url: str, worker_id: str = "") -> Queue:
-    """The queue that a URL names; it may be a Submitter as well. One that only submits needs no worker's id.
+    """The queue of a URL, which may be a Submitter as well. A submitter needs no worker's id.
 
-    Raises: ConfigError when no queue takes such URLs, or this one.
+    Raises: ConfigError when no queue has this scheme, or the URL is wrong.
     """
     try:
         parts = urlsplit(url)

@@ -1,7 +1,7 @@
-"""Named secrets: where their values are, and the one place that gives them out.
+"""Named secrets: where their values are, and the only place that reveals them.
 
-A value is read when it is asked for, so that it can be changed without restarting the worker, and lies in no memory
-longer than needed.
+A value is read when it is needed: it can be changed without a restart of the worker, and stays in memory no longer than
+necessary.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import attrs
 from attrs.validators import matches_re
 
 from taskrunner.errors import Complaint, ConfigError, MalformedPayload
-from taskrunner.model import ENV_PATTERN, Secret
+from taskrunner.limits import ENV_PATTERN
+from taskrunner.model import Secret
 
 MAX_SECRET = 1 << 16
 """Bytes. A chain of certificates with its key is far smaller; Linux takes 128 KiB in one environment variable."""
@@ -23,14 +24,14 @@ MAX_SECRET = 1 << 16
 
 @attrs.frozen
 class SecretSource:
-    """Where the value of a secret is: exactly one of these."""
+    """The place of a secret's value: exactly one of these."""
 
     env: str = attrs.field(
         default="", validator=matches_re(f"(?:{ENV_PATTERN})?"), metadata={"hint": "write the name of a variable"}
     )
     """An environment variable of the worker, or one of its `.env` file."""
     file: str = attrs.field(default="", validator=matches_re(r"(?:/[^\x00]+)?"), metadata={"hint": "write a full path"})
-    """A file that holds the value and nothing else; the line feed at its end does not count."""
+    """A file with the value and nothing else; a line feed at its end does not count."""
     literal: str = attrs.field(default="", repr=False)
     """The value itself; written as a plain text."""
 
@@ -40,7 +41,7 @@ class SecretSource:
 
 
 class Secrets:
-    """The values of a configuration's secrets. Its repr, and every error, show names only."""
+    """The values of a configuration's secrets. Its repr and its errors show names only."""
 
     def __init__(self, sources: Mapping[str, SecretSource], variables: Mapping[str, str]) -> None:
         """`variables` are the environment that `env` refers to, such as `environment()`."""
@@ -52,7 +53,7 @@ class Secrets:
     def reveal(self, secret: Secret) -> str:
         """The value of a secret.
 
-        Raises: MalformedPayload (the configuration has none of that name), ConfigError (it has, but there is no value).
+        Raises: MalformedPayload (the configuration has no secret of that name), ConfigError (its value is missing).
         """
         if not secret.name:
             return secret.literal
@@ -60,10 +61,10 @@ class Secrets:
         if source is None:
             problem = f"this worker has no secret named {secret.name}"
             raise MalformedPayload(Complaint("", problem, "have it added to [secrets] in the worker's configuration"))
-        return source.literal or self._checked(secret.name, source)
+        return source.literal or self._read(secret.name, source)
 
     def check(self) -> None:
-        """Asks for every value once. Raises ConfigError with a line for each that is not there."""
+        """Reads every value once. Raises ConfigError with a line for each that is missing."""
         problems = []
         for name in self._sources:
             try:
@@ -74,16 +75,16 @@ class Secrets:
             raise ConfigError("\n".join(problems))
 
     def warnings(self) -> list[str]:
-        """A line for each file that everybody on this machine can read. Not an error: in a container whose secrets are
-        mounted, there is nobody else, and such mounts are open to all by default."""
+        """A line for each file that every user of this machine can read. Not an error: secrets that are mounted into a
+        container are readable by all by default, and the container has no other users."""
         files = [(name, Path(source.file)) for name, source in self._sources.items() if source.file]
         return [
-            f"secrets.{name}: everybody on this machine can read {file} (chmod 600 {file})"
+            f"secrets.{name}: every user of this machine can read {file} (chmod 600 {file})"
             for name, file in files
             if file.exists() and file.stat().st_mode & stat.S_IROTH
         ]
 
-    def _checked(self, name: str, source: SecretSource) -> str:
+    def _read(self, name: str, source: SecretSource) -> str:
         if source.env:
             value, origin = self._variables.get(source.env, ""), f"the variable {source.env}"
         else:
@@ -94,7 +95,7 @@ class Secrets:
 
 
 def _file_value(name: str, path: str) -> str:
-    """The contents of a regular file; a pipe could keep the worker waiting for ever."""
+    """The contents of a regular file: a pipe could block the worker without end."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:  # noqa: PTH123  a descriptor has no path

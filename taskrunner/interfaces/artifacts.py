@@ -13,21 +13,21 @@ LOG_NAME = "log"
 
 
 class ArtifactStore(ABC):
-    """Keeps files under a run's key, so that a stale run can never overwrite what a later one has made.
+    """Keeps files under a run's key: a stale run can never overwrite the artifacts of a later one.
 
-    Names are `/`-separated relative paths; a name with an empty part, `.` or `..` is refused with ValueError.
+    A name that does not match `limits.ARTIFACT_PATTERN` is refused with ValueError.
     Every method may raise Unavailable, and TaskFailedInternally when the store refuses (full, no permission).
     """
 
     @abstractmethod
     async def put(self, run: RunKey, name: str, body: AsyncIterator[bytes], *, content_type: str = "") -> Artifact:
-        """Streams a file in. It is listed once it is whole; putting the same name again replaces it. `content_type` is
+        """Streams a file in. It is listed once it is complete; the same name again replaces it. `content_type` is
         guessed from the name when empty.
         """
 
     @abstractmethod
     async def put_log(self, run: RunKey, spool: Path) -> None:
-        """Keeps the finished log, which is this file, under LOG_NAME."""
+        """Keeps the finished log, the file `spool`, under LOG_NAME."""
 
     @abstractmethod
     def get(self, run: RunKey, name: str, *, offset: int = 0) -> AsyncIterator[bytes]:
@@ -35,4 +35,4 @@ class ArtifactStore(ABC):
 
     @abstractmethod
     async def list(self, run: RunKey) -> list[Artifact]:
-        """All artifacts of a run by name; none when the run is unknown."""
+        """All artifacts of a run, sorted by name; none when the run is unknown."""

@@ -36,7 +36,7 @@ class Lease(ABC):
 
 
 class Caches(ABC):
-    """All caches of a worker's home, shared by every worker on it. Names are `[A-Za-z0-9._-]{1,128}`."""
+    """All caches of a worker's home, shared by every worker on it. Names match `limits.CACHE_PATTERN`."""
 
     @abstractmethod
     async def exclusive(self, name: str) -> Lease:

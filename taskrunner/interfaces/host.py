@@ -1,4 +1,4 @@
-"""Host: where the worker lives."""
+"""Host: the machine or service that a worker runs on."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import attrs
 
 @attrs.frozen
 class Leave:
-    """The host wants the worker gone."""
+    """A notice of the host that the worker must stop."""
 
     immediate: bool
-    """False: take nothing more and finish what runs. True: hand back what runs, now."""
+    """False: claim nothing more and finish the runs. True: hand the runs back now."""
     why: str
     """For the log: `SIGTERM`, `spot interruption at 12:03`."""
     time_left: float | None = None
-    """Seconds until the machine is gone, if the host knows."""
+    """Seconds until the machine stops, if the host knows."""
 
 
 class Host(ABC):
-    """Gives a worker its configuration and identity, and says when it must go.
+    """Gives a worker its configuration and identity, and notifies it when it must stop.
 
     Found by its entry point (group `taskrunner.hosts`). Used by one worker, from its event loop.
     """
@@ -30,23 +30,23 @@ class Host(ABC):
     @property
     @abstractmethod
     def identity(self) -> Mapping[str, str]:
-        """Who this machine is, for labels and logs: at least `host`."""
+        """Labels of this machine, for logs: at least `host`."""
 
     @abstractmethod
     def load_config(self) -> Mapping[str, Any]:
-        """The worker's configuration from wherever this host keeps it, as a nested mapping. Called once, at boot.
+        """The worker's configuration from where this host keeps it, as a nested mapping. Called once, at boot.
 
         Raises: ConfigError.
         """
 
     @abstractmethod
     async def shutting_down(self) -> Leave:
-        """Waits for the next notice that the worker must go. Called again after each; a later one may only be more
-        urgent. Cancelling it loses no notice. Raises nothing."""
+        """Waits for the next notice that the worker must stop. Called again after each; a later one may only be more
+        urgent. Cancelling the call loses no notice. Raises nothing."""
 
     def should_shutdown_now(self) -> bool:
-        """Whether the notice came already: asked before each claim. Answers at once."""
+        """Whether a notice has arrived. Called before each claim; never blocks."""
         return False
 
     async def shut_down(self) -> None:
-        """The worker has stopped: turn the machine off, if that is what this host does. Raises nothing."""
+        """Called when the worker has stopped: turns the machine off, if this host does that. Raises nothing."""

@@ -1,6 +1,6 @@
-"""PushSource: work that a peer hands us, instead of us asking for it.
+"""PushSource: work that peers dispatch to us, instead of a queue that we claim from.
 
-`taskrunner.queues.push.PushQueue` makes a Queue of one, so that nothing else in the worker knows the difference.
+`taskrunner.PushQueue` makes a Queue of a source, so that the rest of the worker sees no difference.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from taskrunner.model import Resolution, Submission
 
 
 class Peer(ABC):
-    """Whoever dispatched one run and waits for its answer."""
+    """The other side of one run: it dispatched the run and waits for the answer."""
 
     @abstractmethod
     async def answer(self, resolution: Resolution) -> None:
-        """Tells how the run ended. Called at most once. Raises ClaimLost when nobody listens any more."""
+        """Sends how the run ended. Called at most once. Raises ClaimLost when the peer is disconnected."""
 
     @abstractmethod
     async def refuse(self, reason: str) -> None:
-        """Hands the run back unstarted, or interrupted: somebody else must take it. Instead of `answer`."""
+        """Hands the run back, unstarted or interrupted, for another worker. Called instead of `answer`."""
 
     async def send_log(self, offset: int, chunk: bytes) -> None:
-        """A piece of the log, if the protocol carries one. Best effort."""
+        """Sends a piece of the log, if the protocol carries one. Best effort."""
 
     def artifacts(self) -> ArtifactStore | None:
         """The stream back to the peer as a store, if the protocol carries artifacts."""
@@ -34,31 +34,31 @@ class Peer(ABC):
 
 @attrs.frozen
 class Offer:
-    """One run that a peer wants done."""
+    """One run that a peer dispatched."""
 
     submission: Submission
     peer: Peer
 
 
 class Credits(ABC):
-    """What the queue gives a source: the only way for work to come in."""
+    """What the queue passes to a source: the only way for work to come in."""
 
     @abstractmethod
     def offer(self, offer: Offer) -> bool:
-        """Hands over a run. False when no slot waits for one: the source refuses it ("busy") in its own protocol."""
+        """Hands over a run. False when no slot is free: the source then refuses it ("busy") in its own protocol."""
 
     @abstractmethod
-    def gone(self, task_id: str, *, canceled: bool, why: str) -> None:
-        """The peer of a run hung up, or cancelled it: the run is lost, or cancelled."""
+    def withdraw(self, task_id: str, *, canceled: bool, why: str) -> None:
+        """The peer of a run cancelled it, or disconnected: the run is cancelled, or lost."""
 
     @property
     @abstractmethod
     def free(self) -> int:
-        """How many runs would be taken now."""
+        """How many runs would be accepted now."""
 
 
 class PushSource(ABC):
-    """A server, or a connection, that peers dispatch runs through."""
+    """A server, or a connection, through which peers dispatch runs."""
 
     @abstractmethod
     async def serve(self, credits: Credits) -> None:  # noqa: A002  the word that the rest of the file uses

@@ -1,7 +1,7 @@
 """Queue and Submitter: where runs come from, and where their resolution goes.
 
-Who holds a run is decided by `reclaim` and `resolve` alone; a notice never decides. Every call may be repeated with the
-same arguments, since a reply can be lost. Runs are at least once, accepted resolutions at most once.
+Only `reclaim` and `resolve` decide who holds a run; a notice never does. Every call may be repeated with the same
+arguments: a reply can be lost. Runs are at least once, accepted resolutions at most once.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from taskrunner.interfaces.artifacts import ArtifactStore
 from taskrunner.model import Claim, Notice, Resolution, Submission, TaskStatus
 
 Applied = Literal["applied", "already-so"]
-"""What `resolve` did: it is written now, or the same resolution by the same claim had been written before."""
+"""What `resolve` did: the resolution is written now, or the same claim had written the same one before."""
 
 
 @attrs.frozen
 class Capabilities:
-    """What a queue can honestly do. What it cannot do raises NotSupported; nothing is imitated silently."""
+    """What a queue can do. What it cannot do raises NotSupported; nothing is imitated silently."""
 
     max_claim: int = 32
-    """Most claims that one call gives."""
+    """Most claims that one call grants."""
     priorities: bool = True
     cancel: Literal["pushed", "on-reclaim"] = "pushed"
     """How a worker learns of a cancellation: at once by a notice, or at the next reclaim."""
     max_release_delay: float | None = None
     """Longest delay of `release`, in seconds; None: any."""
     answers_cancel: bool = False
-    """Whether a cancelled run is resolved all the same, since its caller waits for an answer."""
+    """Whether a cancelled run is resolved all the same, because its caller waits for an answer."""
 
 
 class Queue(ABC):
@@ -45,68 +45,75 @@ class Queue(ABC):
 
     @abstractmethod
     async def claim(self, n: int, *, lease: float, wait: float) -> Sequence[Claim]:
-        """Up to `n` (at least 1) runs, each ours for `lease` seconds. Returns as soon as there is one, and with none
-        after `wait` seconds. Cancelling the call strands nothing: what was granted meanwhile is given back.
+        """Up to `n` (at least 1) runs, each ours for `lease` seconds. Returns as soon as there is one, or an empty
+        sequence after `wait` seconds. When the call is cancelled, what was granted meanwhile is released.
         """
+
+    def claim_only(self, task_id: str) -> None:
+        """From now on `claim` grants the runs of this task alone. Called before the first claim.
+
+        Raises: NotSupported (the default).
+        """
+        raise NotSupported("this queue cannot grant one task alone")
 
     @abstractmethod
     async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
-        """The same claim, ours for `lease` seconds from now. When it returns, nobody else gets the run before that.
+        """The same claim, ours for `lease` seconds from now. No other worker gets the run before that.
 
         Raises: ClaimLost (final), Unavailable.
         """
 
     @abstractmethod
     async def resolve(self, claim: Claim, resolution: Resolution) -> Applied:
-        """Says how the run ended. An exception whose reason is in `model.RETRIED` makes a new run, while retries are
-        left.
+        """Reports how the run ended. An exception whose reason is in `model.RETRIED` makes a new run, while retries
+        are left.
 
         Raises: ClaimLost (nothing was changed), Conflict (this claim was resolved otherwise), Unavailable.
         """
 
     @abstractmethod
     async def release(self, claim: Claim, *, delay: float, reason: str) -> float:
-        """Gives the run back, to be claimed again after `delay` seconds; this says nothing against the task and costs
-        no retry. Returns the delay that will really be kept, which may be shorter.
+        """Hands the run back, to be claimed again after `delay` seconds. It says nothing against the task and costs no
+        retry. Returns the delay that the queue keeps, which may be shorter.
 
         Raises: ClaimLost, Unavailable.
         """
 
     def notices(self) -> AsyncIterator[Notice]:
-        """Advice for this worker, for as long as it listens. By default there is none."""
-        return _nothing()
+        """Advice for this worker, from this call on. By default there is none."""
+        return _no_notices()
 
     async def append_log(self, claim: Claim, offset: int, chunk: bytes) -> None:
-        """A piece of the log, for whoever watches: best effort, never waits for one. By default it goes nowhere."""
+        """A piece of the log, for its watchers: best effort, never waits for one. By default it is dropped."""
 
     def artifacts(self, claim: Claim) -> ArtifactStore | None:
         """Where this queue's peers expect the artifacts. None: the worker's own store."""
         return None
 
     async def close(self) -> None:
-        """Lets go of connections and files. Raises nothing."""
+        """Releases connections and files. A second call does nothing. Raises nothing."""
 
 
 class Submitter(ABC):
-    """What somebody needs who wants tasks run. Every method may raise Unavailable."""
+    """What a client needs to have tasks run. Every method may raise Unavailable."""
 
     @abstractmethod
     async def submit(self, submission: Submission) -> bool:
-        """Hands in a task. True: it is new. False: it was known, with the same document.
+        """Submits a task. True: it is new. False: it was known, with the same document.
 
-        Raises: Conflict (the id is known with another document).
+        Raises: Conflict (the id is known with another document), MalformedPayload (beyond the limits of `limits`).
         """
 
     @abstractmethod
     async def cancel(self, task_id: str, message: str = "") -> bool:
-        """Ends a task that nobody wants any more, pending or running. False: it had been resolved already.
+        """Ends a task, pending or running. False: it had been resolved already.
 
         Raises: UnknownTask.
         """
 
     @abstractmethod
     async def retry(self, task_id: str) -> bool:
-        """Makes a new run of a task that was resolved, with a fresh allowance of retries. False: it is not resolved.
+        """Makes a new run of a task that was resolved, with all its retries. False: it is not resolved.
 
         Raises: UnknownTask.
         """
@@ -117,14 +124,14 @@ class Submitter(ABC):
 
     @abstractmethod
     def watch(self, task_id: str) -> AsyncIterator[TaskStatus]:
-        """The status now and after each change, until it is resolved. May skip states that passed quickly.
+        """The status now and after each change, until it is resolved. Short states may be skipped.
 
         Raises: UnknownTask.
         """
 
     async def pending(self) -> int:
-        """How many tasks wait to be claimed, those that are tried again after a delay included, those that are not to
-        begin before a time of day left out. Raises NotSupported."""
+        """How many tasks wait to be claimed, including those that wait for a delay, without those whose `not_before`
+        has not come. Raises NotSupported."""
         raise NotSupported("this queue does not count its tasks")
 
     def list(self, *, limit: int = 100) -> AsyncIterator[TaskStatus]:
@@ -136,6 +143,6 @@ class Submitter(ABC):
         raise NotSupported("this queue carries no logs")
 
 
-async def _nothing() -> AsyncIterator[Notice]:
+async def _no_notices() -> AsyncIterator[Notice]:
     return
     yield

@@ -1,4 +1,4 @@
-"""A queue in memory: the same ledger as the file's, in a database that ends with the process.
+"""A queue in memory: the same ledger as the file's, in a database that ends with its last queue.
 
 For tests and for embedding. Leases and delays go by `loop.time()`, so that a virtual clock moves them.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from taskrunner.queues.ledger.claims import Grant
-from taskrunner.queues.ledger.database import Ledger, News
+from taskrunner.queues.ledger.database import Changes, Ledger
 from taskrunner.queues.ledger.queue import LedgerQueue
 
 T = TypeVar("T")
@@ -30,36 +30,36 @@ class MemoryQueue(LedgerQueue):
         """The same queue for another worker, or for a submitter."""
         return MemoryQueue(worker_id, same_as=self)
 
-    async def _do(self, verb: Callable[[Ledger], T]) -> T:
-        return verb(self._shared.ledger)
+    async def _do(self, operation: Callable[[Ledger], T]) -> T:
+        return operation(self._shared.ledger)
 
-    async def _grant(self, verb: Callable[[Ledger], Grant]) -> Grant:
-        return verb(self._shared.ledger)  # nothing is awaited between the grant and its taker: none is ever stranded
+    async def _grant(self, operation: Callable[[Ledger], Grant]) -> Grant:
+        return operation(self._shared.ledger)  # without an await, its caller cannot be cancelled
 
-    def hear(self, news: News) -> None:
-        """Wakes who waits here. Called by the ledger."""
-        if news.work:
-            self._work.ring()
-        if news.status:
-            self._changes.ring()
-        for canceled in news.canceled:
-            self._heard(canceled)
+    def publish(self, changes: Changes) -> None:
+        """Wakes the waiters of this queue. Called after each transaction."""
+        if changes.work:
+            self._wakeups["work"].wake()
+        if changes.status:
+            self._wakeups["status"].wake()
+        for canceled in changes.canceled:
+            self._publish_canceled(canceled)
 
 
 class _Shared:
-    """What all members of a queue have in common."""
+    """The database of a queue, and its members."""
 
     def __init__(self) -> None:
-        # Whichever thread happens to collect garbage closes it.
+        # The garbage collector may close it in any thread.
         db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        self.ledger = Ledger.over(db, _loop_time, "the queue in memory")
-        self.ledger.tell = self._tell
+        self.ledger = Ledger.open(db, _loop_time, "the queue in memory")
+        self.ledger.publish = self._publish
         self.members: weakref.WeakSet[MemoryQueue] = weakref.WeakSet()
         weakref.finalize(self, db.close)
 
-    def _tell(self, news: News) -> None:
+    def _publish(self, changes: Changes) -> None:
         for member in tuple(self.members):
-            member.hear(news)
+            member.publish(changes)
 
 
 def _loop_time() -> float:

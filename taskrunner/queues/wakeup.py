@@ -1,58 +1,32 @@
-"""Waiting for news inside one process."""
+"""Waking coroutines of one process. Processes are woken through `sqlite.wakeup_sockets`."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from weakref import WeakSet
-
-from taskrunner.model import Notice
 
 
-class Bell:
-    """Wakes everybody who waits at the time that it rings. Used from one event loop.
+class Wakeup:
+    """Wakes every coroutine that waits at that moment. Used from one event loop.
 
-    `listen` comes first, then the look at what one waits for, then `wait`: a ring in between is not lost.
+    A waiter calls `event` first, then reads the state that it waits for, then waits: a wake-up in between is not lost.
     """
 
     def __init__(self) -> None:
-        self._rung = asyncio.Event()
+        self._next = asyncio.Event()
 
-    def listen(self) -> asyncio.Event:
-        """What the next ring sets."""
-        return self._rung
+    def event(self) -> asyncio.Event:
+        """The event that the next `wake` sets."""
+        return self._next
 
-    def ring(self) -> None:
-        rung, self._rung = self._rung, asyncio.Event()
-        rung.set()
+    def wake(self) -> None:
+        event, self._next = self._next, asyncio.Event()
+        event.set()
 
 
-async def wait_for_ring(rung: asyncio.Event, limit: float) -> None:
-    """Returns at the ring, or after `limit` seconds."""
+async def wait_for(event: asyncio.Event, limit: float) -> None:
+    """Returns when the event is set, or after `limit` seconds."""
     try:
         async with asyncio.timeout(limit):
-            await rung.wait()
+            await event.wait()
     except TimeoutError:
         pass
-
-
-class NoticeBoard:
-    """Notices for everybody who listens now. One that nobody listens for is lost, as notices may be."""
-
-    def __init__(self) -> None:
-        self._listeners: WeakSet[asyncio.Queue[Notice]] = WeakSet()  # who forgets his iterator has stopped listening
-
-    def post(self, notice: Notice) -> None:
-        for listener in self._listeners:
-            listener.put_nowait(notice)
-
-    def listen(self) -> AsyncIterator[Notice]:
-        """Notices from now on, whenever the iteration begins."""
-        inbox: asyncio.Queue[Notice] = asyncio.Queue()
-        self._listeners.add(inbox)
-        return _each(inbox)
-
-
-async def _each(inbox: asyncio.Queue[Notice]) -> AsyncIterator[Notice]:
-    while True:
-        yield await inbox.get()

@@ -1,19 +1,24 @@
-"""The strict converter: cattrs without its leniency, and its errors as complaints.
+"""Plain values to attrs classes, strictly: every mistake is refused, all of them at once.
 
-cattrs coerces by default (`"yes"` becomes true, `"rm"` becomes a list of two texts). Every hook here takes exactly one
-kind of value; a type that has no hook is a mistake of whoever wrote the class, and a Bug.
+A class declares its fields by annotations (`str`, `int`, `float`, `bool`, `datetime`, `Secret`, `Json`,
+`Literal[...]`, `X | None`, `tuple[X, ...]`, `Mapping[str, X]`, other attrs classes) and its attrs validators. Nothing
+is coerced: `"yes"` is not true, `"rm"` is not a list of two texts, `1.0` is not `1`. The purpose of a field stands in
+the docstring below it, or in `metadata={"doc": ...}`; what to write when a validator refuses a value, in
+`metadata={"hint": ...}`.
+
+The converter is that of cattrs, which coerces by default: every hook here accepts exactly one kind of value. A type
+without a hook is a Bug of the class.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-import types
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
+from typing import Any, NoReturn, TypeVar, get_args
 
 import attrs
 import cattrs
@@ -21,30 +26,31 @@ from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.gen import make_dict_structure_fn, make_mapping_structure_fn, override
 
 from taskrunner.errors import Bug, Complaint, MalformedPayload
+from taskrunner.limits import DOCUMENT_HINT, EARLIEST, LATEST, SECRET_PATTERN, TIME_HINT
 from taskrunner.model import Json, Secret
+from taskrunner.schema.field_types import is_choice, is_json, is_list, is_optional, is_table
 from taskrunner.schema.parse import kind_of, plain_value
 from taskrunner.schema.validators import at_key, below, violations
 
 T = TypeVar("T")
 Hook = Callable[[Any, Any], Any]
 
-SECRET_NAME = r"[A-Za-z0-9._-]{1,128}"  # noqa: S105  the form of a name, not a secret
-"""What a secret may be called in a configuration."""
-
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
 
 
 MAX_COMPLAINTS = 100
-"""Nobody reads more at once, and the text of all goes into a resolution."""
+"""Of one document. The text of all goes into a resolution."""
 
 MAX_ITEMS = 10_000
-"""In one list or table. A hostile megabyte of wrong items must not keep the worker busy: this many take 0.2 seconds."""
+"""Of one list or table. A hostile megabyte of wrong items must not block the worker: this many take 0.2 seconds."""
 
 
-def structure(cls: type[T], document: object, path: str = "", known: Collection[str] = ()) -> T:
-    """An instance of `cls`, or MalformedPayload with every complaint.
+def decode(cls: type[T], document: object, path: str = "", known: Collection[str] = ()) -> T:
+    """An instance of an attrs class from plain JSON values. `path` goes before the path of each complaint.
 
     `known` are keys that stand beside this class's own at the top level, for suggestions.
+
+    Raises: MalformedPayload with every complaint; none of them repeats a value of the document.
     """
     try:
         return _CONVERTER.structure(document, cls)
@@ -53,19 +59,29 @@ def structure(cls: type[T], document: object, path: str = "", known: Collection[
     raise MalformedPayload(*complaints)  # outside of `except`: the chain of causes may quote the document
 
 
+def field_complaints(cls: type, name: str, value: object) -> tuple[Complaint, ...]:
+    """What is wrong with the value of one field of an attrs class, in the words of `decode`."""
+    field = getattr(attrs.fields(attrs.resolve_types(cls)), name)
+    try:
+        _field(field, _CONVERTER)(value, field.type)
+    except MalformedPayload as error:
+        return tuple(attrs.evolve(each, path=below(name, each.path)) for each in error.complaints)
+    return ()
+
+
 def suggestion(word: str, known: Collection[str]) -> str:
-    """`did you mean ...?` if a known word is near, else the list of them."""
+    """`did you mean ...?` if a known word is similar, else the list of known words."""
     near = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known)) or 'none'}"
 
 
-# ---- what cattrs found wrong ----------------------------------------------------------------------------
+# ---- the errors of cattrs --------------------------------------------------------------------------------
 
 
 def _complaints(error: BaseException, path: str, known: Collection[str] = ()) -> Iterator[Complaint]:
     if isinstance(error, cattrs.BaseValidationError):
         for part in error.exceptions:
-            yield from _complaints(part, _place(part, path), known if _place(part, path) == path else ())
+            yield from _complaints(part, _path_of(part, path), known if _path_of(part, path) == path else ())
     elif isinstance(error, MalformedPayload):
         yield from (Complaint(below(path, c.path), c.problem, c.fix) for c in error.complaints)
     elif isinstance(error, cattrs.ForbiddenExtraKeysError):
@@ -80,8 +96,8 @@ def _complaints(error: BaseException, path: str, known: Collection[str] = ()) ->
         raise error
 
 
-def _place(error: BaseException, path: str) -> str:
-    """Where an error belongs, by the note that cattrs put on it."""
+def _path_of(error: BaseException, path: str) -> str:
+    """The path of an error, by the note of cattrs."""
     for note in getattr(error, "__notes__", ()):
         if isinstance(note, cattrs.AttributeValidationNote):
             return at_key(path, note.name)
@@ -110,7 +126,7 @@ _any_text = _exactly(str, "a text", "write it in quotes")
 
 
 def _text(value: Any, tp: Any) -> Any:
-    return plain_value(_any_text(value, tp))  # half a character is a text, and no program takes it
+    return plain_value(_any_text(value, tp))  # refuses half of a surrogate pair
 
 
 def _number(value: Any, _: Any) -> float:
@@ -125,12 +141,20 @@ def _number(value: Any, _: Any) -> float:
 
 def _time_of_day(value: Any, _: Any) -> datetime:
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
-        _refuse("expected a time of day with its zone", "write it as in 2030-01-31T12:00:00Z")
+        _refuse("expected a time of day with its zone", TIME_HINT)
+    moment = _moment(value)
+    if moment is None:
+        _refuse("is a time that no calendar has", TIME_HINT)
+    if not EARLIEST <= moment <= LATEST:
+        _refuse(f"is not between the years {EARLIEST.year} and {LATEST.year}", TIME_HINT)
+    return moment
+
+
+def _moment(text: str) -> datetime | None:
     try:
-        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
-        pass
-    _refuse("is a time that no calendar has", "write it as in 2030-01-31T12:00:00Z")
+        return None
 
 
 def _secret(value: Any, _: Any) -> Secret:
@@ -138,7 +162,7 @@ def _secret(value: Any, _: Any) -> Secret:
         return Secret(literal=value)
     if isinstance(value, Mapping) and set(value) == {"secret"}:
         name = value["secret"]
-        if isinstance(name, str) and re.fullmatch(SECRET_NAME, name):
+        if isinstance(name, str) and re.fullmatch(SECRET_PATTERN, name):
             return Secret(name=name)
     _refuse(f"expected a secret, got {kind_of(value)}", 'write {secret = "its name in the worker\'s configuration"}')
 
@@ -172,7 +196,7 @@ def _list(tp: Any, converter: cattrs.Converter) -> Hook:
     def structure_list(value: Any, _: Any) -> Any:
         if not isinstance(value, list | tuple):
             _refuse(f"expected a list, got {kind_of(value)}", "write a list in brackets, even of one")
-        _limit(value)
+        _check_length(value)
         return inner(value, tp)
 
     return structure_list
@@ -190,13 +214,13 @@ def _table(tp: Any, converter: cattrs.Converter) -> Hook:
 def _mapping(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         _refuse(f"expected a table, got {kind_of(value)}", "write keys and values")
-    _limit(value)
+    _check_length(value)
     return value
 
 
-def _limit(value: Collection[Any]) -> None:
+def _check_length(value: Collection[Any]) -> None:
     if len(value) > MAX_ITEMS:
-        _refuse(f"has more than {MAX_ITEMS} items", "let the task fetch its data")
+        _refuse(f"has more than {MAX_ITEMS} items", DOCUMENT_HINT)
 
 
 def _object(cls: type, converter: cattrs.Converter) -> Hook:
@@ -207,7 +231,7 @@ def _object(cls: type, converter: cattrs.Converter) -> Hook:
 
 
 def _field(field: attrs.Attribute[Any], converter: cattrs.Converter) -> Hook:
-    """Decodes one field and runs its validators at once, so that each complaint knows its field."""
+    """Decodes one field and runs its validators, so that each complaint has the path of the field."""
     hook = converter.get_structure_hook(field.type)
 
     def structure_field(value: Any, tp: Any) -> Any:
@@ -220,38 +244,11 @@ def _field(field: attrs.Attribute[Any], converter: cattrs.Converter) -> Hook:
 
 
 def _unsupported(tp: Any) -> NoReturn:
-    raise Bug(f"a document cannot hold {tp}: use the types that taskrunner.payload names")
-
-
-def is_optional(tp: Any) -> bool:
-    """Whether a type is `X | None`."""
-    members = set(get_args(tp)) - {type(None)}
-    return get_origin(tp) in {Union, types.UnionType} and len(members) == 1
-
-
-def is_list(tp: Any) -> bool:
-    """Whether a type is `tuple[X, ...]`."""
-    return get_origin(tp) is tuple and get_args(tp)[1:] == (Ellipsis,)
-
-
-def is_table(tp: Any) -> bool:
-    """Whether a type is `Mapping[str, X]`."""
-    return get_origin(tp) is Mapping and get_args(tp)[0] is str
-
-
-def is_choice(tp: Any) -> bool:
-    """Whether a type is `Literal[...]`."""
-    origin: Any = get_origin(tp)
-    return origin is Literal
-
-
-def is_json(tp: Any) -> bool:
-    """Whether a type is `model.Json`, which resolving its own name inside itself makes unequal to itself."""
-    return {bool, int, float, str} <= set(get_args(tp))
+    raise Bug(f"a document cannot hold {tp}: use the types that taskrunner.schema.decode names")
 
 
 def _make_converter() -> cattrs.Converter:
-    """The last hook that fits a type is taken, so the catch-all comes first."""
+    """Cattrs uses the last hook that fits a type, so that the catch-all comes first."""
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
     converter.register_structure_hook_factory(lambda _: True, _unsupported)
     for tp in (bytes, Path):

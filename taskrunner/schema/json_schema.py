@@ -1,8 +1,8 @@
-"""The JSON Schema (2020-12) of a task, made from the same classes that decode it.
+"""The JSON Schema (2020-12) of a task, made from the classes that decode it.
 
-An editor completes and checks task files with it. It says everything that the decoder says of one field; what relates
-several fields to each other (no artifact is named twice) only the decoder knows. JSON Schema counts `1.0` as an
-integer; the decoder does not.
+An editor completes and checks task files with it. It says everything that the decoder says of one field, but for the
+years of a time. Only the decoder checks what relates several fields to each other (no artifact is named twice). JSON
+Schema counts `1.0` as an integer; the decoder does not.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from typing import Any, get_args
 import attrs
 
 from taskrunner.errors import Bug
+from taskrunner.limits import SECRET_PATTERN
 from taskrunner.model import Secret, Task
-from taskrunner.schema.decode import MAX_ITEMS, SECRET_NAME, is_choice, is_json, is_list, is_optional, is_table
-from taskrunner.schema.validators import Schema, limited
+from taskrunner.schema.decode import MAX_ITEMS
+from taskrunner.schema.field_types import is_choice, is_json, is_list, is_optional, is_table
+from taskrunner.schema.validators import Schema, constrained
 
 
 def task_schema(payload_classes: Mapping[str, type]) -> Schema:
@@ -33,7 +35,7 @@ def task_schema(payload_classes: Mapping[str, type]) -> Schema:
         "type": "object",
         "description": common["description"],
         "properties": common["properties"],
-        "required": ["platform"],  # the id is made up when absent
+        "required": ["platform"],  # an absent id is generated
         "allOf": [_if_platform(name, payload_classes[name]) for name in sorted(payload_classes)],
         "unevaluatedProperties": False,
     }
@@ -46,7 +48,7 @@ def _if_platform(name: str, payload: type) -> Schema:
 
 
 def object_schema(cls: type) -> Schema:
-    """The schema of one attrs class. Raises Bug for a type that no document can hold."""
+    """The schema of one attrs class. Raises Bug for a type that a document cannot hold."""
     fields = [field for field in attrs.fields(attrs.resolve_types(cls)) if field.init]
     docs = documentation(cls)
     return {
@@ -59,7 +61,7 @@ def object_schema(cls: type) -> Schema:
 
 
 def documentation(cls: type) -> dict[str, str]:
-    """What each field is for: its `metadata={"doc": ...}`, or the docstring below it where there is source to read."""
+    """The purpose of each field: its `metadata={"doc": ...}`, or the docstring below it where there is source code."""
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         found |= dict(_docstrings(base))
@@ -70,7 +72,7 @@ def _docstrings(cls: type) -> Iterator[tuple[str, str]]:
     try:
         (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     except (OSError, TypeError):
-        return  # made at run time, or shipped without source
+        return  # made at run time, or without source code
     lines = body.body if isinstance(body, ast.ClassDef) else []
     for field, text in pairwise(lines):
         match field, text:
@@ -83,7 +85,7 @@ def _one_line(doc: str | None) -> str:
 
 
 def _field_schema(field: attrs.Attribute[Any], doc: str) -> Schema:
-    schema = limited(type_schema(field.type), field.validator)
+    schema = constrained(type_schema(field.type), field.validator)
     return schema | ({"description": doc} if doc else {}) | _default(field.default)
 
 
@@ -102,7 +104,7 @@ _SECRET: Schema = {
         {"type": "string", "minLength": 1},
         {
             "type": "object",
-            "properties": {"secret": {"type": "string", "pattern": f"^{SECRET_NAME}$"}},
+            "properties": {"secret": {"type": "string", "pattern": f"^{SECRET_PATTERN}$"}},
             "required": ["secret"],
             "additionalProperties": False,
         },
@@ -140,4 +142,4 @@ def _compound_schema(tp: Any) -> Schema:
         return {"type": "array", "items": type_schema(get_args(tp)[0]), "maxItems": MAX_ITEMS}
     if is_table(tp):
         return {"type": "object", "additionalProperties": type_schema(get_args(tp)[1]), "maxProperties": MAX_ITEMS}
-    raise Bug(f"a document cannot hold {tp}: use the types that taskrunner.payload names")
+    raise Bug(f"a document cannot hold {tp}: use the types that taskrunner.schema.decode names")

@@ -1,8 +1,8 @@
 """Text to plain JSON values: TOML, YAML and JSON files, read strictly.
 
 What a format would decide silently is refused here, by line and column: a key that is given twice, NaN, a text that is
-not Unicode, an alias that expands without end. Times of day become texts in ISO 8601, so that whatever was read can be
-kept as JSON.
+not Unicode, an alias that expands without end. Times of day become texts in ISO 8601: every document can be kept as
+JSON.
 """
 
 from __future__ import annotations
@@ -19,17 +19,15 @@ from typing import Any, NoReturn
 import yaml
 
 from taskrunner.errors import Complaint, MalformedPayload
+from taskrunner.limits import DOCUMENT_HINT, MAX_DOCUMENT
 from taskrunner.model import Document, Json
 from taskrunner.schema.validators import at_key
-
-MAX_SIZE = 1 << 20
-"""Bytes of a document. No queue takes more (a message of SQS: 1 MiB); data belongs elsewhere."""
 
 MAX_NODES = 100_000
 """Values in a YAML document after its aliases are expanded: nine lines of aliases make a billion of them."""
 
 MAX_DEPTH = 64
-"""Tables and lists inside each other; nobody writes that, and every later reader recurses."""
+"""Tables and lists inside each other. Every later reader recurses, and no real task is so deep."""
 
 FORMATS = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml", ".json": "json"}
 
@@ -49,21 +47,21 @@ def read_document(path: str | Path) -> Document:
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(MAX_SIZE + 1)
+            return file.read(MAX_DOCUMENT + 1)
     except OSError as error:
         problem = f"cannot be read: {error.strerror or type(error).__name__}"
         raise MalformedPayload(Complaint(str(path), problem, "give the path of a file that you may read")) from None
 
 
 def parse_document(data: bytes | str, name: str, form: str = "") -> Document:
-    """The document in a text, which errors call `name`. `form` is `toml`, `yaml` or `json`; a text that came without a
-    name of a file, such as from stdin, is told by its first line.
+    """The document in a text, which errors call `name`. `form` is `toml`, `yaml` or `json`; without it, as
+    for stdin, the first line shows which it is.
 
     Raises: MalformedPayload.
     """
     data = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
-    if len(data) > MAX_SIZE:
-        _refuse(name, f"is larger than {MAX_SIZE} bytes", "keep data out of it: let the task fetch it")
+    if len(data) > MAX_DOCUMENT:
+        _refuse(name, f"is larger than {MAX_DOCUMENT} bytes", DOCUMENT_HINT)
     value = _parse(data, form or _form_of(data), name)
     if not isinstance(value, dict):
         _refuse(name, f"holds {kind_of(value)} where a table is expected", "write keys and values at the top level")
@@ -88,7 +86,7 @@ def _form_of(data: bytes) -> str:
 
 
 def plain_value(value: object) -> Json:
-    """A copy in nothing but JSON values. Raises MalformedPayload for what JSON cannot hold."""
+    """A copy in JSON values only. Raises MalformedPayload for what JSON cannot hold."""
     complaints: list[Complaint] = []
     copy = _plain(value, complaints)
     if complaints:
@@ -97,7 +95,7 @@ def plain_value(value: object) -> Json:
 
 
 def kind_of(value: object) -> str:
-    """What a value is, in the words of a document; says nothing of the value itself."""
+    """The kind of a value, in the words of a document, without the value itself."""
     words: dict[type, str] = {
         type(None): "null",
         bool: "true or false",
@@ -134,15 +132,15 @@ def _parse(data: bytes, form: str, name: str) -> Any:
         where, problem = "", str(error)
     except RecursionError:
         where, problem = "", "is nested too deeply"
-    except _NotTaken as error:
+    except _Unsupported as error:
         where, problem = error.where, error.problem
     except ValueError:  # a number of thousands of digits, a date that no calendar has
         where, problem = "", "holds a number or a date that cannot be read"
     _refuse(name + where, problem, f"correct the {form.upper()}")
 
 
-class _NotTaken(Exception):
-    """The format allows it, we do not."""
+class _Unsupported(Exception):
+    """The format allows it, this library does not."""
 
     def __init__(self, problem: str, where: str = "") -> None:
         super().__init__(problem)
@@ -158,16 +156,16 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise _NotTaken(f"the key {at_key('', twice)} is given twice")
+        raise _Unsupported(f"the key {at_key('', twice)} is given twice")
     return found
 
 
 def _no_constant(word: str) -> NoReturn:
-    raise _NotTaken(f"{word} is not a JSON value")
+    raise _Unsupported(f"{word} is not a JSON value")
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader without duplicate keys, endless aliases, and dates (which stay the texts that they are)."""
+    """SafeLoader without duplicate keys, endless aliases and dates (which stay texts)."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  the base class declares it so
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
@@ -177,27 +175,27 @@ class _Loader(yaml.SafeLoader):
     def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
         if node is not None:
-            _weigh(node, {})
+            _count_values(node, {})
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key, _ in node.value:
             if (key.tag, str(key.value)) in seen:
-                raise _NotTaken("this key is given twice", _mark(key.start_mark))
+                raise _Unsupported("this key is given twice", _mark(key.start_mark))
             seen.add((key.tag, str(key.value)))
         return super().construct_mapping(node, deep)
 
 
-def _weigh(node: yaml.Node, known: dict[yaml.Node, int]) -> int:
+def _count_values(node: yaml.Node, known: dict[yaml.Node, int]) -> int:
     """How many values a node becomes once its aliases are expanded."""
     if node not in known:
-        known[node] = MAX_NODES  # until it is known: whoever comes back here is inside itself
+        known[node] = MAX_NODES  # until it is counted: a node that is met again meanwhile is inside itself
         children = node.value if isinstance(node, yaml.CollectionNode) else ()
         flat = (part for child in children for part in (child if isinstance(child, tuple) else (child,)))
-        known[node] = 1 + sum(_weigh(part, known) for part in flat)
+        known[node] = 1 + sum(_count_values(part, known) for part in flat)
     if known[node] > MAX_NODES:
-        raise _NotTaken(f"its aliases expand to more than {MAX_NODES} values", _mark(node.start_mark))
+        raise _Unsupported(f"its aliases expand to more than {MAX_NODES} values", _mark(node.start_mark))
     return known[node]
 
 
@@ -215,13 +213,13 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {"toml": tomllib.loads, "yaml": _
 # ---- plain values ---------------------------------------------------------------------------------------
 
 Place = tuple[Any, str | int] | None
-"""Where a value is: the place of what holds it, and its key or index. Put into words only when need be."""
+"""Where a value is: the place of its container, and its key or index. Formatted only for a complaint."""
 
 
 def _plain(value: Any, complaints: list[Complaint], place: Place = None, depth: int = 0) -> Any:
-    """A copy in JSON values; what cannot be one is complained about and left out."""
+    """A copy in JSON values. A value that cannot be one is left out and adds a complaint."""
     if value is None or type(value) is int:
-        return value  # most of a large document, if it is hostile
+        return value  # the fast path, for large documents
     if isinstance(value, Mapping | list | tuple):
         if depth >= MAX_DEPTH:
             complaints.append(Complaint("", f"is nested deeper than {MAX_DEPTH} levels", "write it flatter"))
@@ -229,8 +227,8 @@ def _plain(value: Any, complaints: list[Complaint], place: Place = None, depth: 
         return _plain_inside(value, complaints, place, depth + 1)
     if isinstance(value, datetime | date | time):
         return value.isoformat()
-    if problem := _unfit(value):
-        complaints.append(Complaint(_in_words(place), *problem))
+    if problem := _no_json(value):
+        complaints.append(Complaint(_path_of(place), *problem))
     return value
 
 
@@ -238,26 +236,24 @@ def _plain_inside(value: Any, complaints: list[Complaint], place: Place, depth: 
     if not isinstance(value, Mapping):
         return [_plain(item, complaints, (place, i), depth) for i, item in enumerate(value)]
     for key in value:
-        if not isinstance(key, str) or _unfit(key):
-            complaints.append(
-                Complaint(_in_words(place), f"has a key that is {kind_of(key)}", "write a text in quotes")
-            )
+        if not isinstance(key, str) or _no_json(key):
+            complaints.append(Complaint(_path_of(place), f"has a key that is {kind_of(key)}", "write a text in quotes"))
             return None
     return {key: _plain(item, complaints, (place, key), depth) for key, item in value.items()}
 
 
-def _in_words(place: Place) -> str:
+def _path_of(place: Place) -> str:
     if place is None:
         return ""
     above, last = place
-    return at_key(_in_words(above), last) if isinstance(last, str) else f"{_in_words(above)}[{last}]"
+    return at_key(_path_of(above), last) if isinstance(last, str) else f"{_path_of(above)}[{last}]"
 
 
 _HALF = re.compile("[\ud800-\udfff]")
-"""Half of a surrogate pair: JSON can write one, UTF-8 cannot."""
+"""Half of a surrogate pair: JSON can hold one, UTF-8 cannot."""
 
 
-def _unfit(value: object) -> tuple[str, str] | None:
+def _no_json(value: object) -> tuple[str, str] | None:
     if isinstance(value, float) and not math.isfinite(value):
         return "is not a finite number", "write a number, or leave it out"
     if isinstance(value, str) and _HALF.search(value):

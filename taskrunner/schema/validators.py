@@ -1,9 +1,8 @@
-"""The limits that an attrs class declares by its validators, as complaints and as JSON Schema.
+"""The validators of an attrs class, as complaints and as JSON Schema.
 
-One walk over the same validators for both, so that the decoder and the published schema cannot drift apart. Known are
-the validators that attrs ships (`ge`, `le`, `min_len`, `max_len`, `matches_re`, `in_`, `optional`, `deep_iterable`,
-`deep_mapping`, `and_`). A validator of one's own may raise ValueError; its text is shown, so it must not
-hold the value.
+Both come from the same validators, so that the decoder and the published schema cannot drift apart. Supported are the
+validators of attrs (`ge`, `le`, `min_len`, `max_len`, `matches_re`, `in_`, `optional`, `deep_iterable`,
+`deep_mapping`, `and_`). Any other validator may raise ValueError; its text is shown and must not contain the value.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ _BOUNDS = {
 
 
 _SENSITIVE = re.compile(r"token|passw|secret|credential|private|api_?key", re.IGNORECASE)
-"""Fields whose own validators are not quoted, in case they repeat the value."""
+"""Fields whose other validators are not quoted: the text may contain the value."""
 
 
 def violations(field: attrs.Attribute[Any], value: Any) -> list[Complaint]:
-    """Everything that the validators of a field have against a value, with paths relative to the field."""
+    """Everything that the validators of a field refuse in a value, with paths relative to the field."""
     found = _violations(field.validator, field, value)
     if hint := field.metadata.get("hint"):
         return [
@@ -50,15 +49,15 @@ def _violations(validator: Any, field: attrs.Attribute[Any], value: Any, path: s
             part(None, field, value)
         except (ValueError, TypeError) as error:
             sensitive = _SENSITIVE.search(field.name + path)
-            yield Complaint(path, in_words(validator) or ("is not taken here" if sensitive else str(error)))
+            yield Complaint(path, message_of(validator) or ("is not taken here" if sensitive else str(error)))
 
 
 def _parts(validator: Any, value: Any, path: str) -> Iterator[tuple[Any, str, Any]]:
-    """The validators that one is made of, each with what it judges and where that is; a simple one is its own part."""
+    """The parts of a validator, each with its value and the path of it; a simple one is its own part."""
     if validator is None:
         return
     if hasattr(validator, "_validators"):
-        yield from ((part, path, value) for part in validator._validators)  # noqa: SLF001  attrs shows it by no other name
+        yield from ((part, path, value) for part in validator._validators)  # noqa: SLF001  attrs has no other name for it
     elif hasattr(validator, "member_validator"):
         yield validator.iterable_validator, path, value
         yield from ((validator.member_validator, f"{path}[{i}]", item) for i, item in enumerate(value))
@@ -74,8 +73,8 @@ def _parts(validator: Any, value: Any, path: str) -> Iterator[tuple[Any, str, An
         yield validator, path, value
 
 
-def in_words(validator: Any) -> str:
-    """What a simple validator of attrs asks for; empty for any other."""
+def message_of(validator: Any) -> str:
+    """The message of a simple validator of attrs; empty for any other."""
     name = type(validator).__name__
     if hasattr(validator, "compare_op"):
         return f"must be {_BOUNDS[validator.compare_op][1]} {validator.bound}"
@@ -90,35 +89,35 @@ def in_words(validator: Any) -> str:
     return ""
 
 
-def limited(schema: Schema, validator: Any) -> Schema:
-    """The schema of a value together with the limits that a validator sets to it.
+def constrained(schema: Schema, validator: Any) -> Schema:
+    """The schema of a value with the keywords of its validator.
 
-    A pattern is anchored, since a decoder matches all of a text. A validator of one's own says nothing here.
+    A pattern is anchored: the decoder matches a whole text. Other validators add nothing.
     """
     if validator is None:
         return schema
     if hasattr(validator, "_validators"):
-        return reduce(limited, validator._validators, schema)  # noqa: SLF001  as above
+        return reduce(constrained, validator._validators, schema)  # noqa: SLF001  as above
     if "anyOf" in schema:  # X or null
-        return schema | {"anyOf": [limited(schema["anyOf"][0], validator), *schema["anyOf"][1:]]}
+        return schema | {"anyOf": [constrained(schema["anyOf"][0], validator), *schema["anyOf"][1:]]}
     if hasattr(validator, "member_validator") or hasattr(validator, "key_validator"):
-        return _limited_inside(schema, validator)
+        return _constrained_inside(schema, validator)
     if type(validator).__name__ == "_OptionalValidator":
-        return limited(schema, validator.validator)
+        return constrained(schema, validator.validator)
     return _with_keywords(schema, _keywords(validator, schema.get("type", "string")))
 
 
-def _limited_inside(schema: Schema, validator: Any) -> Schema:
+def _constrained_inside(schema: Schema, validator: Any) -> Schema:
     if hasattr(validator, "member_validator"):
-        items = limited(schema["items"], validator.member_validator)
-        return limited(schema | {"items": items}, validator.iterable_validator)
-    keys = limited({"type": "string"}, validator.key_validator)
-    values = limited(schema["additionalProperties"], validator.value_validator)
-    return limited(schema | {"propertyNames": keys, "additionalProperties": values}, validator.mapping_validator)
+        items = constrained(schema["items"], validator.member_validator)
+        return constrained(schema | {"items": items}, validator.iterable_validator)
+    keys = constrained({"type": "string"}, validator.key_validator)
+    values = constrained(schema["additionalProperties"], validator.value_validator)
+    return constrained(schema | {"propertyNames": keys, "additionalProperties": values}, validator.mapping_validator)
 
 
 def _with_keywords(schema: Schema, keywords: Schema) -> Schema:
-    """Both together; what the schema says already, such as another pattern, is not overwritten."""
+    """Both together. A keyword that the schema has already, such as a pattern, is not overwritten."""
     if schema.keys() & keywords.keys():
         return schema | {"allOf": [*schema.get("allOf", []), keywords]}
     return schema | keywords
@@ -143,13 +142,13 @@ def _keywords(validator: Any, kind: str) -> Schema:
 
 
 MAX_KEY = 100
-"""Characters of a key that an error shows."""
+"""Characters of a key in an error."""
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def at_key(path: str, key: str) -> str:
-    """The path of what stands under a key: `build.args`, or `registries["registry.example:5000"]`."""
+    """The path of the value of a key: `build.args`, or `registries["registry.example:5000"]`."""
     key = key if len(key) <= MAX_KEY else f"{key[:MAX_KEY]}..."
     if not _PLAIN_KEY.fullmatch(key):
         quoted = key.encode("unicode_escape").decode("ascii").replace('"', '\\"')

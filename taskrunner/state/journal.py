@@ -23,13 +23,13 @@ from pathlib import Path
 import attrs
 
 from taskrunner.errors import Complaint, MalformedPayload, TaskFailedInternally
+from taskrunner.limits import ID_HINT, ID_PATTERN
 from taskrunner.model import Claim, Document, Json, RunKey
 
 FINAL = "resolved"
 """The last state of a run. A dead worker's run whose journal lacks it is recovered."""
 
-TASK_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
-"""A valid folder name on every system, which cannot lead out of its parent."""
+TASK_ID = re.compile(ID_PATTERN)
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +46,7 @@ class RunFolder:
 
     def __attrs_post_init__(self) -> None:
         if not TASK_ID.fullmatch(self.run.task_id):
-            fix = "take 1 to 128 letters, digits, `_`, `-` and `.`, not beginning with `.`"
-            raise MalformedPayload(Complaint("id", f"{self.run.task_id[:200]!r} cannot be the id of a task", fix))
+            raise MalformedPayload(Complaint("id", f"{self.run.task_id[:200]!r} cannot be the id of a task", ID_HINT))
 
     @cached_property
     def path(self) -> Path:

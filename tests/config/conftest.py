@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from taskrunner.config import plugins as registry
+from taskrunner.config import plugins
 
 Install = Callable[..., None]
 
 
-def forget() -> None:
-    for listing in (registry.platforms, registry.hosts, registry.queues):
+def clear_plugins() -> None:
+    for listing in (plugins.platforms, plugins.hosts, plugins.queues):
         listing.cache_clear()
 
 
@@ -31,15 +31,15 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(f"[taskrunner.{group}]\n{name} = {module}:Plugin\n")
-        forget()
+        clear_plugins()
 
     yield add
-    forget()
+    clear_plugins()
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder, and an environment that says nothing of this project."""
+    """An empty working folder, and an environment without variables of this project."""
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)

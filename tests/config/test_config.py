@@ -1,4 +1,4 @@
-"""The worker's configuration: its layers, and errors that name where they come from."""
+"""The worker's configuration: its layers, and errors that name the layer."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_worker_needs_no_configuration(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_everything_that_a_file_may_say(folder: Path) -> None:
+def test_every_key_of_a_file(folder: Path) -> None:
     (folder / "taskrunner.toml").write_text(EVERYTHING)
     config = decode_config(load_settings(None, {}))
     assert (config.capacity, config.lease, config.min_free_disk) == (2, 30.0, 0)
@@ -107,7 +107,7 @@ def test_every_error_names_its_file_variable_or_flag(folder: Path, monkeypatch: 
     assert len(found) == 10
 
 
-def test_a_host_s_own_mapping_is_judged_as_well() -> None:
+def test_the_mapping_of_a_host_is_validated_too() -> None:
     with pytest.raises(ConfigError, match="configuration: tables: is not known here"):
         decode_config({"tables": {}})
     with pytest.raises(ConfigError, match="configuration: secrets: expected a table"):
@@ -115,19 +115,19 @@ def test_a_host_s_own_mapping_is_judged_as_well() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
+def test_a_named_file_must_exist(tmp_path: Path) -> None:
     (line,) = problems(tmp_path / "absent.toml")
     assert line.startswith(f"{tmp_path}/absent.toml: cannot be read: No such file")
 
 
-def test_a_file_that_is_no_toml_is_refused_by_line(folder: Path) -> None:
+def test_an_error_of_toml_names_its_line(folder: Path) -> None:
     (folder / "taskrunner.toml").write_text("capacity = \n")
     (line,) = problems()
     assert line.startswith("taskrunner.toml: Invalid value (at line 1, column 12)")
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_misspelt_variable_is_told_and_a_strange_one_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelt_variable_is_refused_and_an_unrelated_one_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKRUNNER_TASK_ID", "x")
     assert load_settings(None, {}) == {}
     monkeypatch.setenv("TASKRUNNER_CAPACTY", "2")
@@ -164,20 +164,20 @@ def test_a_dotenv_line_is_refused_by_number_and_not_quoted(folder: Path, line: s
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_dotenv_file_that_is_no_text_is_refused(folder: Path) -> None:
+def test_a_dotenv_file_that_is_not_utf_8_is_refused(folder: Path) -> None:
     (folder / ".env").write_bytes(b"A=\xff")
     with pytest.raises(ConfigError, match="readable text file"):
         environment()
 
 
-def test_a_dotenv_that_is_a_folder_says_so(folder: Path) -> None:
+def test_a_dotenv_that_is_a_folder_is_refused(folder: Path) -> None:
     (folder / ".env").mkdir()
     with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory\)"):
         environment()
 
 
 @pytest.mark.usefixtures("folder")
-def test_the_home_is_the_owner_s_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_its_owner_may_enter_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert home() == tmp_path / "data" / "taskrunner"
     assert home().stat().st_mode & 0o777 == 0o700
     monkeypatch.setenv("TASKRUNNER_HOME", str(tmp_path / "mine"))

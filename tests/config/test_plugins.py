@@ -1,4 +1,4 @@
-"""Plugins are found by their entry points, loaded late, and blamed by the name of their package."""
+"""Plugins are found by their entry points, loaded late, and their errors name their package."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Any
 
 import pytest
 
-from taskrunner.config import plugins as registry
+from taskrunner.config import plugins
 from taskrunner.errors import Bug, ConfigError
 from taskrunner.interfaces.host import Host
 from taskrunner.queues.sqlite.queue import SqliteQueue
 from tests.support.document_sample import PLATFORM
 
 
-def test_what_ships_is_installed() -> None:
-    assert {"docker", "process"} <= set(registry.platforms())
-    assert "standalone" in registry.hosts()
-    assert "sqlite" in registry.queues()
-    assert issubclass(registry.hosts()["standalone"], Host)
+def test_the_shipped_plugins_are_installed() -> None:
+    assert {"docker", "process"} <= set(plugins.platforms())
+    assert "standalone" in plugins.hosts()
+    assert "sqlite" in plugins.queues()
+    assert issubclass(plugins.hosts()["standalone"], Host)
 
 
-def test_knowing_the_names_loads_nothing() -> None:
+def test_listing_the_names_loads_nothing() -> None:
     script = """
 import sys
-from taskrunner.config import plugins as registry
+from taskrunner.config import plugins
 from taskrunner import config
-assert "docker" in registry.platforms() and "docker" in registry.payload_classes()
-assert list(registry.platforms())
+assert "docker" in plugins.platforms() and "docker" in plugins.payload_classes()
+assert list(plugins.platforms())
 heavy = {"taskrunner_docker", "taskrunner_process", "docker", "dulwich", "h2", "boto3", "psutil"} & set(sys.modules)
 sys.exit(str(heavy) if heavy else 0)
 """
@@ -38,18 +38,18 @@ sys.exit(str(heavy) if heavy else 0)
 
 def test_a_plugin_of_another_package(install: Any) -> None:
     install("other-engine", "platforms", "quick", PLATFORM.format(name="quick", field="word"))
-    platform = registry.load_platform("quick")
-    assert platform is registry.platforms()["quick"], "a class is loaded once"
-    assert registry.payload_classes()["quick"] is platform.payload
-    assert len(registry.payload_classes()) == len(registry.platforms())
-    assert set(registry.payload_classes()) == set(registry.platforms())
+    platform = plugins.load_platform("quick")
+    assert platform is plugins.platforms()["quick"], "a class is loaded once"
+    assert plugins.payload_classes()["quick"] is platform.payload
+    assert len(plugins.payload_classes()) == len(plugins.platforms())
+    assert set(plugins.payload_classes()) == set(plugins.platforms())
 
 
-def test_a_name_that_nobody_has() -> None:
+def test_an_unknown_platform_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"no platform named dcker .did you mean docker"):
-        registry.load_platform("dcker")
+        plugins.load_platform("dcker")
     with pytest.raises(KeyError):
-        registry.payload_classes()["dcker"]
+        plugins.payload_classes()["dcker"]
 
 
 @pytest.mark.parametrize(
@@ -62,61 +62,63 @@ def test_a_name_that_nobody_has() -> None:
         ("class Plugin: pass", "is no subclass of Platform"),
     ],
 )
-def test_a_broken_plugin_is_blamed_by_its_package(install: Any, source: str, says: str) -> None:
+def test_the_error_of_a_broken_plugin_names_its_package(install: Any, source: str, says: str) -> None:
     package = f"broken{abs(hash(source))}"
     install(package, "platforms", "broken", source)
     with pytest.raises(ConfigError, match=f"platform broken of the package {package} cannot be loaded") as caught:
-        registry.load_platform("broken")
+        plugins.load_platform("broken")
     assert says in str(caught.value)
     assert caught.value.__context__ is None
 
 
-def test_a_payload_may_not_take_what_every_task_has(install: Any) -> None:
+def test_a_payload_may_not_have_a_field_of_every_task(install: Any) -> None:
     install("greedy-engine", "platforms", "greedy", PLATFORM.format(name="greedy", field="env"))
     with pytest.raises(Bug, match="has a field env"):
-        registry.load_platform("greedy")
+        plugins.load_platform("greedy")
 
 
-def test_a_platform_without_options_is_told_what_it_lacks(install: Any) -> None:
+def test_the_error_of_a_platform_without_options_names_them(install: Any) -> None:
     source = (
         PLATFORM.format(name="bare", field="word").replace("options:", "choices:").replace("options =", "choices =")
     )
     install("bare-engine", "platforms", "bare", source)
     with pytest.raises(Bug, match="of the bare platform has no `options`: it needs all of"):
-        registry.load_platform("bare")
+        plugins.load_platform("bare")
 
 
-def test_a_platform_has_one_name(install: Any) -> None:
+def test_a_platform_has_the_name_of_its_entry_point(install: Any) -> None:
     install("liar-engine", "platforms", "liar", PLATFORM.format(name="honest", field="word"))
     with pytest.raises(Bug, match="calls itself honest"):
-        registry.load_platform("liar")
+        plugins.load_platform("liar")
 
 
 def test_two_packages_cannot_have_the_same_name(install: Any) -> None:
     install("second-sqlite", "queues", "sqlite", "class Plugin: pass")
     with pytest.raises(ConfigError, match="second-sqlite"):
-        registry.open_queue("sqlite:///x")
+        plugins.open_queue("sqlite:///x")
 
 
 def test_a_queue_by_its_url(tmp_path: Path) -> None:
-    assert isinstance(registry.open_queue(f"sqlite://{tmp_path}/a%20b.db", "w"), SqliteQueue)
+    assert isinstance(plugins.open_queue(f"sqlite://{tmp_path}/a%20b.db", "w"), SqliteQueue)
     for url in ("sqlite://relative.db", "sqlite:///", "sqlite:///a?mode=ro"):
         with pytest.raises(ConfigError, match="names no file"):
-            registry.open_queue(url)
+            plugins.open_queue(url)
     with pytest.raises(ConfigError, match=r"no queue named sqlight .did you mean sqlite"):
-        registry.open_queue("sqlight:///x")
+        plugins.open_queue("sqlight:///x")
 
 
 QUEUE = """
 from taskrunner.queues.memory import MemoryQueue
 
-class Plugin(MemoryQueue):
+class UrlQueue(MemoryQueue):
     @classmethod
     def from_url(cls, url, worker_id):
         return url, worker_id
+
+Plugin = UrlQueue
 """
 
 
-def test_a_queue_may_take_the_url_itself(install: Any) -> None:
+def test_a_queue_may_be_made_from_its_url(install: Any) -> None:
     install("other-queue", "queues", "nats", QUEUE)
-    assert registry.open_queue("nats://host:4222/stream", "w") == ("nats://host:4222/stream", "w")
+    assert plugins.open_queue("nats://host:4222/stream", "w") == ("nats://host:4222/stream", "w")

@@ -1,4 +1,4 @@
-"""Secrets give their value to who asks, and to nothing else."""
+"""Secrets are revealed on request, and in no other way."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def test_values_come_from_variables_files_and_texts(tmp_path: Path) -> None:
     assert "from text" not in repr(sources)
 
 
-def test_a_name_that_the_configuration_has_not_is_the_author_s_fault() -> None:
+def test_an_unknown_name_is_an_error_of_the_author() -> None:
     with pytest.raises(MalformedPayload, match="no secret named git") as caught:
         Secrets({"other": SecretSource(literal="hunter2")}, {}).reveal(Secret("git"))
-    assert "other" not in str(caught.value), "whoever writes tasks need not learn the names of all secrets"
+    assert "other" not in str(caught.value), "authors of tasks do not see the names of other secrets"
 
 
-def test_a_value_that_is_not_there_is_the_operator_s_fault(tmp_path: Path) -> None:
+def test_a_missing_value_is_an_error_of_the_operator(tmp_path: Path) -> None:
     large, binary, empty, pipe = (tmp_path / name for name in ("large", "binary", "empty", "pipe"))
     large.write_bytes(b"x" * (MAX_SECRET + 1))
     binary.write_bytes(b"\xffhunter2")
@@ -52,7 +52,7 @@ def test_a_value_that_is_not_there_is_the_operator_s_fault(tmp_path: Path) -> No
     assert caught.value.__context__ is None
 
 
-def test_a_file_that_everybody_can_read_is_warned_about(tmp_path: Path) -> None:
+def test_a_file_that_every_user_can_read_gives_a_warning(tmp_path: Path) -> None:
     open_to_all, private = tmp_path / "open", tmp_path / "private"
     for path, mode in ((open_to_all, 0o644), (private, 0o640)):
         path.write_text("x")

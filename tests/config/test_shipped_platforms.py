@@ -1,4 +1,4 @@
-"""Documents as a user writes them, for the platforms and queues that ship."""
+"""Documents as users write them, for the shipped platforms and queues."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ ecr = {region = "eu-west-1", endpoint = "http://127.0.0.1:5555"}
 
 
 @pytest.mark.parametrize("text", [PROCESS, BUILD, RUN])
-def test_a_task_is_taken_by_decoder_and_schema(text: str) -> None:
+def test_a_task_is_valid_for_decoder_and_schema(text: str) -> None:
     document = parse_document(text, "task.toml", "toml")
     jsonschema.validate(document, task_schema(payload_classes()))
     task, payload = decode_task(document, payload_classes())

@@ -10,7 +10,7 @@ from hypothesis import strategies as some
 
 from taskrunner.errors import MalformedPayload
 from taskrunner.model import Secret
-from taskrunner.schema.task import decode
+from taskrunner.schema.decode import decode
 from taskrunner_docker import BuildSpec, DockerOptions, DockerPayload
 from taskrunner_docker.options import EcrOptions, RegistryOptions
 from taskrunner_docker.payload import check

@@ -7,10 +7,9 @@ import pytest
 
 from taskrunner.errors import Bug, ClaimLost
 from taskrunner.model import COMPLETED, Claim, Submission
-from taskrunner.queues.ledger import claims, retries, runs, tasks
-from taskrunner.queues.ledger import expiry as sweep
+from taskrunner.queues.ledger import claims, expiry, retries, runs, tasks
 from taskrunner.queues.ledger import queue as ledger_queue
-from taskrunner.queues.ledger.database import Ledger, News
+from taskrunner.queues.ledger.database import Changes, Ledger
 from taskrunner.queues.memory import MemoryQueue
 from taskrunner.testing import clock
 from tests.queues.test_memory_queue import TestMemoryQueue as MemorySuite
@@ -19,10 +18,10 @@ LONG = 600.0
 
 
 def nothing(*_: Any, **__: Any) -> None:
-    """A step that is left out."""
+    """A function that is left out."""
 
 
-def keep_nobody_out(ledger: Ledger, held: Claim) -> Any:
+def any_held_run(ledger: Ledger, held: Claim) -> Any:
     run = {"seq": ledger.db.execute("SELECT seq FROM task WHERE id = ?", (held.task_id,)).fetchone()["seq"]}
     return run | {"run_id": held.run_id, "ended_by": None, "last_run_id": held.run_id}
 
@@ -31,7 +30,7 @@ FAULTS: dict[str, tuple[object, str, Callable[..., Any], list[str]]] = {
     "a stale claim is believed": (
         claims,
         "_find",
-        keep_nobody_out,
+        any_held_run,
         [
             "test_reclaim_after_takeover_is_refused",
             "test_resolve_after_takeover_is_refused_and_changes_nothing",
@@ -56,26 +55,26 @@ FAULTS: dict[str, tuple[object, str, Callable[..., Any], list[str]]] = {
         ["test_reclaim_keeps_others_out", "test_a_reclaim_that_succeeds_after_expiry_holds_the_whole_lease"],
     ),
     "leases never end": (
-        sweep,
-        "_expire",
+        expiry,
+        "_expire_claims",
         nothing,
         ["test_run_ids_rise", "test_a_task_whose_workers_all_die_is_resolved"],
     ),
-    "nobody is told": (
+    "changes are not published": (
         MemoryQueue,
-        "hear",
+        "publish",
         nothing,
         ["test_a_cancellation_is_pushed_to_its_worker_and_to_no_other"],
     ),
     "everything is retried": (
         runs,
-        "earns_retry",
+        "is_retried",
         lambda resolution, left: True,
         ["test_another_reason_makes_no_new_run", "test_the_reasons_in_retried_make_a_new_run"],
     ),
     "nothing is retried": (
         runs,
-        "earns_retry",
+        "is_retried",
         lambda resolution, left: False,
         ["test_the_reasons_in_retried_make_a_new_run", "test_run_ids_rise"],
     ),
@@ -85,7 +84,7 @@ FAULTS: dict[str, tuple[object, str, Callable[..., Any], list[str]]] = {
         lambda ledger, seq, delay: runs.make_pending(ledger, seq, delay=0),
         ["test_a_released_run_comes_back_after_its_delay_and_costs_no_retry"],
     ),
-    "the document is not looked at": (
+    "the document is not checked": (
         ledger_queue,
         "check_submission",
         lambda submission: "{}",
@@ -105,6 +104,12 @@ FAULTS: dict[str, tuple[object, str, Callable[..., Any], list[str]]] = {
         "seconds",
         lambda moment: None,
         ["test_not_before_is_respected", "test_a_task_that_is_not_claimed_before_its_deadline_is_resolved"],
+    ),
+    "the only task is forgotten": (
+        MemoryQueue,
+        "claim_only",
+        nothing,
+        ["test_one_task_alone_is_claimed_where_that_is_supported"],
     ),
     "priority is forgotten": (
         claims,
@@ -137,7 +142,7 @@ def test_one_task_alone_can_be_asked_for() -> None:
         for task_id in ("one", "two", "three"):
             await queue.submit(Submission(task_id, {}))
         picky = queue.join("picky")
-        picky.only = "two"
+        picky.claim_only("two")
         assert [claim.task_id for claim in await picky.claim(5, lease=LONG, wait=0)] == ["two"]
         assert not await picky.claim(5, lease=LONG, wait=5)
         assert len(await queue.claim(5, lease=LONG, wait=0)) == 2
@@ -158,7 +163,7 @@ def test_a_long_list_comes_in_pages() -> None:
     clock.run(main())
 
 
-def test_who_waits_sleeps_until_something_is_due_and_no_longer() -> None:
+def test_a_waiting_claim_sleeps_until_a_lease_ends_and_no_longer() -> None:
     async def main() -> None:
         queue, loop = MemoryQueue("alice"), asyncio.get_running_loop()
         await queue.submit(Submission("one", {}))
@@ -171,32 +176,32 @@ def test_who_waits_sleeps_until_something_is_due_and_no_longer() -> None:
     clock.run(main())
 
 
-def test_a_verb_that_fails_changes_nothing_and_tells_nobody() -> None:
+def test_an_operation_that_fails_changes_and_publishes_nothing() -> None:
     async def main() -> None:
         queue = MemoryQueue()
-        told: list[News] = []
+        published: list[Changes] = []
         ledger = queue._shared.ledger
-        ledger.tell = told.append
+        ledger.publish = published.append
         with suppress(ZeroDivisionError), ledger.write(durable=True):
             ledger.db.execute("INSERT INTO meta VALUES ('a', 'b')")
-            ledger.news.work = True
+            ledger.changes.work = True
             raise ZeroDivisionError
         assert ledger.db.execute("SELECT count(*) FROM meta").fetchone()[0] == 0
-        assert told == []
+        assert published == []
         with pytest.raises(Bug):
-            _ = ledger.news
+            _ = ledger.changes
 
     clock.run(main())
 
 
-def test_a_claim_that_was_cancelled_meanwhile_does_not_keep_others_from_being_given_back() -> None:
+def test_a_grant_is_released_although_one_of_its_tasks_was_cancelled() -> None:
     async def main() -> None:
         queue = MemoryQueue()
         for task_id in ("one", "two"):
             await queue.submit(Submission(task_id, {}))
         granted = await queue._do(lambda ledger: claims.claim(ledger, 2, worker_id="gone", lease=LONG))
         await queue.cancel("one")
-        await queue._do(lambda ledger: ledger_queue.give_back(ledger, [granted]))
+        await queue._do(lambda ledger: ledger_queue.release_grant(ledger, granted))
         [claim] = await queue.claim(2, lease=LONG, wait=0)
         assert claim.task_id == "two"
         assert await queue.resolve(claim, COMPLETED) == "applied"
@@ -204,15 +209,15 @@ def test_a_claim_that_was_cancelled_meanwhile_does_not_keep_others_from_being_gi
     clock.run(main())
 
 
-def test_notices_that_nobody_reads_are_not_kept() -> None:
+def test_notices_without_a_subscriber_are_not_kept() -> None:
     async def main() -> None:
         queue = MemoryQueue("alice")
         for _ in range(3):
             queue.notices()
-        assert not list(queue._board._listeners)
+        assert not list(queue._notices._subscribers)
 
     clock.run(main())
 
 
 def test_the_delay_of_a_retry_is_bounded() -> None:
-    assert retries.retry_delay("intermittent-task", spent=10_000) == retries.LONGEST_DELAY
+    assert retries.retry_delay("intermittent-task", spent=10_000) == retries.MAX_DELAY

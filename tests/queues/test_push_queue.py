@@ -7,7 +7,7 @@ import pytest
 
 from taskrunner.errors import Bug, ClaimLost, Conflict, Unavailable
 from taskrunner.model import COMPLETED, Claim, Notice, Submission, exception, failed
-from taskrunner.queues.push import run as pushed
+from taskrunner.queues.push import pushed_run
 from taskrunner.queues.push.queue import PushQueue
 from taskrunner.testing import clock
 from taskrunner.testing.fakes.artifacts import MemoryStore
@@ -49,7 +49,7 @@ async def running(source: ScriptedSource, queue: PushQueue, task_id: str = "one"
 
 
 @scenario
-async def test_a_claim_takes_what_is_offered(source: ScriptedSource, queue: PushQueue) -> None:
+async def test_a_claim_grants_an_offered_run(source: ScriptedSource, queue: PushQueue) -> None:
     claim, _ = await running(source, queue)
     assert (claim.task_id, claim.run_id, claim.worker_id) == ("one", 0, "alice")
     assert claim.document == {"task": "one"}
@@ -70,7 +70,7 @@ async def test_an_offer_without_credit_is_refused(source: ScriptedSource, queue:
 
 
 @scenario
-async def test_credits_end_with_the_wait(source: ScriptedSource, queue: PushQueue) -> None:
+async def test_credits_end_with_the_claim(source: ScriptedSource, queue: PushQueue) -> None:
     began = asyncio.get_running_loop().time()
     assert not await queue.claim(3, lease=LONG, wait=5)
     assert asyncio.get_running_loop().time() - began == pytest.approx(5, abs=0.001)
@@ -78,7 +78,7 @@ async def test_credits_end_with_the_wait(source: ScriptedSource, queue: PushQueu
 
 
 @scenario
-async def test_credits_of_many_claims_add_up(source: ScriptedSource, queue: PushQueue) -> None:
+async def test_the_credits_of_several_claims_add_up(source: ScriptedSource, queue: PushQueue) -> None:
     claiming = [asyncio.create_task(queue.claim(n, lease=LONG, wait=LONG)) for n in (1, 2)]
     credits_ = await source.credits()
     await asyncio.sleep(0)
@@ -90,7 +90,7 @@ async def test_credits_of_many_claims_add_up(source: ScriptedSource, queue: Push
 
 
 @scenario
-async def test_the_same_task_is_not_taken_twice_at_a_time(source: ScriptedSource, queue: PushQueue) -> None:
+async def test_a_task_that_runs_is_not_accepted_again(source: ScriptedSource, queue: PushQueue) -> None:
     claim, _ = await running(source, queue)
     claiming = asyncio.create_task(queue.claim(1, lease=LONG, wait=LONG))
     await asyncio.sleep(0)
@@ -102,7 +102,7 @@ async def test_the_same_task_is_not_taken_twice_at_a_time(source: ScriptedSource
 
 
 @scenario
-async def test_what_is_no_submission_is_refused(source: ScriptedSource, queue: PushQueue) -> None:
+async def test_a_malformed_submission_is_refused(source: ScriptedSource, queue: PushQueue) -> None:
     claiming = asyncio.create_task(queue.claim(1, lease=LONG, wait=5))
     assert await source.offer(Submission("../etc", {})) is None
     assert (await source.credits()).free == 1
@@ -110,7 +110,7 @@ async def test_what_is_no_submission_is_refused(source: ScriptedSource, queue: P
 
 
 @scenario
-async def test_the_answer_is_given_once(source: ScriptedSource, queue: PushQueue) -> None:
+async def test_the_answer_is_sent_once(source: ScriptedSource, queue: PushQueue) -> None:
     claim, peer = await running(source, queue)
     ending = failed("exit-code", "it returned 1")
     assert await queue.resolve(claim, ending) == "applied"
@@ -126,7 +126,7 @@ async def test_the_answer_is_given_once(source: ScriptedSource, queue: PushQueue
 
 
 @scenario
-async def test_an_answer_that_is_not_taken_is_unavailable_and_goes_on(source: ScriptedSource, queue: PushQueue) -> None:
+async def test_an_answer_over_its_limit_is_unavailable_and_goes_on(source: ScriptedSource, queue: PushQueue) -> None:
     claim, peer = await running(source, queue)
     peer.reads.clear()
     with pytest.raises(Unavailable):
@@ -179,13 +179,13 @@ async def test_a_disconnect_in_the_answer_loses_the_claim(source: ScriptedSource
 
 
 @scenario
-async def test_a_cancelled_run_is_lost_and_answered_all_the_same(source: ScriptedSource, queue: PushQueue) -> None:
+async def test_a_cancelled_run_is_lost_and_still_answered(source: ScriptedSource, queue: PushQueue) -> None:
     claim, peer = await running(source, queue)
     notices = queue.notices()
     assert queue.capabilities.answers_cancel
     peer.cancel("a newer one is there")
     assert await anext(notices) == Notice("cancel", "one", "a newer one is there")
-    with pytest.raises(ClaimLost, match="canceled"):  # who missed the notice learns of it here
+    with pytest.raises(ClaimLost, match="canceled"):  # a worker that missed the notice learns it here
         await queue.reclaim(claim, lease=1)
     ending = exception("canceled", "a newer one is there")
     assert await queue.resolve(claim, ending) == "applied"
@@ -193,7 +193,7 @@ async def test_a_cancelled_run_is_lost_and_answered_all_the_same(source: Scripte
 
 
 @scenario
-async def test_a_cancelled_claim_hands_back_what_it_was_given(source: ScriptedSource, queue: PushQueue) -> None:
+async def test_a_cancelled_claim_hands_its_runs_back(source: ScriptedSource, queue: PushQueue) -> None:
     claiming = asyncio.create_task(queue.claim(3, lease=LONG, wait=LONG))
     peers = [await source.dispatch(Submission(task_id, {})) for task_id in ("one", "two", "three")]
     peers[1].cancel()
@@ -207,7 +207,7 @@ async def test_a_cancelled_claim_hands_back_what_it_was_given(source: ScriptedSo
 
 
 @scenario
-async def test_what_was_lost_before_it_was_claimed_is_not_granted(source: ScriptedSource, queue: PushQueue) -> None:
+async def test_a_run_that_was_lost_before_its_claim_is_not_granted(source: ScriptedSource, queue: PushQueue) -> None:
     claiming = asyncio.create_task(queue.claim(3, lease=LONG, wait=LONG))
     peers = [await source.dispatch(Submission(task_id, {})) for task_id in ("one", "two", "three")]
     peers[0].disconnect()
@@ -217,11 +217,11 @@ async def test_what_was_lost_before_it_was_claimed_is_not_granted(source: Script
 
 
 @scenario
-async def test_a_claim_of_an_earlier_worker_died_with_its_connections(source: ScriptedSource, queue: PushQueue) -> None:
-    journaled = Claim("one", 0, {}, "alice", "a token of before")
+async def test_a_claim_of_an_earlier_worker_is_lost(source: ScriptedSource, queue: PushQueue) -> None:
+    journaled = Claim("one", 0, {}, "alice", "an earlier token")
     with pytest.raises(ClaimLost, match="disconnected"):
         await queue.release(journaled, delay=0, reason="worker-shutdown")
-    await queue.append_log(journaled, 0, b"nobody hears this")
+    await queue.append_log(journaled, 0, b"dropped")
     assert queue.artifacts(journaled) is None
 
 
@@ -240,7 +240,7 @@ async def test_the_log_reaches_the_peer_in_order_and_before_the_answer(
 
 
 @scenario
-async def test_a_peer_that_does_not_read_its_log_holds_up_nothing(source: ScriptedSource, queue: PushQueue) -> None:
+async def test_a_peer_that_does_not_read_its_log_blocks_nothing(source: ScriptedSource, queue: PushQueue) -> None:
     claim, peer = await running(source, queue)
     peer.reads.clear()
     began = asyncio.get_running_loop().time()
@@ -248,14 +248,14 @@ async def test_a_peer_that_does_not_read_its_log_holds_up_nothing(source: Script
         await queue.append_log(claim, number * 65536, bytes(65536))
     assert asyncio.get_running_loop().time() == began
     resolving = asyncio.create_task(queue.resolve(claim, COMPLETED))
-    await asyncio.sleep(pushed.FLUSH_LIMIT + 1)
+    await asyncio.sleep(pushed_run.FLUSH_LIMIT + 1)
     peer.reads.set()
     assert await resolving == "applied"
-    assert sum(len(piece) for _, piece in peer.log) <= pushed.MOST_WAITING + 65536
+    assert sum(len(piece) for _, piece in peer.log) <= pushed_run.MAX_LOG_WAITING + 65536
 
 
 @scenario
-async def test_a_peer_that_breaks_at_its_log_is_answered_all_the_same(source: ScriptedSource, queue: PushQueue) -> None:
+async def test_a_peer_that_fails_to_take_its_log_is_answered(source: ScriptedSource, queue: PushQueue) -> None:
     claim, peer = await running(source, queue)
 
     async def broken(offset: int, chunk: bytes) -> None:
@@ -268,13 +268,13 @@ async def test_a_peer_that_breaks_at_its_log_is_answered_all_the_same(source: Sc
 
 
 @scenario
-async def test_artifacts_go_where_the_peer_expects_them(source: ScriptedSource, queue: PushQueue) -> None:
+async def test_artifacts_go_to_the_store_of_the_peer(source: ScriptedSource, queue: PushQueue) -> None:
     claim, peer = await running(source, queue)
     assert queue.artifacts(claim) is peer.artifacts() is not None
 
 
 @scenario
-async def test_a_source_that_cannot_listen_is_unavailable_and_is_tried_again(
+async def test_a_source_that_cannot_listen_is_unavailable_and_is_restarted(
     source: ScriptedSource, queue: PushQueue
 ) -> None:
     claiming = asyncio.create_task(queue.claim(1, lease=LONG, wait=LONG))
@@ -287,7 +287,7 @@ async def test_a_source_that_cannot_listen_is_unavailable_and_is_tried_again(
 
 
 @scenario
-async def test_closing_ends_the_serving_and_who_waits(source: ScriptedSource, queue: PushQueue) -> None:
+async def test_closing_ends_the_source_and_waiting_claims(source: ScriptedSource, queue: PushQueue) -> None:
     claiming = asyncio.create_task(queue.claim(1, lease=LONG, wait=LONG))
     await source.credits()
     await queue.close()
@@ -297,24 +297,24 @@ async def test_closing_ends_the_serving_and_who_waits(source: ScriptedSource, qu
 
 
 @scenario
-async def test_a_claim_of_nothing_is_a_bug(source: ScriptedSource, queue: PushQueue) -> None:
+async def test_a_claim_of_no_run_is_a_bug(source: ScriptedSource, queue: PushQueue) -> None:
     with pytest.raises(Bug):
         await queue.claim(0, lease=1, wait=0)
 
 
 @scenario
-async def test_what_is_over_is_not_kept_for_ever(source: ScriptedSource, queue: PushQueue) -> None:
+async def test_the_number_of_remembered_runs_is_bounded(source: ScriptedSource, queue: PushQueue) -> None:
     for number in range(1100):
         claim, peer = await running(source, queue, f"task-{number}")
         if number % 2:
             await queue.resolve(claim, COMPLETED)
         else:
             peer.disconnect()
-    assert not queue._held
-    assert len(queue._over) == 1000
+    assert not queue._running
+    assert len(queue._finished) == 1000
 
 
-def test_run_ids_rise_and_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pushed, "MOST_REMEMBERED", 2)
-    run_ids = pushed.RunIds()
+def test_run_ids_rise_and_the_number_of_remembered_ones_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pushed_run, "MAX_RUN_IDS", 2)
+    run_ids = pushed_run.RunIds()
     assert [run_ids.next(task_id) for task_id in ("a", "b", "a", "a", "c", "a", "b")] == [0, 0, 1, 2, 0, 3, 0]

@@ -3,6 +3,7 @@ import os
 import sqlite3
 import stat
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def mode(path: Path) -> int:
 # ---- the file -------------------------------------------------------------------------------------------
 
 
-def test_everything_it_makes_is_private(path: Path) -> None:
+def test_every_file_is_private(path: Path) -> None:
     before = os.umask(0)
     try:
         with_queue(path, lambda queue: queue_and_wait(queue, path))
@@ -63,15 +64,15 @@ async def queue_and_wait(queue: SqliteQueue, path: Path) -> None:
     assert set(files.values()) == {0o600}
 
 
-def test_nothing_is_made_before_the_first_call(path: Path) -> None:
-    async def nothing(queue: SqliteQueue) -> None:
+def test_no_file_is_made_before_the_first_call(path: Path) -> None:
+    async def no_call(queue: SqliteQueue) -> None:
         assert queue.worker_id == "alice"
 
-    with_queue(path, nothing)
+    with_queue(path, no_call)
     assert not path.parent.exists()
 
 
-def test_the_file_says_whose_it_is(path: Path) -> None:
+def test_the_file_has_an_application_id(path: Path) -> None:
     with_queue(path, submit_one)
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
@@ -80,7 +81,7 @@ def test_the_file_says_whose_it_is(path: Path) -> None:
     db.close()
 
 
-def test_a_file_of_a_later_version_is_left_alone(path: Path) -> None:
+def test_a_file_of_a_later_version_is_refused(path: Path) -> None:
     with_queue(path, submit_one)
     db = sqlite3.connect(path)
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
@@ -89,7 +90,7 @@ def test_a_file_of_a_later_version_is_left_alone(path: Path) -> None:
         with_queue(path, submit_one)
 
 
-def test_the_database_of_another_program_is_left_alone(path: Path) -> None:
+def test_the_database_of_another_program_is_refused_unchanged(path: Path) -> None:
     path.parent.mkdir()
     db = sqlite3.connect(path)
     db.execute("CREATE TABLE cookies (id)")
@@ -100,15 +101,15 @@ def test_the_database_of_another_program_is_left_alone(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_what_is_no_database_is_left_alone(path: Path) -> None:
+def test_a_file_that_is_no_database_is_refused_unchanged(path: Path) -> None:
     path.parent.mkdir()
-    path.write_text("my diary, page one\n" * 100)
+    path.write_text("a text of another program\n" * 100)
     with pytest.raises(ConfigError, match=r"queue\.db is no database"):
         with_queue(path, submit_one)
-    assert path.read_text().startswith("my diary")
+    assert path.read_text().startswith("a text")
 
 
-def test_a_damaged_file_is_named_with_what_to_do(path: Path) -> None:
+def test_the_error_of_a_damaged_file_names_it_and_a_remedy(path: Path) -> None:
     async def fill(queue: SqliteQueue) -> None:
         for number in range(200):
             await queue.submit(Submission(f"task-{number}", {"text": "x" * 500}))
@@ -125,13 +126,13 @@ def test_a_damaged_file_is_named_with_what_to_do(path: Path) -> None:
         with_queue(path, look)
 
 
-def test_a_folder_that_cannot_be_made_is_the_operators_affair(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_an_error_of_the_operator(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"file/queue\.db cannot be opened"):
         with_queue(tmp_path / "file" / "queue.db", submit_one)
 
 
-def test_a_full_disk_may_pass_and_loses_nothing(path: Path) -> None:
+def test_a_full_disk_is_unavailable_and_loses_no_task(path: Path) -> None:
     async def fill(queue: SqliteQueue) -> None:
         await submit_one(queue)
         await queue._do(lambda ledger: ledger.db.execute("PRAGMA max_page_count = 20").fetchall())
@@ -144,10 +145,10 @@ def test_a_full_disk_may_pass_and_loses_nothing(path: Path) -> None:
     with_queue(path, fill)
 
 
-def test_a_foreign_writer_makes_it_unavailable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_program_that_writes_makes_it_unavailable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger_file, "BUSY_TIMEOUT", 0.05)
 
-    async def meet(queue: SqliteQueue) -> None:
+    async def compete(queue: SqliteQueue) -> None:
         await submit_one(queue)
         db = sqlite3.connect(path, isolation_level=None)
         db.execute("BEGIN IMMEDIATE")
@@ -156,7 +157,7 @@ def test_a_foreign_writer_makes_it_unavailable(path: Path, monkeypatch: pytest.M
         db.close()
         assert await queue.submit(Submission("two", {}))
 
-    with_queue(path, meet)
+    with_queue(path, compete)
 
 
 def test_a_closed_queue_is_not_used_again(path: Path) -> None:
@@ -173,7 +174,7 @@ def test_a_closed_queue_is_not_used_again(path: Path) -> None:
     assert list(path.parent.glob("queue.db.wake/*")) == []
 
 
-def test_what_makes_no_sense_is_a_bug_of_the_caller(path: Path) -> None:
+def test_senseless_arguments_are_a_bug_of_the_caller(path: Path) -> None:
     async def call(queue: SqliteQueue) -> None:
         for n, lease, wait in ((0, 1, 0), (1, -1, 0), (1, float("nan"), 0), (1, 1, float("inf"))):
             with pytest.raises(Bug):
@@ -228,14 +229,14 @@ def test_a_reboot_frees_every_run_and_ends_every_delay(path: Path, monkeypatch: 
     claims: list[Claim] = []
 
     async def before(queue: SqliteQueue) -> None:
-        for task_id in ("held", "given-back", "once-only"):
+        for task_id in ("held", "released", "once-only"):
             await queue.submit(Submission(task_id, {}, retries=0 if task_id == "once-only" else 5))
         claims.extend(await queue.claim(3, lease=LONG, wait=0))
         await queue.release(claims[1], delay=LONG, reason="not here")
 
     async def after(queue: SqliteQueue) -> None:
         again = await queue.claim(3, lease=LONG, wait=0)
-        assert [(claim.task_id, claim.run_id) for claim in again] == [("held", 1), ("given-back", 1)]
+        assert [(claim.task_id, claim.run_id) for claim in again] == [("held", 1), ("released", 1)]
         with pytest.raises(ClaimLost, match="superseded"):
             await queue.resolve(claims[0], COMPLETED)
         assert str((await queue.status("once-only")).resolution) == "exception (claim-expired)"
@@ -261,7 +262,7 @@ def test_the_boot_is_known_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatc
 # ---- the size of the queue ------------------------------------------------------------------------------
 
 
-def test_no_look_at_the_book_walks_over_what_is_in_flight(path: Path) -> None:
+def test_no_query_scans_the_tasks_in_flight(path: Path) -> None:
     """Each search uses the partial index of its own state, so its cost does not grow with the others."""
     queries: set[str] = set()
 
@@ -291,8 +292,8 @@ def test_no_look_at_the_book_walks_over_what_is_in_flight(path: Path) -> None:
     assert sum("WHERE state = 'ready'" in query for query in queries) >= 2
 
 
-def test_a_thousand_expired_claims_do_not_hold_up_one_claim(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskrunner.queues.ledger.expiry.MOST_AT_ONCE", 10)
+def test_many_expired_claims_do_not_delay_one_claim(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskrunner.queues.ledger.expiry.MAX_ROWS", 10)
     now = [0.0]
 
     async def main() -> None:
@@ -343,12 +344,12 @@ def test_every_complaint_about_a_submission_comes_at_once(path: Path) -> None:
         with pytest.raises(MalformedPayload) as refused:
             await queue.submit(wrong)
         fields = [complaint.path for complaint in refused.value.complaints]
-        assert fields == ["task_id", "document", "priority", "retries", "not_before", "deadline"]
+        assert fields == ["task_id", "priority", "retries", "document", "not_before", "deadline"]
 
     with_queue(path, submit)
 
 
-def test_what_is_no_json_is_refused(path: Path) -> None:
+def test_a_document_that_is_no_json_is_refused(path: Path) -> None:
     deep: dict[str, Any] = {}
     for _ in range(100_000):
         deep = {"deeper": deep}
@@ -363,8 +364,8 @@ def test_what_is_no_json_is_refused(path: Path) -> None:
     with_queue(path, submit)
 
 
-def test_a_result_comes_back_as_it_was(path: Path) -> None:
-    ending = attrs_of(failed("exit-code", "it returned 3"))
+def test_a_resolution_is_stored_whole(path: Path) -> None:
+    ending = with_result(failed("exit-code", "it returned 3"))
 
     async def resolve(queue: SqliteQueue) -> None:
         await submit_one(queue)
@@ -375,7 +376,7 @@ def test_a_result_comes_back_as_it_was(path: Path) -> None:
     with_queue(path, resolve)
 
 
-def attrs_of(resolution: Resolution) -> Resolution:
+def with_result(resolution: Resolution) -> Resolution:
     return Resolution(
         resolution.kind,
         resolution.reason,
@@ -385,15 +386,15 @@ def attrs_of(resolution: Resolution) -> Resolution:
     )
 
 
-# ---- leaving --------------------------------------------------------------------------------------------
+# ---- the end of the process -----------------------------------------------------------------------------
 
 
 def test_a_program_ends_although_its_queue_hangs(path: Path) -> None:
-    """The thread that waits for a lock must not keep a process from ending."""
+    """A thread that waits for a lock does not keep its process alive."""
     script = (
         "import asyncio, fcntl, pathlib, sys\n"
         "from taskrunner.model import Submission\n"
-        "from taskrunner.queues import sqlite\n"
+        "from taskrunner.queues.sqlite import queue as sqlite\n"
         "sqlite.CALL_LIMIT = sqlite.CLOSE_LIMIT = 0.1\n"
         "async def main():\n"
         "    queue = sqlite.SqliteQueue(pathlib.Path(sys.argv[1]), 'x')\n"
@@ -419,15 +420,36 @@ def test_a_program_ends_although_its_queue_hangs(path: Path) -> None:
     assert asyncio.run(run()) == (0, b"Unavailable\n")
 
 
-# ---- what was granted to nobody -------------------------------------------------------------------------
+def test_a_queue_works_after_its_idle_thread_has_ended(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskrunner.blocking.IDLE_TIME", 0.01)
+
+    async def use(queue: SqliteQueue) -> None:
+        await submit_one(queue)
+        for thread in threading.enumerate():
+            if thread.name == "queue queue.db":
+                thread.join()
+        assert "queue queue.db" not in [thread.name for thread in threading.enumerate()]
+        release = threading.Event()
+        threading.Thread(
+            target=release.wait, daemon=True
+        ).start()  # takes the ended thread's id, which would be used again
+        [claim] = await queue.claim(1, lease=LONG, wait=0)
+        assert await queue.resolve(claim, COMPLETED) == "applied"
+        release.set()
+
+    with_queue(path, use)
 
 
-def test_what_was_granted_to_who_had_gone_is_given_back_even_by_a_queue_that_closes(path: Path) -> None:
+# ---- grants of cancelled claims -------------------------------------------------------------------------
+
+
+def test_a_grant_whose_claim_was_cancelled_is_released_even_by_a_queue_that_closes(path: Path) -> None:
     async def main() -> None:
         queue, other = SqliteQueue(path, "alice"), SqliteQueue(path, "bob")
+        await queue.claim(1, lease=LONG, wait=0)  # binds the socket
         await submit_one(queue)
         claiming = asyncio.create_task(queue.claim(1, lease=LONG, wait=LONG))
-        await asyncio.sleep(0)  # the claim is in its thread now
+        await asyncio.sleep(0)  # the claim is in the file's thread now
         claiming.cancel()
         await queue.close()
         with pytest.raises(asyncio.CancelledError):

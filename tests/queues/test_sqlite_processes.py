@@ -9,12 +9,14 @@ from typing import Protocol
 import pytest
 
 from taskrunner.errors import Unavailable
+from taskrunner.limits import MAX_RETRIES
 from taskrunner.model import COMPLETED, Claim, Submission, TaskStatus
+from taskrunner.queues.sqlite import queue as sqlite_queue
 from taskrunner.queues.sqlite.queue import SqliteQueue
-from tests.support.queue_processes import PATIENCE, Workers, locked, soon, stop, until
+from tests.support.queue_processes import PATIENCE, Workers, locked, soon, suspend, until
 
 LEASE = 0.5
-"""Seconds: short, since the tests wait for some to end."""
+"""Seconds: short, because some tests wait until it ends."""
 
 
 @pytest.fixture
@@ -22,24 +24,24 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "queue.db"
 
 
-class Crew(Protocol):
+class StartWorkers(Protocol):
     def __call__(self, size: int, *, lease: float, pause: float) -> Workers: ...
 
 
 @pytest.fixture
-def crew(path: Path, tmp_path: Path) -> Iterator[Crew]:
-    """Starts workers, in crews that are told apart by a number before their names; ends them all."""
-    crews: list[Workers] = []
+def start_workers(path: Path, tmp_path: Path) -> Iterator[StartWorkers]:
+    """Starts groups of workers, whose names begin with the number of the group; ends all of them."""
+    groups: list[Workers] = []
 
     def start(size: int, *, lease: float, pause: float) -> Workers:
-        number = len(crews)
-        crews.append(Workers(f"{number}-", path, tmp_path / f"diary-{number}", lease=lease, pause=pause))
+        number = len(groups)
+        groups.append(Workers(f"{number}-", path, tmp_path / f"events-{number}", lease=lease, pause=pause))
         for _ in range(size):
-            crews[number].start()
-        return crews[number]
+            groups[number].start()
+        return groups[number]
 
     yield start
-    for workers in crews:
+    for workers in groups:
         workers.end()
 
 
@@ -47,7 +49,7 @@ def submit(path: Path, count: int) -> None:
     async def main() -> None:
         queue = SqliteQueue(path, "")
         for number in range(count):
-            assert await queue.submit(Submission(f"task-{number}", {"number": number}, retries=1000))
+            assert await queue.submit(Submission(f"task-{number}", {"number": number}, retries=MAX_RETRIES))
         await queue.close()
 
     asyncio.run(main())
@@ -67,20 +69,22 @@ def completions(status: TaskStatus) -> int:
     return sum(run.resolution is not None and run.resolution.kind == "completed" for run in status.runs)
 
 
-def test_workers_that_are_killed_and_stopped_lose_nothing_and_complete_nothing_twice(path: Path, crew: Crew) -> None:
-    tasks, chance = 80, random.Random(1)  # noqa: S311  the same trouble every time
+def test_killed_and_suspended_workers_lose_no_task_and_complete_none_twice(
+    path: Path, start_workers: StartWorkers
+) -> None:
+    tasks, chance = 80, random.Random(1)  # noqa: S311  reproducible
     submit(path, tasks)
-    workers = crew(4, lease=LEASE, pause=0.1)
-    for trouble in range(8):
+    workers = start_workers(4, lease=LEASE, pause=0.1)
+    for fault in range(8):
         began = len(workers.lines("granted"))
         until(lambda: len(workers.lines("granted")) > began or len(workers.count("applied")) == tasks)  # noqa: B023
         victim = chance.choice(workers.alive())
-        if trouble % 2:
+        if fault % 2:
             victim.kill()
             victim.wait()
             workers.start()
         else:
-            stop(victim)  # perhaps in the middle of a transaction: then all others wait with it
+            suspend(victim)  # perhaps in the middle of a transaction: then all others wait too
             soon(lambda: len(workers.count("lost")) + len(workers.count("applied")) == tasks, LEASE * 2)
             victim.send_signal(signal.SIGCONT)
     until(lambda: all(status.state == "resolved" for status in statuses(path)))
@@ -91,35 +95,35 @@ def test_workers_that_are_killed_and_stopped_lose_nothing_and_complete_nothing_t
     assert max(workers.count("applied").values()) == 1
 
 
-def test_the_run_of_a_worker_that_was_killed_goes_to_another(path: Path, crew: Crew) -> None:
+def test_the_run_of_a_worker_that_was_killed_goes_to_another(path: Path, start_workers: StartWorkers) -> None:
     submit(path, 1)
-    victims = crew(1, lease=LEASE, pause=PATIENCE)
+    victims = start_workers(1, lease=LEASE, pause=PATIENCE)
     until(lambda: victims.lines("granted") != [])
     victims.end()
-    heirs = crew(1, lease=PATIENCE, pause=0)
-    until(lambda: heirs.lines("applied") != [])
+    successors = start_workers(1, lease=PATIENCE, pause=0)
+    until(lambda: successors.lines("applied") != [])
     [status] = statuses(path)
     assert [str(run.resolution) for run in status.runs] == ["exception (claim-expired)", "completed"]
     assert [run.worker_id for run in status.runs] == ["0-worker-0", "1-worker-0"]
 
 
-def test_a_worker_that_stood_still_beyond_its_lease_is_refused(path: Path, crew: Crew) -> None:
+def test_a_worker_that_was_suspended_beyond_its_lease_is_refused(path: Path, start_workers: StartWorkers) -> None:
     submit(path, 1)
-    sleepers = crew(1, lease=LEASE, pause=LEASE / 2)
-    until(lambda: sleepers.lines("granted") != [])
-    stop(sleepers.processes[0])
-    heirs = crew(1, lease=PATIENCE, pause=0)
-    until(lambda: heirs.lines("applied") != [])
-    sleepers.processes[0].send_signal(signal.SIGCONT)
-    until(lambda: sleepers.lines("lost") != [])
+    suspended = start_workers(1, lease=LEASE, pause=LEASE / 2)
+    until(lambda: suspended.lines("granted") != [])
+    suspend(suspended.processes[0])
+    successors = start_workers(1, lease=PATIENCE, pause=0)
+    until(lambda: successors.lines("applied") != [])
+    suspended.processes[0].send_signal(signal.SIGCONT)
+    until(lambda: suspended.lines("lost") != [])
     [status] = statuses(path)
     assert completions(status) == 1
     assert status.runs[-1].worker_id == "1-worker-0"
 
 
-def test_who_sweeps_up_after_a_dead_worker_gives_its_run_back_at_once(path: Path, crew: Crew) -> None:
+def test_the_recovery_of_a_dead_worker_releases_its_run_at_once(path: Path, start_workers: StartWorkers) -> None:
     submit(path, 1)
-    victims = crew(1, lease=PATIENCE, pause=PATIENCE)
+    victims = start_workers(1, lease=PATIENCE, pause=PATIENCE)
     until(lambda: victims.lines("granted") != [])
     victims.end()
     [[_, task_id, worker_id, run_id, token]] = victims.lines("granted")
@@ -135,12 +139,12 @@ def test_who_sweeps_up_after_a_dead_worker_gives_its_run_back_at_once(path: Path
     asyncio.run(main())
 
 
-def test_eight_workers_get_their_share(path: Path, crew: Crew) -> None:
-    """SQLite's own waiting for its lock lets one of them wait for seconds while another takes thousands."""
+def test_eight_workers_get_their_share(path: Path, start_workers: StartWorkers) -> None:
+    """With SQLite's own lock, one of them waits for seconds while another takes thousands of runs."""
     tasks, wake = 400, path.with_name("queue.db.wake")
     submit(path, tasks)
     with locked(path):
-        workers = crew(8, lease=PATIENCE, pause=0)
+        workers = start_workers(8, lease=PATIENCE, pause=0)
         until(lambda: wake.is_dir() and len(list(wake.glob("work-*"))) == 8)
     until(lambda: len(workers.count("applied")) == tasks)
     assert max(workers.count("granted").values()) == 1
@@ -149,13 +153,13 @@ def test_eight_workers_get_their_share(path: Path, crew: Crew) -> None:
     assert min(shares.values()) > tasks / 8 / 4
 
 
-def test_submitters_of_many_processes_wake_one_who_waits(path: Path, crew: Crew) -> None:
-    workers = crew(2, lease=PATIENCE, pause=0)
+def test_a_submission_wakes_workers_of_other_processes(path: Path, start_workers: StartWorkers) -> None:
+    workers = start_workers(2, lease=PATIENCE, pause=0)
     wake = path.with_name("queue.db.wake")
     until(lambda: wake.is_dir() and len(list(wake.glob("work-*"))) == 2)
     submit(path, 20)
     until(lambda: len(workers.count("applied")) == 20)
-    workers.end()  # by kill -9: their sockets stay
+    workers.end()  # by SIGKILL: their sockets stay
     assert len(list(wake.glob("work-*"))) == 2
     asyncio.run(one_more(path))
     assert list(wake.glob("work-*")) == []
@@ -167,16 +171,15 @@ async def one_more(path: Path) -> None:
     await queue.close()
 
 
-def test_a_lock_that_somebody_else_holds_is_unavailable_and_no_lost_claim(
+def test_a_lock_of_another_process_is_unavailable_and_no_lost_claim(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("taskrunner.queues.sqlite.queue.CALL_LIMIT", 0.3)
-
     async def main() -> None:
         queue = SqliteQueue(path, "alice")
         await queue.submit(Submission("one", {}))
         [claim] = await queue.claim(1, lease=PATIENCE, wait=0)
-        with locked(path):
+        with locked(path), monkeypatch.context() as patched:
+            patched.setattr(sqlite_queue, "CALL_LIMIT", 0.3)
             with pytest.raises(Unavailable, match="locked by another process"):
                 await queue.reclaim(claim, lease=PATIENCE)
             with pytest.raises(Unavailable):
@@ -187,14 +190,14 @@ def test_a_lock_that_somebody_else_holds_is_unavailable_and_no_lost_claim(
     asyncio.run(main())
 
 
-def test_a_claim_that_ran_into_its_limit_is_given_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskrunner.queues.sqlite.queue.CALL_LIMIT", 0.3)
-
+def test_a_grant_of_a_claim_over_its_limit_is_released(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         queue, other = SqliteQueue(path, "alice"), SqliteQueue(path, "bob")
         await queue.submit(Submission("one", {}, retries=0))
-        with locked(path), pytest.raises(Unavailable):
-            await queue.claim(1, lease=PATIENCE, wait=0)
+        with locked(path), monkeypatch.context() as patched:
+            patched.setattr(sqlite_queue, "CALL_LIMIT", 0.3)
+            with pytest.raises(Unavailable):
+                await queue.claim(1, lease=PATIENCE, wait=0)
         [claim] = await other.claim(1, lease=PATIENCE, wait=PATIENCE)
         assert await other.resolve(claim, COMPLETED) == "applied"
         await queue.close()

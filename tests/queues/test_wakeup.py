@@ -1,25 +1,27 @@
 import asyncio
 import os
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from taskrunner.blocking import DaemonExecutor
 from taskrunner.model import COMPLETED, Notice, Submission
 from taskrunner.queues.ledger import queue as ledger_queue
-from taskrunner.queues.ledger.database import Canceled, News
+from taskrunner.queues.ledger.database import Canceled, Changes
 from taskrunner.queues.sqlite.queue import SqliteQueue
-from taskrunner.queues.sqlite.wakeup import LONGEST_MESSAGE, Folder, Listener, Ringer
+from taskrunner.queues.sqlite.wakeup_sockets import MAX_MESSAGE, SocketFolder, WakeupReceiver, WakeupSender
 
 PATIENCE = 60.0
 
 
 @pytest.fixture(autouse=True)
-def _no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the bell wakes anybody here."""
-    monkeypatch.setattr(ledger_queue, "LOOK_AGAIN", 10 * PATIENCE)
+def _no_polling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiters are woken by sockets only."""
+    monkeypatch.setattr(ledger_queue, "POLL_INTERVAL", 10 * PATIENCE)
 
 
 @pytest.fixture
@@ -27,66 +29,68 @@ def wake(tmp_path: Path) -> Path:
     return tmp_path / "queue.db.wake"
 
 
-def heard(wake: Path, ring: Callable[[Ringer], None]) -> list[Canceled | None]:
-    """What a listener for work hears until a ring without news comes."""
+def received(wake: Path, send: Callable[[WakeupSender], None]) -> list[Canceled | None]:
+    """What a receiver of work gets, up to a plain wake-up."""
 
     async def main() -> list[Canceled | None]:
         seen: list[Canceled | None] = []
         over = asyncio.Event()
 
-        def hear(news: Canceled | None) -> None:
-            seen.append(news)
-            if news is None:
+        def on_wakeup(canceled: Canceled | None) -> None:
+            seen.append(canceled)
+            if canceled is None:
                 over.set()
 
-        listener, ringer = Listener(wake, "work", hear), Ringer(wake)
-        listener.open()
-        ring(ringer)
-        ringer.tell(News(work=True))
+        executor = DaemonExecutor("test", size=1)
+        receiver, sender = WakeupReceiver(wake, "work", on_wakeup, executor), WakeupSender(wake)
+        await receiver.open()
+        send(sender)
+        sender.publish(Changes(work=True))
         async with asyncio.timeout(PATIENCE):
             await over.wait()
-        listener.close()
-        ringer.close()
+        receiver.close()
+        receiver.remove()
+        sender.close()
         return seen
 
     return asyncio.run(main())
 
 
-def test_many_rings_need_one_look(wake: Path) -> None:
-    def often(ringer: Ringer) -> None:
+def test_many_wakeups_need_one_read(wake: Path) -> None:
+    def often(sender: WakeupSender) -> None:
         for _ in range(5):
-            ringer.tell(News(work=True, status=True))
+            sender.publish(Changes(work=True, status=True))
 
-    assert heard(wake, often) == [None]
+    assert received(wake, often) == [None]
     assert list(wake.iterdir()) == []
 
 
-def test_a_cancellation_tells_whose_run_it_is(wake: Path) -> None:
+def test_a_cancellation_names_its_worker_and_task(wake: Path) -> None:
     text = "nicht mehr gewünscht \ud800" + "x" * 10_000
 
-    def cancel(ringer: Ringer) -> None:
-        ringer.tell(News(canceled=[Canceled("alice", "one", text)]))
+    def cancel(sender: WakeupSender) -> None:
+        sender.publish(Changes(canceled=[Canceled("alice", "one", text)]))
 
-    [canceled] = [news for news in heard(wake, cancel) if news]
+    [canceled] = [each for each in received(wake, cancel) if each]
     assert (canceled.worker_id, canceled.task_id) == ("alice", "one")
     assert canceled.message.startswith("nicht mehr gewünscht ")
-    assert len(canceled.message) == LONGEST_MESSAGE
+    assert len(canceled.message) == MAX_MESSAGE
 
 
-def test_nonsense_is_only_a_ring(wake: Path) -> None:
-    def nonsense(_: Ringer) -> None:
+def test_what_cannot_be_decoded_is_a_plain_wakeup(wake: Path) -> None:
+    def nonsense(_: WakeupSender) -> None:
         [name] = list(wake.iterdir())
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
             for message in (b"\xff\xfe", b"[1]", b"{}", b"7", b'["a", "b", "c", "d"]'):
                 other.sendto(message, str(name))
 
-    assert heard(wake, nonsense) == [None]
+    assert received(wake, nonsense) == [None]
 
 
-def test_a_dead_listener_is_removed_and_a_deaf_one_does_not_block(wake: Path) -> None:
+def test_a_dead_receiver_is_removed_and_a_full_one_does_not_block(wake: Path) -> None:
     wake.mkdir()
-    deaf = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    deaf.bind(str(wake / "work-deaf"))
+    full = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    full.bind(str(wake / "work-full"))
     dead = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     dead.bind(str(wake / "work-dead"))
     dead.close()
@@ -94,27 +98,46 @@ def test_a_dead_listener_is_removed_and_a_deaf_one_does_not_block(wake: Path) ->
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other, suppress(BlockingIOError):
         other.setblocking(False)
         while True:
-            other.sendto(b"x" * 400, str(wake / "work-deaf"))
-    assert heard(wake, lambda _: None) == [None]
-    assert [path.name for path in wake.iterdir()] == ["work-deaf"]
-    deaf.close()
+            other.sendto(b"x" * 400, str(wake / "work-full"))
+    assert received(wake, lambda _: None) == [None]
+    assert [path.name for path in wake.iterdir()] == ["work-full"]
+    full.close()
 
 
-def test_nobody_there_is_no_error(wake: Path) -> None:
-    ringer = Ringer(wake)
-    ringer.tell(News(work=True, status=True, canceled=[Canceled("a", "b", "c")]))
-    ringer.close()
+def test_no_receiver_is_no_error(wake: Path) -> None:
+    sender = WakeupSender(wake)
+    sender.publish(Changes(work=True, status=True, canceled=[Canceled("a", "b", "c")]))
+    sender.close()
 
 
 def test_where_sockets_do_not_work_nothing_breaks(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     async def main() -> None:
-        listener = Listener(tmp_path / "file" / "wake", "work", lambda _: None)
-        listener.open()
-        listener.open()
-        listener.close()
-        listener.close()
+        executor = DaemonExecutor("test", size=1)
+        receiver = WakeupReceiver(tmp_path / "file" / "wake", "work", lambda _: None, executor)
+        await receiver.open()
+        await receiver.open()
+        receiver.close()
+        receiver.close()
+        receiver.remove()
+
+    asyncio.run(main())
+
+
+def test_a_receiver_that_is_closed_while_it_opens_leaves_no_socket(wake: Path) -> None:
+    async def main() -> None:
+        executor, release = DaemonExecutor("test", size=1), threading.Event()
+        executor.submit(release.wait)
+        receiver = WakeupReceiver(wake, "work", lambda _: None, executor)
+        opening = asyncio.create_task(receiver.open())
+        await asyncio.sleep(0)
+        receiver.close()
+        release.set()
+        await opening
+        assert executor.submit(lambda: list(wake.iterdir())).result(PATIENCE) == []
+        await receiver.open()
+        assert executor.submit(lambda: list(wake.iterdir())).result(PATIENCE) == []
 
     asyncio.run(main())
 
@@ -122,7 +145,7 @@ def test_where_sockets_do_not_work_nothing_breaks(tmp_path: Path) -> None:
 def test_a_path_that_is_too_long_for_a_socket_gets_a_short_name_that_goes_away(tmp_path: Path) -> None:
     deep = tmp_path.joinpath(*["a-very-long-name-of-a-folder-" + "x" * 60] * 5)
     deep.mkdir(parents=True)
-    folder = Folder(deep)
+    folder = SocketFolder(deep)
     address = folder.address("status-0123456789ab")
     assert len(os.fsencode(address)) <= 100
     assert Path(address).parent.resolve() == deep.resolve()
@@ -132,7 +155,7 @@ def test_a_path_that_is_too_long_for_a_socket_gets_a_short_name_that_goes_away(t
 
 
 @pytest.mark.parametrize("depth", [0, 3])
-def test_processes_of_a_queue_hear_each_other_wherever_it_lies(tmp_path: Path, depth: int) -> None:
+def test_queues_over_one_file_wake_each_other_at_any_path(tmp_path: Path, depth: int) -> None:
     home = tmp_path.joinpath(*["a-very-long-name-of-a-folder-" + "x" * 60] * depth)
 
     async def main() -> None:

@@ -13,7 +13,7 @@ from attrs.validators import and_, deep_iterable, ge, in_, le, matches_re, max_l
 
 from taskrunner.errors import Bug, MalformedPayload
 from taskrunner.model import Json, Secret
-from taskrunner.schema.task import decode
+from taskrunner.schema.decode import decode
 
 
 def not_odd(_: object, __: object, value: int) -> None:
@@ -161,19 +161,19 @@ def test_every_complaint_at_once_each_with_its_path() -> None:
     assert "at most 255" in found["codes[0]"]
 
 
-def test_a_path_goes_before_every_path() -> None:
+def test_a_given_path_precedes_every_path() -> None:
     assert set(complaints({"on": 1}, path="docker")) == {"docker.command", "docker.on"}
     assert set(complaints(5, path="docker")) == {"docker"}
 
 
-def test_what_is_missing_is_said() -> None:
+def test_a_missing_field_is_a_complaint() -> None:
     assert complaints({}) == {"command": "is missing (add it)"}
 
 
 @pytest.mark.parametrize(
     "value", ["", 5, None, {}, {"secret": ""}, {"secret": 5}, {"secret": "a", "b": 1}, {"Secret": "a"}]
 )
-def test_a_secret_is_a_text_or_a_name(value: object) -> None:
+def test_a_secret_that_is_neither_text_nor_name_is_refused(value: object) -> None:
     @attrs.frozen
     class Needs:
         token: Secret
@@ -195,7 +195,7 @@ def test_no_complaint_repeats_a_value() -> None:
     assert value not in repr(decode(Inner, {"token": value}))
 
 
-def test_a_flood_of_mistakes_is_cut_short() -> None:
+def test_the_number_of_complaints_is_bounded() -> None:
     assert len(complaints({"command": ["x"]} | {f"count{n}": 1 for n in range(1000)})) == 100
     assert complaints({"command": [1] * 10_001}) == {
         "command": "has more than 10000 items (let the task fetch its data)"
@@ -204,15 +204,15 @@ def test_a_flood_of_mistakes_is_cut_short() -> None:
     assert max(map(len, complaints({"command": ["x"], "k" * 5000: 1}))) < 200
 
 
-def test_a_validator_of_ones_own_speaks_for_itself() -> None:
+def test_the_text_of_another_validator_is_shown() -> None:
     assert complaints({"command": ["x"], "even": 3}) == {"even": "3 is odd ()"}
 
 
-def test_control_characters_in_a_key_do_not_reach_a_terminal() -> None:
+def test_control_characters_in_a_key_are_escaped() -> None:
     assert list(complaints({"command": ["x"], "a\x1b[2J": 1})) == ['["a\\x1b[2J"]']
 
 
-def test_a_check_of_the_whole_object_is_a_complaint_about_it() -> None:
+def test_an_error_of_the_whole_object_has_its_path() -> None:
     @attrs.frozen
     class Pair:
         low: int = 0
@@ -226,6 +226,6 @@ def test_a_check_of_the_whole_object_is_a_complaint_about_it() -> None:
 
 
 @pytest.mark.parametrize("tp", [Path, bytes, set[str], list[str], int | str, Any, dict[int, str]])
-def test_a_class_that_no_document_can_fill_is_a_bug(tp: Any) -> None:
+def test_a_class_that_a_document_cannot_fill_is_a_bug(tp: Any) -> None:
     with pytest.raises(Bug, match="a document cannot hold"):
         decode(attrs.make_class("Odd", {"field": attrs.field(type=tp)}), {"field": "x"})

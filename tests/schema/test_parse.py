@@ -1,4 +1,4 @@
-"""Files to plain values: the three formats, and what each would decide silently."""
+"""Files to plain values: the three formats, and what they would decide silently."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from taskrunner.errors import Complaint, MalformedPayload
-from taskrunner.schema.parse import MAX_DEPTH, MAX_NODES, MAX_SIZE, parse_document, plain_value, read_document
+from taskrunner.limits import MAX_DOCUMENT
+from taskrunner.schema.parse import MAX_DEPTH, MAX_NODES, parse_document, plain_value, read_document
 
 
 def complaints(text: str | bytes, form: str) -> list[Complaint]:
@@ -27,7 +28,7 @@ def complaints(text: str | bytes, form: str) -> list[Complaint]:
         ("TASK.JSON", '\ufeff{"id": "a", "when": "2030-01-31T12:00:00+00:00", "artifacts": [{"name": "x"}]}'),
     ],
 )
-def test_every_format_says_the_same(tmp_path: Path, name: str, text: str) -> None:
+def test_every_format_gives_the_same_document(tmp_path: Path, name: str, text: str) -> None:
     file = tmp_path / name
     file.write_text(text, "utf-8")
     assert read_document(file) == {"id": "a", "when": "2030-01-31T12:00:00+00:00", "artifacts": [{"name": "x"}]}
@@ -60,7 +61,7 @@ def test_a_key_given_twice_in_json_is_refused() -> None:
     ("form", "text"),
     [("json", '{"a": NaN}'), ("json", '{"a": 1e999}'), ("toml", "a = inf"), ("toml", "a = nan"), ("yaml", "a: .nan")],
 )
-def test_only_finite_numbers_are_taken(form: str, text: str) -> None:
+def test_only_finite_numbers_are_accepted(form: str, text: str) -> None:
     assert complaints(text, form)
 
 
@@ -74,21 +75,21 @@ def test_only_finite_numbers_are_taken(form: str, text: str) -> None:
         ("", "holds null where a table is expected"),
     ],
 )
-def test_only_what_json_can_hold_is_taken(text: str, says: str) -> None:
+def test_a_value_that_json_cannot_hold_is_refused(text: str, says: str) -> None:
     (complaint,) = complaints(text, "yaml")
     assert says in complaint.problem
 
 
-def test_half_a_character_is_refused() -> None:
+def test_half_of_a_surrogate_pair_is_refused() -> None:
     (complaint,) = complaints('{"a": ["\\ud800"]}', "json")
     assert complaint.path == "task: a[0]"
 
 
-def test_aliases_may_be_used_and_may_not_explode() -> None:
+def test_aliases_are_expanded_up_to_a_limit() -> None:
     assert parse_document("a: &x [1, 2]\nb: *x\n", "task", "yaml") == {"a": [1, 2], "b": [1, 2]}
-    bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n"
-    bomb += "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
-    assert str(MAX_NODES) in complaints(bomb, "yaml")[0].problem
+    document = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n"
+    document += "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
+    assert str(MAX_NODES) in complaints(document, "yaml")[0].problem
     assert complaints("a: &a [*a]\n", "yaml"), "a list inside itself"
 
 
@@ -96,7 +97,7 @@ def test_aliases_may_be_used_and_may_not_explode() -> None:
     ("form", "text"),
     [("json", '{"a":' * 100_000), ("json", '{"a":' + "[" * 80 + "]" * 80 + "}"), ("toml", "a = " + "[" * 100_000)],
 )
-def test_nothing_is_nested_without_end(form: str, text: str) -> None:
+def test_deep_json_and_toml_are_refused(form: str, text: str) -> None:
     (complaint,) = complaints(text, form)
     assert "nested" in complaint.problem
 
@@ -120,8 +121,8 @@ def test_a_number_of_thousands_of_digits_is_refused() -> None:
     assert "a number or a date that cannot be read" in complaint.problem
 
 
-def test_what_is_too_large_or_no_text_is_refused() -> None:
-    assert "larger" in complaints(b"#" * (MAX_SIZE + 1), "toml")[0].problem
+def test_a_document_that_is_too_large_or_not_utf_8_is_refused() -> None:
+    assert "larger" in complaints(b"#" * (MAX_DOCUMENT + 1), "toml")[0].problem
     assert "byte 5 is not UTF-8" in complaints(b'a = "\xff"', "toml")[0].problem
 
 
@@ -137,15 +138,15 @@ def test_what_is_too_large_or_no_text_is_refused() -> None:
         '"a": b = c',
     ],
 )
-def test_a_text_without_a_name_is_told_by_its_first_line(text: str) -> None:
+def test_the_format_of_a_text_is_recognised_by_its_first_line(text: str) -> None:
     assert parse_document(text, "stdin") == {"a": "b = c"}
 
 
-def test_a_table_first_is_toml() -> None:
+def test_a_text_that_begins_with_a_table_is_toml() -> None:
     assert parse_document("[build]\npush = true", "stdin") == {"build": {"push": True}}
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_the_error_of_an_unreadable_file_names_it(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.toml", tmp_path / "noformat"):
         with pytest.raises(MalformedPayload, match=path.name):
             read_document(path)

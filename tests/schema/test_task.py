@@ -1,4 +1,4 @@
-"""Whole tasks: the common half, the platform's half, and what a queue must know."""
+"""Whole tasks: the common fields, the payload of the platform, and the submission."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskrunner.errors import Complaint, MalformedPayload
+from taskrunner.limits import MAX_DOCUMENT
 from taskrunner.model import Document, Secret, Submission, Task
-from taskrunner.schema.parse import MAX_SIZE
 from taskrunner.schema.task import TASK_FIELDS, decode_task, new_task_id, submission_of
-from tests.support.document_sample import CLASSES, TASK, Other, Payload
+from tests.support.document_sample import CLASSES, TASK, Other, SamplePayload
 
 MINIMAL = {"id": "a", "platform": "other", "word": "x"}
 
@@ -25,31 +25,31 @@ def complaints(document: Any) -> dict[str, str]:
     return {complaint.path: f"{complaint.problem} ({complaint.fix})" for complaint in caught.value.complaints}
 
 
-def test_both_halves() -> None:
+def test_common_fields_and_payload() -> None:
     task, payload = decode_task(TASK, CLASSES)
     assert task.deadline == datetime(2030, 1, 31, 12, 0, tzinfo=UTC)
     assert task.secrets == {"TOKEN": Secret("git"), "PASSWORD": Secret(literal="literal")}
     assert task.on_exit_status.purge_caches == (0, 3)
-    assert isinstance(payload, Payload)
+    assert isinstance(payload, SamplePayload)
     assert payload.command == ("make", "test")
     assert "literal" not in repr(task).replace("literal=", "")
 
 
-def test_only_the_platform_and_what_it_needs_must_be_there() -> None:
+def test_only_the_platform_and_its_required_fields_are_required() -> None:
     task, payload = decode_task({"platform": "other", "word": "x"}, CLASSES)
     assert payload == Other("x")
     assert task == Task(id=task.id, platform="other")
     assert len(task.id) == 16
 
 
-def test_complaints_of_both_halves_come_together() -> None:
+def test_complaints_about_common_fields_and_payload_come_together() -> None:
     found = complaints({"platform": "sample", "retries": -1, "priorty": 1, "comand": [], "build": {"push": 1}})
     assert set(found) == {"retries", "command", "comand", "priorty", "build.repository", "build.push"}
     assert "did you mean priority?" in found["priorty"]
     assert "did you mean command?" in found["comand"]
 
 
-def test_an_unknown_platform_is_named_with_those_there_are() -> None:
+def test_the_complaint_about_an_unknown_platform_names_the_known_ones() -> None:
     assert complaints(MINIMAL | {"platform": "smaple", "retries": "x"}) == {
         "retries": "expected a whole number, got a text (write it without quotes and fraction)",
         "platform": "this worker has no platform of that name (did you mean sample?)",
@@ -73,9 +73,9 @@ def test_a_task_is_a_table(document: Any) -> None:
         ("id", "..", "id"),
         ("id", "", "id"),
         ("id", "a/b", "id"),
-        ("id", "-a", "id"),
+        ("id", ".a", "id"),
         ("id", "a\n", "id"),
-        ("id", "a" * 101, "id"),
+        ("id", "a" * 129, "id"),
         ("name", "two\nlines", "name"),
         ("max_run_time", 0, "max_run_time"),
         ("max_run_time", 7 * 24 * 3600 + 1, "max_run_time"),
@@ -118,16 +118,16 @@ def test_paths_that_stay_inside(path: str) -> None:
     assert task.artifacts[0].path == path
 
 
-def test_a_variable_has_one_value() -> None:
+def test_a_variable_in_env_and_in_secrets_is_refused() -> None:
     assert list(complaints(MINIMAL | {"env": {"A": "x"}, "secrets": {"A": "y"}})) == ["secrets.A"]
 
 
-def test_a_task_that_can_never_run() -> None:
+def test_a_deadline_before_not_before_is_refused() -> None:
     times = {"deadline": "2030-01-31T12:00:00Z", "not_before": "2030-01-31T13:00:00Z"}
     assert list(complaints(MINIMAL | times)) == ["deadline"]
 
 
-def test_a_submission_has_what_a_queue_must_know() -> None:
+def test_a_submission_has_the_fields_of_a_queue() -> None:
     submission = submission_of(TASK)
     assert submission == Submission(
         task_id="build-web",
@@ -139,16 +139,16 @@ def test_a_submission_has_what_a_queue_must_know() -> None:
     )
 
 
-def test_an_id_is_made_up_and_stays() -> None:
+def test_an_absent_id_is_generated_once() -> None:
     submission = submission_of({"platform": "other"})
     assert submission.document == {"id": submission.task_id, "platform": "other"}
     assert submission_of(submission.document) == submission
 
 
-def test_what_is_malformed_does_not_keep_a_task_out_of_a_queue() -> None:
+def test_a_malformed_field_does_not_prevent_a_submission() -> None:
     submission = submission_of({"id": "a", "priority": "high", "retries": 3, "deadline": "soon", "zzz": [1.5]})
     assert submission == Submission("a", submission.document, priority=0, retries=3, deadline=None)
-    assert submission.document["deadline"] == "soon", "the worker has to complain about it"
+    assert submission.document["deadline"] == "soon", "the worker will report it"
 
 
 @pytest.mark.parametrize(
@@ -159,10 +159,10 @@ def test_what_is_malformed_does_not_keep_a_task_out_of_a_queue() -> None:
         ({"id": None}, "id"),
         ({"id": "a", "when": object()}, "when"),
         ({"id": "a", "n": float("nan")}, "n"),
-        ({"id": "a", "n": "x" * MAX_SIZE}, ""),
+        ({"id": "a", "n": "x" * MAX_DOCUMENT}, ""),
     ],
 )
-def test_what_cannot_be_queued_at_all(document: Document, path: str) -> None:
+def test_a_document_that_cannot_be_queued_is_refused(document: Document, path: str) -> None:
     with pytest.raises(MalformedPayload) as caught:
         submission_of(document)
     assert [complaint.path for complaint in caught.value.complaints] == [path]
@@ -176,7 +176,7 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(TASK_FIELDS) | st.text(max_size=9), json_values, max_size=6))
-def test_any_json_is_decoded_or_complained_about(document: dict[str, Any]) -> None:
+def test_any_json_is_decoded_or_refused_with_printable_complaints(document: dict[str, Any]) -> None:
     for take in (submission_of, lambda task: decode_task(task, CLASSES)):
         for complaint in complaints_of(take, document):
             assert str(complaint).isprintable()

@@ -1,4 +1,4 @@
-"""A platform's payload and a task with everything in it."""
+"""A payload of a platform, and a task with every field."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Build:
 
 
 @attrs.frozen
-class Payload:
+class SamplePayload:
     """What to run."""
 
     command: tuple[str, ...] = attrs.field(validator=min_len(1))
@@ -40,12 +40,12 @@ class Payload:
 
 @attrs.frozen
 class Other:
-    """Nothing but a word."""
+    """A payload of one word."""
 
     word: str
 
 
-CLASSES: Mapping[str, type] = {"sample": Payload, "other": Other}
+CLASSES: Mapping[str, type] = {"sample": SamplePayload, "other": Other}
 
 TASK: Mapping[str, Any] = {
     "id": "build-web",

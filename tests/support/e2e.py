@@ -20,7 +20,6 @@ import docker
 from docker.errors import APIError
 
 from taskrunner.model import RunKey, TaskStatus
-from taskrunner.queues.ledger.queue import LedgerQueue
 from taskrunner.queues.sqlite.queue import SqliteQueue
 from taskrunner.schema.task import submission_of
 from taskrunner.state.journal import Record, RunFolder, read_journal
@@ -168,7 +167,7 @@ class Site:
         """The resolution of each run."""
         return [str(run.resolution) for run in self.status(task_id).runs]
 
-    def _query(self, call: Callable[[LedgerQueue], Any]) -> Any:
+    def _query(self, call: Callable[[SqliteQueue], Any]) -> Any:
         async def calling() -> Any:
             queue = SqliteQueue(self.home / "queue.db", "")
             try:

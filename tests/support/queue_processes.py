@@ -1,4 +1,4 @@
-"""Processes that use one queue file: workers that can be killed and stopped, and a foreign holder of its lock."""
+"""Processes that use one queue file: workers that can be killed and suspended, and another holder of its lock."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pathlib import Path
 HERE = Path(__file__)
 ROOT = HERE.parents[2]
 PATIENCE = 120.0
-"""Seconds until something that does not happen is called broken."""
+"""Seconds after which a condition counts as never met."""
 
 
 def soon(met: Callable[[], bool], limit: float) -> bool:
-    """Whether a condition of the outside world is met within so many seconds."""
+    """Whether a condition outside of this process is met within so many seconds."""
     end = time.monotonic() + limit
     while not met():
         if time.monotonic() > end:
@@ -30,18 +30,18 @@ def soon(met: Callable[[], bool], limit: float) -> bool:
 
 
 def until(met: Callable[[], bool]) -> None:
-    """Returns when a condition of the outside world is met."""
+    """Returns when a condition outside of this process is met."""
     assert soon(met, PATIENCE), "it never happened"
 
 
 class Workers:
-    """Processes that claim, pause and resolve until the queue is empty; each writes what happened into a file."""
+    """Processes that claim, pause and resolve; each writes its events into one file."""
 
-    def __init__(self, prefix: str, queue: Path, diary: Path, *, lease: float, pause: float) -> None:
-        self._arguments = [str(queue), str(diary), str(lease), str(pause)]
-        self._diary, self._prefix = diary, prefix
+    def __init__(self, prefix: str, queue: Path, events: Path, *, lease: float, pause: float) -> None:
+        self._arguments = [str(queue), str(events), str(lease), str(pause)]
+        self._events, self._prefix = events, prefix
         self.processes: list[subprocess.Popen[bytes]] = []
-        diary.touch()
+        events.touch()
 
     def start(self) -> subprocess.Popen[bytes]:
         name = f"{self._prefix}worker-{len(self.processes)}"
@@ -51,8 +51,8 @@ class Workers:
         return process
 
     def lines(self, word: str) -> list[list[str]]:
-        """What the workers wrote: `granted`, `applied` or `lost`, the task, and the worker."""
-        return [line.split() for line in self._diary.read_text().splitlines() if line.startswith(f"{word} ")]
+        """The events `granted`, `applied` or `lost`: the word, task, worker, run and token of each."""
+        return [line.split() for line in self._events.read_text().splitlines() if line.startswith(f"{word} ")]
 
     def count(self, word: str) -> Counter[str]:
         return Counter(line[1] for line in self.lines(word))
@@ -67,15 +67,15 @@ class Workers:
             process.wait()
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Returns when the process stands still."""
+def suspend(process: subprocess.Popen[bytes]) -> None:
+    """Suspends a process, and returns when it is suspended."""
     process.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
 
 
 @contextmanager
 def locked(queue: Path) -> Iterator[None]:
-    """Holds the write lock of a queue, as a process does that was stopped in the middle of a transaction."""
+    """Holds the write lock of a queue, like a process that was suspended in the middle of a transaction."""
     with queue.with_name(f"{queue.name}.lock").open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""A worker for the tests of a queue file: `queue_worker NAME QUEUE DIARY LEASE PAUSE`."""
+"""A worker for the tests of a queue file: `queue_worker NAME QUEUE EVENTS LEASE PAUSE`."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from taskrunner.queues.sqlite.queue import SqliteQueue
 T = TypeVar("T")
 
 
-async def work(name: str, path: Path, diary: int, lease: float, pause: float) -> None:
+async def work(name: str, path: Path, events: int, lease: float, pause: float) -> None:
     queue = SqliteQueue(path, name)
     while True:
         for claim in await answered(lambda: queue.claim(1, lease=lease, wait=60)):
-            note(diary, "granted", claim, name)
+            write_event(events, "granted", claim, name)
             await asyncio.sleep(pause)
             try:
-                note(diary, await answered(lambda: queue.resolve(claim, COMPLETED)), claim, name)  # noqa: B023
+                write_event(events, await answered(lambda: queue.resolve(claim, COMPLETED)), claim, name)  # noqa: B023
             except ClaimLost:
-                note(diary, "lost", claim, name)
+                write_event(events, "lost", claim, name)
 
 
 async def answered(call: Callable[[], Awaitable[T]]) -> T:
-    """What a call returns in the end, however often it has to be repeated."""
+    """The result of a call that is repeated while the queue is unavailable."""
     while True:
         with suppress(Unavailable):
             return await call()
 
 
-def note(diary: int, word: str, claim: Claim, name: str) -> None:
-    os.write(diary, f"{word} {claim.task_id} {name} {claim.run_id} {claim.token}\n".encode())
+def write_event(events: int, word: str, claim: Claim, name: str) -> None:
+    os.write(events, f"{word} {claim.task_id} {name} {claim.run_id} {claim.token}\n".encode())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What a worker does in a ledger: claim, reclaim, resolve, release.
 
-A claim is held while its run has not ended, and the sweep ends what is overdue. So an overdue claim that nobody has
-swept yet can still be renewed or resolved: nobody else has got the run, and the work is not wasted.
+A claim is held while its run has not ended. An overdue claim that is not expired yet can still be renewed or resolved:
+the run was granted to no other worker, and the work is not wasted.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from taskrunner.errors import Bug, ClaimLost, Conflict
 from taskrunner.interfaces.queue import Applied
 from taskrunner.model import Claim, Resolution, exception
 from taskrunner.queues.ledger.database import Ledger, utc_now
-from taskrunner.queues.ledger.expiry import next_due, overdue, sweep
+from taskrunner.queues.ledger.expiry import expire, next_due, overdue
 from taskrunner.queues.ledger.records import resolution_of
-from taskrunner.queues.ledger.runs import end_run, make_pending, settle
+from taskrunner.queues.ledger.runs import end_run, make_pending, retry_or_end
 
 
 @attrs.frozen
 class Grant:
-    """What a worker got, or when it should look again."""
+    """The claims that a worker got, or when it should try again."""
 
     claims: Sequence[Claim]
     next_due: float | None = None
-    """Seconds until the ledger changes by itself (a lease ends, a delay is over), when nothing was got; None: never."""
+    """Seconds until a lease or a delay ends, when no claim was granted; None: no lease and no delay runs."""
 
 
 def claim(ledger: Ledger, n: int, *, worker_id: str, lease: float, only: str = "") -> Grant:
     """Up to `n` runs, by priority and then in the order of submission; with `only`, none but that task's. `valid_until`
     is left to the caller."""
-    if not _anything_ready(ledger) and not overdue(ledger):  # a look is cheap; the lock is not, with many who wait
+    if not _anything_ready(ledger) and not overdue(ledger):  # reading is cheap; the lock is not, with many waiters
         return Grant((), next_due(ledger))
     with ledger.write(durable=False):
-        sweep(ledger)
+        expire(ledger)
         granted = [_grant(ledger, task, worker_id, lease) for task in _next_ready(ledger, n, only)]
     return Grant(granted, None if granted else next_due(ledger))
 
@@ -50,7 +50,8 @@ def reclaim(ledger: Ledger, held: Claim, *, lease: float) -> Claim:
     """
     check_seconds(lease, "lease")
     with ledger.write(durable=False):
-        run = _held(ledger, held)
+        run = _find(ledger, held)
+        _check_held(run)
         ledger.db.execute("UPDATE task SET due = ? WHERE seq = ?", (ledger.clock() + lease, run["seq"]))
     return attrs.evolve(held, taken_until=utc_now() + timedelta(seconds=lease))
 
@@ -66,12 +67,12 @@ def resolve(ledger: Ledger, held: Claim, resolution: Resolution) -> Applied:
             return _repeated(run, resolution)
         _check_held(run)
         end_run(ledger, run["seq"], run["run_id"], "holder", resolution)
-        settle(ledger, run["seq"], resolution)
+        retry_or_end(ledger, run["seq"], resolution)
     return "applied"
 
 
 def release(ledger: Ledger, held: Claim, *, delay: float, reason: str) -> float:
-    """Makes the task pending again after `delay` seconds; its retries are left alone.
+    """Makes the task pending again after `delay` seconds, and uses no retry.
 
     Raises: ClaimLost.
     """
@@ -81,19 +82,19 @@ def release(ledger: Ledger, held: Claim, *, delay: float, reason: str) -> float:
         if run["ended_by"] == "release":
             return delay
         _check_held(run)
-        ending = exception(reason or "released", "given back by the worker; this costs the task no retry")
+        ending = exception(reason or "released", "released by the worker; this costs the task no retry")
         end_run(ledger, run["seq"], run["run_id"], "release", ending)
         make_pending(ledger, run["seq"], delay=delay)
     return delay
 
 
-LONGEST = 10 * 365 * 86400.0
+MAX_SECONDS = 10 * 365 * 86400.0
 """Seconds: longer than any lease, and short enough for a calendar to hold its end."""
 
 
 def check_seconds(value: float, name: str) -> None:
-    """Raises Bug: who gives a queue a length of time that is none would otherwise never notice."""
-    if not 0 <= value <= LONGEST:  # NaN neither
+    """Raises Bug for what is no length of time: the caller would never notice otherwise."""
+    if not 0 <= value <= MAX_SECONDS:  # NaN neither
         raise Bug(f"{name} is {value}: not a number of seconds up to ten years")
 
 
@@ -121,7 +122,7 @@ def _grant(ledger: Ledger, task: sqlite3.Row, worker_id: str, lease: float) -> C
         "INSERT INTO run (seq, run_id, worker_id, token, started) VALUES (?, ?, ?, ?, ?)",
         (task["seq"], run_id, worker_id, token, ledger.wall()),
     )
-    ledger.news.status = True
+    ledger.changes.status = True
     until = utc_now() + timedelta(seconds=lease)
     return Claim(task["id"], run_id, json.loads(task["document"]), worker_id, token, taken_until=until)
 
@@ -132,12 +133,6 @@ _RUN = """
 SELECT run.*, task.run_id AS last_run_id FROM run JOIN task USING (seq)
 WHERE task.id = ? AND run.run_id = ? AND run.token = ?
 """
-
-
-def _held(ledger: Ledger, held: Claim) -> sqlite3.Row:
-    run = _find(ledger, held)
-    _check_held(run)
-    return run
 
 
 def _find(ledger: Ledger, held: Claim) -> sqlite3.Row:

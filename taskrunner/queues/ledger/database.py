@@ -1,7 +1,7 @@
-"""The book in which a queue keeps its tasks: an SQLite database, its clocks, and what a write transaction is.
+"""The database in which a queue keeps its tasks, its clocks, and what a write transaction is.
 
-Who holds a run is what the book says: each verb (`claims`, `tasks`, `sweep`) is one transaction, and a claim counts for
-as long as its token stands in a run that has not ended. The book is used from one thread.
+The database decides who holds a run: each operation (`claims`, `tasks`, `expiry`) is one transaction, and a claim is
+valid while its token stands in a run that has not ended. One thread at a time uses the database.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import attrs
 from taskrunner.errors import Bug
 from taskrunner.queues.ledger.tables import prepare
 
-Wish = Literal["work", "status"]
-"""What somebody who waits wants to hear of."""
+Topic = Literal["work", "status"]
+"""What a process waits for: a run to claim, or another status of a task."""
 
 
 @attrs.frozen
@@ -31,13 +31,13 @@ class Canceled:
 
 
 @attrs.define
-class News:
-    """What a transaction changed for others; they are told after it was committed."""
+class Changes:
+    """What a transaction changed for others. Published after the commit."""
 
     work: bool = False
-    """Something became ready to be claimed, or will be sooner than known before."""
+    """A task became ready to be claimed, or will be earlier than it was known."""
     status: bool = False
-    """Some task has another status."""
+    """A task has another status."""
     canceled: list[Canceled] = attrs.field(factory=list)
 
 
@@ -45,28 +45,28 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _tell_nobody(_: News) -> None:
-    """For a ledger that nobody else reads."""
+def _publish_nothing(_: Changes) -> None:
+    """For a database without other readers."""
 
 
 @attrs.define
 class Ledger:
-    """An open book.
+    """An open database of tasks.
 
-    `clock` counts the seconds of leases and delays; `lock` keeps other processes from writing meanwhile; `tell` is
-    called with the news of each transaction, after it was committed and the lock was given up.
+    `clock` counts the seconds of leases and delays. `lock` excludes the writers of other processes. `publish` is called
+    with the changes of each transaction, after the commit and outside of the lock.
     """
 
     db: sqlite3.Connection
     clock: Callable[[], float]
     lock: Callable[[], AbstractContextManager[object]] = nullcontext
-    tell: Callable[[News], None] = _tell_nobody
-    _news: News | None = None
+    publish: Callable[[Changes], None] = _publish_nothing
+    _changes: Changes | None = None
     _durable: bool | None = None
 
     @classmethod
-    def over(cls, db: sqlite3.Connection, clock: Callable[[], float], name: str) -> Ledger:
-        """The book in a connection (of `isolation_level=None`); its tables are made when there are none.
+    def open(cls, db: sqlite3.Connection, clock: Callable[[], float], name: str) -> Ledger:
+        """The ledger of a connection (of `isolation_level=None`). Missing tables are made; errors call it `name`.
 
         Raises: ConfigError.
         """
@@ -75,10 +75,11 @@ class Ledger:
         return cls(db, clock)
 
     @property
-    def news(self) -> News:
-        if self._news is None:
-            raise Bug("news come from a write transaction")
-        return self._news
+    def changes(self) -> Changes:
+        """Of the current write transaction. Raises Bug outside of one."""
+        if self._changes is None:
+            raise Bug("changes belong to a write transaction")
+        return self._changes
 
     def wall(self) -> float:
         """The time of day, in seconds since 1970: for people, `not_before` and `deadline`; never for leases."""
@@ -86,21 +87,22 @@ class Ledger:
 
     @contextmanager
     def write(self, *, durable: bool) -> Iterator[None]:
-        """A transaction that is committed at the end, or undone by an exception.
+        """A transaction that is committed at the end, or rolled back by an exception.
 
-        `durable` ones survive a power cut. The others may be lost in one (the book stays whole): a grant or a renewal
-        that is forgotten lets the task run again, which is always allowed; a submission or a resolution is a promise.
+        A `durable` transaction survives a power cut. Others may be lost in one, and the database stays consistent: a
+        lost grant or renewal lets the task run again, which is always allowed; a submission or a resolution is a
+        promise.
         """
-        self._news = news = News()
+        self._changes = changes = Changes()
         try:
             with self.lock():
                 self._set_durable(durable)
                 with self._transaction():
                     yield
         finally:
-            self._news = None
-        if news != News():
-            self.tell(news)
+            self._changes = None
+        if changes != Changes():
+            self.publish(changes)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

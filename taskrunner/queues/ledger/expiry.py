@@ -1,17 +1,17 @@
-"""What happens in a ledger by itself: leases end, delays are over, deadlines pass.
+"""What time does to a ledger: leases end, delays pass, deadlines pass.
 
-Nobody runs a clockwork for it. Whoever looks at the book next does what is overdue; whoever waits knows by `next_due`
-when there will be something to do.
+No timer runs for it. The next reader of the database expires what is overdue, and a waiting claim sleeps until
+`next_due`.
 """
 
 from __future__ import annotations
 
 from taskrunner.model import exception
 from taskrunner.queues.ledger.database import Ledger
-from taskrunner.queues.ledger.runs import end_run, end_task, make_pending, settle
+from taskrunner.queues.ledger.runs import end_run, end_task, make_pending, retry_or_end
 
-MOST_AT_ONCE = 500
-"""Rows of each kind in one transaction, so that a thousand dead workers hold up the living for milliseconds only."""
+MAX_ROWS = 500
+"""Rows of each kind in one transaction: a thousand dead workers delay the others for milliseconds only."""
 
 EXPIRED = exception("claim-expired", "the worker did not renew its claim in time: it died, or lost its connection")
 DEADLINE = exception("deadline-exceeded", "no worker took the task before its deadline")
@@ -26,31 +26,31 @@ WHERE state IN ('scheduled', 'delayed', 'ready') AND deadline IS NOT NULL AND de
 
 
 def overdue(ledger: Ledger) -> bool:
-    """Whether a sweep would find anything."""
+    """Whether `expire` would change anything."""
     booted, wall = ledger.clock(), ledger.wall()
     looks = ((_EXPIRED, booted), (_DELAYED, booted), (_SCHEDULED, wall), (_LATE, wall))
     return any(ledger.db.execute(query, (now, 1)).fetchone() for query, now in looks)
 
 
-def sweep(ledger: Ledger) -> None:
-    """Does what is overdue, inside a write transaction."""
-    _expire(ledger)
+def expire(ledger: Ledger) -> None:
+    """Expires what is overdue, inside a write transaction."""
+    _expire_claims(ledger)
     for query, now in ((_DELAYED, ledger.clock()), (_SCHEDULED, ledger.wall())):
-        for task in ledger.db.execute(query, (now, MOST_AT_ONCE)).fetchall():
+        for task in ledger.db.execute(query, (now, MAX_ROWS)).fetchall():
             make_pending(ledger, task["seq"], delay=0)
-    for task in ledger.db.execute(_LATE, (ledger.wall(), MOST_AT_ONCE)).fetchall():
+    for task in ledger.db.execute(_LATE, (ledger.wall(), MAX_ROWS)).fetchall():
         end_task(ledger, task["seq"], DEADLINE)
 
 
-def settle_overdue(ledger: Ledger) -> None:
-    """A sweep in a transaction of its own, when there is anything to do."""
+def expire_overdue(ledger: Ledger) -> None:
+    """Expires in a transaction of its own, when anything is overdue."""
     if overdue(ledger):
         with ledger.write(durable=False):
-            sweep(ledger)
+            expire(ledger)
 
 
 def next_due(ledger: Ledger) -> float | None:
-    """Seconds until something is overdue; None: never by itself."""
+    """Seconds until anything is overdue; None: never."""
     booted, wall = ledger.clock(), ledger.wall()
     moments = (
         (_first(ledger, "running", "due"), booted),
@@ -61,18 +61,18 @@ def next_due(ledger: Ledger) -> float | None:
     return min(waits, default=None)
 
 
-def free_all(ledger: Ledger) -> None:
-    """After a reboot: nobody who held a run is alive, and readings of the boot clock mean nothing any more."""
-    _expire(ledger, everyone=True)
+def expire_all(ledger: Ledger) -> None:
+    """After a reboot: every holder of a run is dead, and older readings of the boot clock are meaningless."""
+    _expire_claims(ledger, everyone=True)
     for task in ledger.db.execute("SELECT seq FROM task WHERE state = 'delayed'").fetchall():
         make_pending(ledger, task["seq"], delay=0)
 
 
-def _expire(ledger: Ledger, *, everyone: bool = False) -> None:
-    now, most = (float("inf"), -1) if everyone else (ledger.clock(), MOST_AT_ONCE)
+def _expire_claims(ledger: Ledger, *, everyone: bool = False) -> None:
+    now, most = (float("inf"), -1) if everyone else (ledger.clock(), MAX_ROWS)
     for task in ledger.db.execute(_EXPIRED, (now, most)).fetchall():
         end_run(ledger, task["seq"], task["run_id"], "expiry", EXPIRED)
-        settle(ledger, task["seq"], EXPIRED)
+        retry_or_end(ledger, task["seq"], EXPIRED)
 
 
 def _first(ledger: Ledger, state: str, column: str) -> float | None:

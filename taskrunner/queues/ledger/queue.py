@@ -1,10 +1,10 @@
-"""Queue and Submitter over a ledger: what the file and the memory have in common."""
+"""Queue and Submitter over a ledger: what the queues in a file and in memory have in common."""
 
 from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
@@ -15,47 +15,47 @@ from taskrunner.interfaces.queue import Applied, Capabilities, Queue, Submitter
 from taskrunner.model import Claim, Notice, Resolution, Submission, TaskStatus
 from taskrunner.queues.ledger import claims, tasks
 from taskrunner.queues.ledger.claims import Grant
-from taskrunner.queues.ledger.database import Canceled, Ledger, Wish
+from taskrunner.queues.ledger.database import Canceled, Ledger, Topic
+from taskrunner.queues.notices import NoticeBroadcast
 from taskrunner.queues.submission import check_submission
-from taskrunner.queues.wakeup import Bell, NoticeBoard, wait_for_ring
+from taskrunner.queues.wakeup import Wakeup, wait_for
 
 T = TypeVar("T")
 
-LOOK_AGAIN = 2.0
-"""Seconds after which everybody who waits looks for himself, since a ring can be lost: a second or so late is bearable,
-and a look costs 0.05 ms."""
+POLL_INTERVAL = 2.0
+"""Seconds after which a waiter reads the database although no wake-up came: wake-ups can be lost. Such a delay is
+bearable, and a read costs 0.05 ms."""
 
 PAGE = 100
 """Statuses that `list` reads at once."""
 
 
 class LedgerQueue(Queue, Submitter):
-    """The two interfaces over verbs of `claims` and `tasks`. `worker_id` is empty for who only submits."""
+    """The two interfaces over the operations of `claims` and `tasks`. `worker_id` is empty for a submitter."""
 
     capabilities = Capabilities()
 
     def __init__(self, worker_id: str) -> None:
         self.worker_id = worker_id
-        self.only = ""
-        """Set to the id of a task, `claim` grants the runs of that one alone."""
-        self._work = Bell()
-        self._changes = Bell()
-        self._board = NoticeBoard()
+        self._only = ""
+        """The task whose runs alone are claimed; empty: any."""
+        self._wakeups: Mapping[Topic, Wakeup] = {"work": Wakeup(), "status": Wakeup()}
+        self._notices = NoticeBroadcast()
 
     @abstractmethod
-    async def _do(self, verb: Callable[[Ledger], T]) -> T:
-        """Performs a verb; its news reach all queues over the same ledger."""
+    async def _do(self, operation: Callable[[Ledger], T]) -> T:
+        """Performs an operation; its changes are published to all queues over the same ledger."""
 
     @abstractmethod
-    async def _grant(self, verb: Callable[[Ledger], Grant]) -> Grant:
-        """The same for a verb that grants claims; when nobody is left to take them, `give_back` must follow."""
+    async def _grant(self, operation: Callable[[Ledger], Grant]) -> Grant:
+        """The same for an operation that grants claims. When its caller was cancelled, `release_grant` follows."""
 
-    def _hear_of(self, wish: Wish) -> None:
-        """Called before each wait: from here on these rings and notices must arrive."""
+    async def _subscribe(self, topic: Topic) -> None:
+        """Called before each wait: wake-ups and notices of the topic must arrive from now on."""
 
-    def _heard(self, canceled: Canceled) -> None:
+    def _publish_canceled(self, canceled: Canceled) -> None:
         if canceled.worker_id == self.worker_id:
-            self._board.post(Notice("cancel", canceled.task_id, canceled.message))
+            self._notices.publish(Notice("cancel", canceled.task_id, canceled.message))
 
     # ---- for workers ------------------------------------------------------------------------------------
 
@@ -66,14 +66,17 @@ class LedgerQueue(Queue, Submitter):
         claims.check_seconds(wait, "wait")
         loop = asyncio.get_running_loop()
         most, end = min(n, self.capabilities.max_claim), loop.time() + wait
-        self._hear_of("work")
+        await self._subscribe("work")
         while True:
-            rung = self._work.listen()
+            wakeup = self._wakeups["work"].event()
             grant = await self._claim_now(most, lease)
             left = end - loop.time()
             if grant.claims or left <= 0:
                 return grant.claims
-            await wait_for_ring(rung, min(left, _until(grant.next_due)))
+            await wait_for(wakeup, min(left, _sleep_limit(grant.next_due)))
+
+    def claim_only(self, task_id: str) -> None:
+        self._only = task_id
 
     async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
         asked = asyncio.get_running_loop().time()
@@ -87,13 +90,17 @@ class LedgerQueue(Queue, Submitter):
         return await self._do(lambda ledger: claims.release(ledger, claim, delay=delay, reason=reason))
 
     def notices(self) -> AsyncIterator[Notice]:
-        self._hear_of("work")
-        return self._board.listen()
+        return self._subscribed(self._notices.subscribe())
+
+    async def _subscribed(self, notices: AsyncIterator[Notice]) -> AsyncIterator[Notice]:
+        await self._subscribe("work")
+        async for notice in notices:
+            yield notice
 
     async def _claim_now(self, n: int, lease: float) -> Grant:
         asked = asyncio.get_running_loop().time()
         grant = await self._grant(
-            lambda ledger: claims.claim(ledger, n, worker_id=self.worker_id, lease=lease, only=self.only)
+            lambda ledger: claims.claim(ledger, n, worker_id=self.worker_id, lease=lease, only=self._only)
         )
         return attrs.evolve(grant, claims=[attrs.evolve(claim, valid_until=asked + lease) for claim in grant.claims])
 
@@ -116,13 +123,13 @@ class LedgerQueue(Queue, Submitter):
         return await self._do(tasks.pending)
 
     async def watch(self, task_id: str) -> AsyncIterator[TaskStatus]:
-        self._hear_of("status")
+        await self._subscribe("status")
         last: TaskStatus | None = None
         while last is None or last.state != "resolved":
-            rung = self._changes.listen()
+            wakeup = self._wakeups["status"].event()
             status = await self.status(task_id)
             if status == last:
-                await wait_for_ring(rung, LOOK_AGAIN)
+                await wait_for(wakeup, POLL_INTERVAL)
                 continue
             last = status
             yield status
@@ -138,17 +145,17 @@ class LedgerQueue(Queue, Submitter):
             limit -= len(page)
 
 
-def _until(next_due: float | None) -> float:
-    """How long to sleep at most. Never nothing: a clock may be read a moment before the one that the ledger goes by."""
-    return LOOK_AGAIN if next_due is None else min(max(next_due, 0.001), LOOK_AGAIN)
+def _sleep_limit(next_due: float | None) -> float:
+    """Seconds to sleep at most. Never 0: the loop's clock may be a moment behind the ledger's."""
+    return POLL_INTERVAL if next_due is None else min(max(next_due, 0.001), POLL_INTERVAL)
 
 
 def _page(before: int | None, most: int) -> Callable[[Ledger], tuple[Sequence[TaskStatus], int | None]]:
     return lambda ledger: tasks.newest(ledger, before, most)
 
 
-def give_back(ledger: Ledger, grants: Sequence[Grant]) -> None:
-    """Releases claims that were granted to somebody who has gone."""
-    for claim in (claim for grant in grants for claim in grant.claims):
+def release_grant(ledger: Ledger, grant: Grant) -> None:
+    """Releases claims that no caller has taken."""
+    for claim in grant.claims:
         with suppress(ClaimLost):
             claims.release(ledger, claim, delay=0, reason="claim-canceled")

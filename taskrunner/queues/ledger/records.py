@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from taskrunner.model import Resolution, RunStatus, Submission, TaskState, TaskStatus
-from taskrunner.queues.submission import canonical
+from taskrunner.schema.canonical import canonical_json
 
 STATES: dict[str, TaskState] = {
     "scheduled": "pending",
@@ -17,7 +17,7 @@ STATES: dict[str, TaskState] = {
     "running": "running",
     "resolved": "resolved",
 }
-"""What the states of a row are called outside."""
+"""The public state for each state of a row."""
 
 
 def task_status(task: sqlite3.Row, runs: Iterable[sqlite3.Row]) -> TaskStatus:
@@ -38,7 +38,7 @@ def resolution_of(row: sqlite3.Row) -> Resolution | None:
 
 
 def resolution_text(resolution: Resolution) -> str:
-    return canonical(
+    return canonical_json(
         {
             "kind": resolution.kind,
             "reason": resolution.reason,

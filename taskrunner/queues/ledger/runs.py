@@ -1,4 +1,4 @@
-"""How a run ends in a ledger, and what becomes of its task."""
+"""How a run ends in a ledger, and what follows for its task."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Literal
 from taskrunner.model import Resolution
 from taskrunner.queues.ledger.database import Ledger
 from taskrunner.queues.ledger.records import resolution_text
-from taskrunner.queues.ledger.retries import earns_retry, retry_delay
+from taskrunner.queues.ledger.retries import is_retried, retry_delay
 
 EndedBy = Literal["holder", "release", "cancel", "expiry"]
 
 
 def end_run(ledger: Ledger, seq: int, run_id: int, ended_by: EndedBy, resolution: Resolution) -> None:
-    """Ends a run: from here on its claim is worth nothing."""
+    """Ends a run; its claim is no longer valid."""
     ledger.db.execute(
         "UPDATE run SET resolved = ?, ended_by = ?, resolution = ? WHERE seq = ? AND run_id = ?",
         (ledger.wall(), ended_by, resolution_text(resolution), seq, run_id),
     )
-    ledger.news.status = True
+    ledger.changes.status = True
 
 
-def settle(ledger: Ledger, seq: int, resolution: Resolution) -> None:
-    """The task whose run ended so runs again, or has ended itself."""
+def retry_or_end(ledger: Ledger, seq: int, resolution: Resolution) -> None:
+    """After a run that ended so, its task is made pending again, or ends too."""
     task = ledger.db.execute("SELECT retries, retries_left FROM task WHERE seq = ?", (seq,)).fetchone()
-    if not earns_retry(resolution, task["retries_left"]):
+    if not is_retried(resolution, task["retries_left"]):
         end_task(ledger, seq, resolution)
         return
     ledger.db.execute("UPDATE task SET retries_left = retries_left - 1 WHERE seq = ?", (seq,))
@@ -37,11 +37,11 @@ def end_task(ledger: Ledger, seq: int, resolution: Resolution) -> None:
         "UPDATE task SET state = 'resolved', due = NULL, resolution = ? WHERE seq = ?",
         (resolution_text(resolution), seq),
     )
-    ledger.news.status = True
+    ledger.changes.status = True
 
 
 def make_pending(ledger: Ledger, seq: int, *, delay: float) -> None:
-    """The task may be claimed, after `delay` seconds."""
+    """Makes the task ready to be claimed after `delay` seconds."""
     state, due = ("delayed", ledger.clock() + delay) if delay > 0 else ("ready", None)
     ledger.db.execute("UPDATE task SET state = ?, due = ?, resolution = NULL WHERE seq = ?", (state, due, seq))
-    ledger.news.work = ledger.news.status = True
+    ledger.changes.work = ledger.changes.status = True

@@ -1,9 +1,9 @@
-"""The tables of a ledger, and whose file a database is.
+"""The tables of a ledger, and how its file is recognised.
 
 A task is `scheduled` (until a time of day), `delayed` (until a reading of the boot clock), `ready`, `running` or
-`resolved`; to the outside the first three are all `pending`. `due` is when that ends by itself. Each state that is
-searched has a partial index of its own: one common index over all that is not resolved costs 20 ms a claim with 100,000
-tasks in flight, split ones 0.015 ms at any size.
+`resolved`; the first three are publicly `pending`. `due` is when such a state expires. Each state that is searched has
+a partial index of its own: one common index over all unresolved tasks costs 20 ms a claim with 100,000 tasks in flight,
+the partial ones 0.015 ms at any size.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sqlite3
 from taskrunner.errors import ConfigError
 
 APPLICATION_ID = 0x7461736B
-"""`task`: SQLite keeps it in the header of the file, where `file` and we can see whose it is."""
+"""`task`: SQLite keeps it in the header of the file, where `file` and this module recognise the owner."""
 
 SCHEMA_VERSION = 1
 
@@ -60,9 +60,9 @@ CREATE INDEX task_deadline ON task (deadline) WHERE deadline IS NOT NULL AND sta
 
 
 def prepare(db: sqlite3.Connection, name: str) -> None:
-    """Makes the tables in an empty database; leaves one that has them as it is. `name` is what errors call it.
+    """Makes the tables in an empty database. `name` is what errors call it.
 
-    Raises: ConfigError when it is somebody else's, or of a later version.
+    Raises: ConfigError when it belongs to another program, or to another version.
     """
     owner, version = _pragma(db, "application_id"), _pragma(db, "user_version")
     if owner == APPLICATION_ID:

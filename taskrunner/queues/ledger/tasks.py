@@ -7,29 +7,29 @@ import sqlite3
 from taskrunner.errors import Conflict, UnknownTask
 from taskrunner.model import Submission, TaskStatus, exception
 from taskrunner.queues.ledger.database import Canceled, Ledger
-from taskrunner.queues.ledger.expiry import settle_overdue
+from taskrunner.queues.ledger.expiry import expire_overdue
 from taskrunner.queues.ledger.records import seconds, task_status
 from taskrunner.queues.ledger.runs import end_run, end_task, make_pending
 from taskrunner.queues.submission import is_task_id
 
 
 def submit(ledger: Ledger, submission: Submission, document: str) -> bool:
-    """Enters a task whose document is this canonical text. False: it is there, with the same document.
+    """Inserts a task whose document is this canonical text. False: it is known, with the same document.
 
     Raises: Conflict.
     """
     with ledger.write(durable=True):
         known = ledger.db.execute("SELECT document FROM task WHERE id = ?", (submission.task_id,)).fetchone()
         if known is None:
-            _enter(ledger, submission, document)
+            _insert(ledger, submission, document)
         elif known["document"] != document:
             raise Conflict(f"the task {submission.task_id} is known with another document: give this one another id")
     return known is None
 
 
 def pending(ledger: Ledger) -> int:
-    """How many tasks wait to be claimed, those that are tried again after a delay included."""
-    settle_overdue(ledger)
+    """How many tasks wait to be claimed, including those that wait for a delay."""
+    expire_overdue(ledger)
     query = (
         "SELECT (SELECT count(*) FROM task WHERE state = 'ready') + (SELECT count(*) FROM task WHERE state = 'delayed')"
     )
@@ -38,7 +38,7 @@ def pending(ledger: Ledger) -> int:
 
 
 def cancel(ledger: Ledger, task_id: str, message: str) -> bool:
-    """Ends a task now, under its holder if it runs. False: it had ended.
+    """Ends a task now, pending or running. False: it had ended.
 
     Raises: UnknownTask.
     """
@@ -46,7 +46,7 @@ def cancel(ledger: Ledger, task_id: str, message: str) -> bool:
         task = _find(ledger, task_id)
         if task["state"] == "resolved":
             return False
-        ending = exception("canceled", message or "nobody wants the result any more")
+        ending = exception("canceled", message or "canceled by a submitter")
         if task["state"] == "running":
             _cancel_run(ledger, task, message)
             end_run(ledger, task["seq"], task["run_id"], "cancel", ending)
@@ -70,19 +70,19 @@ def retry(ledger: Ledger, task_id: str) -> bool:
 
 def status(ledger: Ledger, task_id: str) -> TaskStatus:
     """Raises: UnknownTask."""
-    settle_overdue(ledger)
+    expire_overdue(ledger)
     return _status(ledger, _find(ledger, task_id))
 
 
 def newest(ledger: Ledger, before: int | None, most: int) -> tuple[list[TaskStatus], int | None]:
     """A page of the newest tasks, and where the next page begins (to be given as `before`); None: there is none."""
-    settle_overdue(ledger)
+    expire_overdue(ledger)
     query = "SELECT * FROM task WHERE ? IS NULL OR seq < ? ORDER BY seq DESC LIMIT ?"
     tasks = ledger.db.execute(query, (before, before, most)).fetchall()
     return [_status(ledger, task) for task in tasks], tasks[-1]["seq"] if tasks else None
 
 
-def _enter(ledger: Ledger, submission: Submission, document: str) -> None:
+def _insert(ledger: Ledger, submission: Submission, document: str) -> None:
     now, not_before = ledger.wall(), seconds(submission.not_before)
     later = not_before is not None and not_before > now
     ledger.db.execute(
@@ -101,13 +101,13 @@ def _enter(ledger: Ledger, submission: Submission, document: str) -> None:
             not_before if later else None,
         ),
     )
-    ledger.news.work = ledger.news.status = True
+    ledger.changes.work = ledger.changes.status = True
 
 
 def _cancel_run(ledger: Ledger, task: sqlite3.Row, message: str) -> None:
     key = (task["seq"], task["run_id"])
     run = ledger.db.execute("SELECT worker_id FROM run WHERE seq = ? AND run_id = ?", key).fetchone()
-    ledger.news.canceled.append(Canceled(run["worker_id"], task["id"], message))
+    ledger.changes.canceled.append(Canceled(run["worker_id"], task["id"], message))
 
 
 def _find(ledger: Ledger, task_id: str) -> sqlite3.Row:

@@ -1,7 +1,7 @@
-"""A clock that all processes of a machine share and that nobody can set: seconds since boot, sleep included.
+"""A clock that all processes of a machine share and that cannot be set: seconds since boot, sleep included.
 
-Leases in a file are counted by it. The time of day will not do, since a step of it would end every lease at once or
-keep a dead worker's for hours. A reading means nothing after a reboot, so it is stored beside the id of its boot.
+Leases in a file are counted by it. A step of the time of day would end every lease at once, or keep a dead worker's
+lease for hours. A reading is meaningless after a reboot, so that it is stored beside the id of its boot.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 LINUX_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 MACOS_BOOT_ID = "kern.bootsessionuuid"
-"""Both are made at boot and stay. The *time* of boot would not do: macOS moves it when the clock is set."""
+"""Both are made at boot and never change. The *time* of boot does: macOS moves it when the clock is set."""
 
 SYSCTL_LIMIT = 5.0
 """Seconds; `sysctl` takes a few milliseconds."""
@@ -31,9 +31,9 @@ def boottime() -> float:
 
 @cache
 def boot_id() -> str:
-    """A text that is another one after each boot.
+    """A text that differs after each boot.
 
-    Raises: WorkerBroken when the machine does not tell.
+    Raises: WorkerBroken when the machine has none.
     """
     try:
         return LINUX_BOOT_ID.read_text(encoding="ascii").strip()
@@ -43,7 +43,7 @@ def boot_id() -> str:
 
 def _sysctl(name: str) -> str:
     try:
-        told = subprocess.run(["sysctl", "-n", name], capture_output=True, check=True, timeout=SYSCTL_LIMIT, text=True)
+        done = subprocess.run(["sysctl", "-n", name], capture_output=True, check=True, timeout=SYSCTL_LIMIT, text=True)
     except (OSError, subprocess.SubprocessError) as error:
         raise WorkerBroken(f"this machine does not say when it was booted: `sysctl -n {name}` failed") from error
-    return told.stdout.strip()
+    return done.stdout.strip()

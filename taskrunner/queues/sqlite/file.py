@@ -1,7 +1,7 @@
-"""A ledger in a file that many processes write: how it is opened, locked, and what its errors mean.
+"""A ledger in a file that many processes write: opening it, locking it, and what its errors mean.
 
-SQLite's own waiting for the write lock starves: with 8 processes one of them waited for 8.2 s. A `flock` on a file
-beside it is first come, first served: 40 ms at most, at the same throughput.
+SQLite's own write lock starves processes: with 8 of them, one waited for 8.2 s. A `flock` on a file beside the database
+is first come, first served: 40 ms at most, at the same throughput.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import TypeVar
 
 from taskrunner.errors import ConfigError, TaskrunnerError, Unavailable, WorkerBroken
 from taskrunner.queues.ledger.database import Ledger
-from taskrunner.queues.ledger.expiry import free_all
+from taskrunner.queues.ledger.expiry import expire_all
 from taskrunner.queues.sqlite.boottime import boot_id
-from taskrunner.queues.sqlite.wakeup import Ringer
+from taskrunner.queues.sqlite.wakeup_sockets import WakeupSender
 
 T = TypeVar("T")
 
 BUSY_TIMEOUT = 5.0
-"""Seconds that SQLite waits for a process that writes without our lock: somebody's `sqlite3` shell."""
+"""Seconds that SQLite waits for a process that writes without our lock, such as a `sqlite3` shell."""
 
-NOT_OURS = {
+OPERATOR_ERRORS = {
     errno.EACCES,
     errno.EPERM,
     errno.EEXIST,
@@ -36,11 +36,11 @@ NOT_OURS = {
     errno.ENAMETOOLONG,
     errno.ELOOP,
 }
-"""What the operator has to put right; any other error of the system may pass."""
+"""What the operator has to correct; any other error of the system may pass."""
 
 
 class LedgerFile:
-    """Opens the ledger at the first verb. Used from one thread, but for `wake`."""
+    """Opens the ledger at the first operation. Used from one thread at a time, but for `wake`."""
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
         self.path = path.absolute()
@@ -48,28 +48,28 @@ class LedgerFile:
         self._clock = clock
         self._lock_file = -1
         self._ledger: Ledger | None = None
-        self._ringer: Ringer | None = None
+        self._sender: WakeupSender | None = None
 
-    def perform(self, verb: Callable[[Ledger], T]) -> T:
-        """Raises: ConfigError, WorkerBroken, Unavailable, and what the verb raises."""
+    def perform(self, operation: Callable[[Ledger], T]) -> T:
+        """Raises: ConfigError, WorkerBroken, Unavailable, and what the operation raises."""
         try:
             if self._ledger is None:
                 self._ledger = self._open()
-            return verb(self._ledger)
+            return operation(self._ledger)
         except TaskrunnerError:
             raise
         except sqlite3.Error as error:
-            raise self._translated(error) from error
+            raise self._sqlite_error(error) from error
         except OSError as error:
-            raise self._explained(error) from error
+            raise self._system_error(error) from error
 
     def close(self) -> None:
         """Raises nothing."""
         if self._ledger is not None:
             with suppress(sqlite3.Error):
                 self._ledger.db.close()
-        if self._ringer is not None:
-            self._ringer.close()
+        if self._sender is not None:
+            self._sender.close()
         if self._lock_file >= 0:
             os.close(self._lock_file)
 
@@ -81,15 +81,16 @@ class LedgerFile:
             self._lock_file = _private_file(self.path.with_name(f"{self.path.name}.lock"))
         with self._locked():
             os.close(_private_file(self.path))  # SQLite would make it with the mode that the umask leaves
-            db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
+            # An idle thread of the executor ends, and the next one goes on with the connection.
+            db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
             try:
-                ledger = Ledger.over(db, self._clock, str(self.path))
-                _notice_reboot(ledger)
+                ledger = Ledger.open(db, self._clock, str(self.path))
+                _detect_reboot(ledger)
             except BaseException:
                 db.close()
                 raise
-        self._ringer = self._ringer or Ringer(self.wake)
-        ledger.lock, ledger.tell = self._locked, self._ringer.tell
+        self._sender = self._sender or WakeupSender(self.wake)
+        ledger.lock, ledger.publish = self._locked, self._sender.publish
         return ledger
 
     @contextmanager
@@ -102,8 +103,8 @@ class LedgerFile:
 
     # ---- what errors mean -------------------------------------------------------------------------------
 
-    def _translated(self, error: sqlite3.Error) -> TaskrunnerError:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest of the number says more than we need
+    def _sqlite_error(self, error: sqlite3.Error) -> TaskrunnerError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the upper bits are details
         if code == sqlite3.SQLITE_NOTADB:
             return ConfigError(f"{self.path} is no database: name another file for the queue")
         if code == sqlite3.SQLITE_CORRUPT:
@@ -115,9 +116,9 @@ class LedgerFile:
             return ConfigError(f"{self.path} cannot be opened for writing ({error}): check its owner and its mode")
         return Unavailable(f"{self.path} does not answer: {error}")
 
-    def _explained(self, error: OSError) -> TaskrunnerError:
+    def _system_error(self, error: OSError) -> TaskrunnerError:
         what = error.strerror or type(error).__name__
-        if error.errno in NOT_OURS:
+        if error.errno in OPERATOR_ERRORS:
             return ConfigError(f"{self.path} cannot be opened: {what}: check the path, its owner and its mode")
         return Unavailable(f"{self.path} does not answer: {what}")
 
@@ -126,11 +127,11 @@ def _private_file(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def _notice_reboot(ledger: Ledger) -> None:
-    """Frees everything that was held before the machine was booted."""
+def _detect_reboot(ledger: Ledger) -> None:
+    """Expires every claim from before the machine was booted."""
     query = "SELECT value FROM meta WHERE key = 'boot'"
     if (row := ledger.db.execute(query).fetchone()) and row["value"] == boot_id():
         return
     with ledger.write(durable=True):
-        free_all(ledger)
+        expire_all(ledger)
         ledger.db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('boot', ?)", (boot_id(),))

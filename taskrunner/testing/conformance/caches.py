@@ -55,7 +55,7 @@ class CacheFolderConformance(ABC):
 
 
 BAD_NAMES = ("", "/", "a/b", "../a", "a b", "ä", "a\n", "a\0", "x" * 129)
-"""What `[A-Za-z0-9._-]{1,128}` does not allow."""
+"""What `limits.CACHE_PATTERN` does not allow."""
 
 
 class CachesConformance(ABC):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from taskrunner.errors import ClaimLost
+from taskrunner.errors import ClaimLost, NotSupported
 from taskrunner.interfaces.queue import Queue
 from taskrunner.model import COMPLETED, Claim, Submission, failed
 from taskrunner.testing.conformance.queue_harness import LONG, QueueKit, scenario
@@ -28,6 +28,16 @@ class ClaimChecks(QueueKit):
         while len(ids) < 3:
             ids += [claim.task_id for claim in await queue.claim(2, lease=LONG, wait=self.prompt)]
         assert sorted(ids) == ["one", "three", "two"]
+
+    @scenario
+    async def test_one_task_alone_is_claimed_where_that_is_supported(self) -> None:
+        await self.submitted("one", "two")
+        alone, queue = self.open(), self.open("bob")
+        with suppress(NotSupported):
+            alone.claim_only("two")
+            assert [claim.task_id for claim in await alone.claim(2, lease=LONG, wait=self.prompt)] == ["two"]
+            assert not await alone.claim(1, lease=LONG, wait=self.short)
+            assert [claim.task_id for claim in await queue.claim(2, lease=LONG, wait=self.prompt)] == ["one"]
 
     @scenario
     async def test_claim_waits_and_then_returns_none(self) -> None:

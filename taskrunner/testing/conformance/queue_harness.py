@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from taskrunner.interfaces.queue import Queue, Submitter
+from taskrunner.limits import MAX_DOCUMENT
 from taskrunner.model import Claim, Submission
 
 K = TypeVar("K", bound="QueueKit")
@@ -36,7 +37,7 @@ class QueueKit(ABC):
     prompt = 20.0
     """Seconds within which an immediate effect must be seen."""
 
-    max_document = 1 << 20
+    max_document = MAX_DOCUMENT
     """Bytes of the largest document, as JSON, that the queue takes."""
 
     @abstractmethod

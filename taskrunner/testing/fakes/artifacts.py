@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from taskrunner.blocking import run_blocking
 from taskrunner.interfaces.artifacts import LOG_NAME, ArtifactStore
 from taskrunner.interfaces.results import READ_SIZE
+from taskrunner.limits import ARTIFACT_HINT, ARTIFACT_PATTERN
 from taskrunner.model import Artifact, RunKey
 
 READ_LIMIT = 60.0
@@ -55,8 +57,8 @@ class MemoryStore(ArtifactStore):
 
 
 def _checked(name: str) -> str:
-    if any(part in {"", ".", ".."} for part in name.split("/")):
-        raise ValueError(f"{name!r} is no artifact name: use a relative path without empty parts, . or ..")
+    if not re.fullmatch(ARTIFACT_PATTERN, name):
+        raise ValueError(f"{name[:100]!r} is no artifact name: {ARTIFACT_HINT}")
     return name
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from taskrunner.errors import Complaint, MalformedPayload
 from taskrunner.interfaces.caches import CacheFolder, Caches, Lease
+from taskrunner.limits import CACHE_HINT, CACHE_PATTERN
 
-NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
+NAME = re.compile(CACHE_PATTERN)
 
 
 class FakeCacheFolder(CacheFolder):
@@ -82,8 +83,8 @@ class FakeCaches(Caches):
             await folder.delete()
 
     def _lease(self, name: str, *, shared: bool) -> FakeLease:
-        if not NAME.fullmatch(name) or name in {".", ".."}:
-            raise MalformedPayload(Complaint("caches", f"{name!r} is no name", f"it must match {NAME.pattern}"))
+        if not NAME.fullmatch(name):
+            raise MalformedPayload(Complaint("caches", f"{name[:200]!r} cannot be the name of a cache", CACHE_HINT))
         free = (copy for copy in self._copies if copy.name == name and self._is_free(copy, shared=shared))
         lease = FakeLease(self, next(free, None) or self._make(name), shared=shared)
         self.leases.append(lease)

@@ -69,7 +69,7 @@ class ScriptedPeer(Peer):
 
     def _lose(self, *, canceled: bool, why: str) -> None:
         if self._credits:
-            self._credits.gone(self.task_id, canceled=canceled, why=why)
+            self._credits.withdraw(self.task_id, canceled=canceled, why=why)
 
     def accepted(self, credits_: Credits) -> None:
         """Called by the source when the queue has accepted the run."""

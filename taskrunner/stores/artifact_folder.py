@@ -1,4 +1,4 @@
-"""The files of one run in a folder store. Everything here blocks, and is called in threads."""
+"""The files of one run in a folder store. Every call blocks and runs in a thread."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from taskrunner.model import Artifact
 UNFINISHED = ".part"
 """Ends the name of a data file while it is written."""
 
-LONGEST_HINT = 80
-"""Characters of a name that its data file repeats, for people who look into the folder."""
+MAX_HINT = 80
+"""Characters of an artifact's name in the name of its data file, for people who read the folder."""
 
 
 class Upload:
-    """A data file while it is written: locked, so that nobody takes it for what a dead writer left. See `begin`."""
+    """A data file while it is written. The lock tells it from the file of a dead writer. See `begin`."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.name = name
-        self.path = folder / f"{secrets.token_hex(8)}-{_hint(name)}{UNFINISHED}"
+        self.path = folder / f"{secrets.token_hex(8)}-{_readable(name)}{UNFINISHED}"
         self.busy = Lock()
         self.kept = False
         self._file = self.path.open("xb")
@@ -40,7 +40,7 @@ class Upload:
 
     @classmethod
     def begin(cls, folder: Path, name: str) -> Upload:
-        """A new one, locked. Somebody who sweeps may be quicker with the lock of a file; then we take another."""
+        """A new data file, locked. Before the lock, a clean-up may remove the file; then another one is made."""
         while not (upload := cls(folder, name)).path.exists():
             upload.close()
         return upload
@@ -50,7 +50,7 @@ class Upload:
         self._hash.update(chunk)
 
     def finish(self) -> Artifact:
-        """All of it is on the disk then, under its lasting name, and still locked."""
+        """Syncs the file and gives it its final name. It stays locked."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self.path = self.path.rename(self.path.with_suffix(""))
@@ -61,11 +61,11 @@ class Upload:
         with self.busy:
             if not (self.kept or self._file.closed):
                 self.path.unlink(missing_ok=True)
-            with suppress(OSError):  # what a full disk did not take was reported when it was written
+            with suppress(OSError):  # the error of a full disk was raised by the write
                 self._file.close()
 
 
-class RunFolder:
+class ArtifactFolder:
     """The folder of a run: `data`, `index` and `log`."""
 
     def __init__(self, path: Path) -> None:
@@ -79,7 +79,7 @@ class RunFolder:
         return Upload.begin(self._data, name)
 
     def commit(self, upload: Upload, content_type: str) -> Artifact:
-        """Lists what was uploaded, and removes what it replaces."""
+        """Writes the entry of an upload, and removes the data that it replaces."""
         with upload.busy:
             artifact = attrs.evolve(upload.finish(), content_type=content_type)
             entry = self._entry(artifact.name)
@@ -92,10 +92,10 @@ class RunFolder:
         return artifact
 
     def keep_log(self, spool: Path) -> None:
-        """A second name for the same file, or a copy where the disk has no such thing."""
+        """Makes a hard link to the same file, or a copy where the disk has no links."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
         _sync(spool)
-        with suppress(OSError):  # there is a log already; or this is another disk, or one that knows no links
+        with suppress(OSError):  # there is a log already, or another disk, or one without links
             self._log.hardlink_to(spool)
             _sync(self._log.parent)
             return
@@ -116,16 +116,16 @@ class RunFolder:
             try:
                 return data.open("rb")
             except FileNotFoundError:
-                if _read_entry(entry) == found:  # else it was replaced just now, and the new one is there
+                if _read_entry(entry) == found:  # otherwise the artifact was replaced just now
                     raise
         raise FileNotFoundError(f"the run has no artifact {name!r}")
 
-    def open_log(self, _: str) -> BinaryIO:
+    def open_log(self) -> BinaryIO:
         """Raises: FileNotFoundError."""
         return self._log.open("rb")
 
     def artifacts(self) -> list[Artifact]:
-        """By name. Also removes what dead writers left."""
+        """Sorted by name. Also removes the files of dead writers."""
         data = set(self._data.glob("*"))
         entries = list(self._entries())
         for path in data - {self._data / entry["data"] for entry in entries}:
@@ -139,7 +139,7 @@ class RunFolder:
         return (entry for path in self._index.glob("*.json") if (entry := _read_entry(path)))
 
     def _remove_abandoned(self, path: Path) -> None:
-        """Whoever has the lock knows: the writer has died, or it is done and its entry can be seen."""
+        """Once it is locked here, its writer is dead, or has finished and its entry is visible."""
         with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if all(entry["data"] != path.name for entry in self._entries()):
@@ -159,7 +159,7 @@ def _read_entry(path: Path) -> dict[str, Any] | None:
 
 
 def _replace(path: Path, text: bytes) -> None:
-    """Writes a whole file in place of another, so that neither a reader nor a power cut ever meets half of it."""
+    """Replaces a file atomically, for readers and for power cuts."""
     temporary = _temporary(path)
     try:
         temporary.write_bytes(text)
@@ -175,7 +175,7 @@ def _link_or_copy(source: Path, target: Path) -> None:
         target.hardlink_to(source)
     except FileNotFoundError:
         raise
-    except OSError:  # another disk, or one that knows no links
+    except OSError:  # another disk, or one without links
         shutil.copyfile(source, target)
 
 
@@ -191,6 +191,6 @@ def _sync(path: Path) -> None:
         os.close(file)
 
 
-def _hint(name: str) -> str:
+def _readable(name: str) -> str:
     """The last part of a name, in characters that every disk takes."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", name.rpartition("/")[2])[-LONGEST_HINT:]
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name.rpartition("/")[2])[-MAX_HINT:]

@@ -1,0 +1,64 @@
+"""The limits that several parts of the worker must agree on: one number or one pattern each.
+
+A pattern stands for a whole text (`re.fullmatch`). A hint says what to write instead. A limit that only one
+part keeps stands in that part.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+# ---- names ----------------------------------------------------------------------------------------------
+
+ID_PATTERN = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}"
+"""A task's id: the name of a folder, and a part of URLs and labels. Taskcluster's slugids may begin with `_` or `-`."""
+
+ID_HINT = "use up to 128 letters, digits, `.`, `_` and `-`, and do not begin with `.`"
+
+CACHE_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
+"""The name of a cache: the name of a folder. A leading `.` would hide it, and `-` would make it an option of programs.
+"""
+
+CACHE_HINT = "use up to 128 letters, digits, `.`, `_` and `-`, and begin with none of `.` and `-`"
+
+SECRET_PATTERN = r"[A-Za-z0-9._-]{1,128}"  # noqa: S105  the form of a name, not a secret
+"""The name of a secret, in the configuration and where a task refers to it."""
+
+SECRET_HINT = "use up to 128 letters, digits, `.`, `_` and `-` in the name of a secret"  # noqa: S105  as above
+
+ENV_PATTERN = r"[A-Za-z_][A-Za-z0-9_]*"
+"""The name of an environment variable by POSIX (XBD 8.1), in both cases. POSIX shells drop other names silently."""
+
+ENV_HINT = "a name has letters, digits and `_`, and begins with no digit"
+
+PRINTABLE = r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]"
+"""A character of a name or a path: no control character (C0, DEL, C1), since names are shown in terminals, headers and
+logs, and no half of a surrogate pair, which UTF-8 cannot hold."""
+
+ARTIFACT_PATTERN = rf"(?!(?:.*/)?\.{{0,2}}(?:/|$)){PRINTABLE}{{1,1024}}"
+"""The name of an artifact: relative, with no empty part, `.` or `..`. 1024 is the longest key of S3, in bytes."""
+
+ARTIFACT_HINT = "write a relative name without `..`: public/report.xml"
+
+# ---- tasks ----------------------------------------------------------------------------------------------
+
+MAX_DOCUMENT = 1 << 20
+"""Bytes of a task, as it was written and as JSON. Taskcluster and SQS take no more than 1 MiB either."""
+
+DOCUMENT_HINT = "let the task fetch its data"
+
+MAX_RETRIES = 49
+"""Taskcluster's limit. A task that was lost so often is not lost by chance."""
+
+MIN_PRIORITY, MAX_PRIORITY = -100, 100
+"""Wide enough for the seven levels of Taskcluster, with room between them."""
+
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+"""Times of day that a queue can keep: between these, seconds since 1970 turn back into the same time."""
+
+TIME_HINT = "write it as in 2030-01-31T12:00:00Z"
+
+# ---- workers --------------------------------------------------------------------------------------------
+
+MAX_CAPACITY = 1000
+"""Runs at a time. Beyond it, one loop and one machine are the wrong place: start more workers."""
