@@ -65,7 +65,7 @@ async def run_blocking(
 async def _abandon(
     job: _Job[T], running: asyncio.Future[T], interrupt: Callable[[], None] | None, grace: float, executor: Executor
 ) -> None:
-    """Nobody takes the result any more. Waits for the thread at most `grace` seconds, also when cancelled again."""
+    """The caller has given up. Waits for the thread at most `grace` seconds, also when cancelled again."""
     if job.abandon():
         executor.submit(job.discard_late)
     if interrupt and not running.done():
@@ -95,14 +95,14 @@ async def wait_through(future: asyncio.Future[T], limit: float | None = None) ->
 
 
 class _Job(Generic[T]):
-    """One call. Its result goes to whoever waits for it, or, once that one has given up, to `discard`."""
+    """One call. Its result goes to its caller, or, once the caller has given up, to `discard`."""
 
     def __init__(self, work: Callable[[], T], discard: Callable[[T], None] | None) -> None:
         self._work, self._discard = work, discard
         self._lock = threading.Lock()
         self._abandoned = False
         self._result: list[T] = []
-        """The result, from its arrival until somebody has taken or discarded it."""
+        """The result, from its arrival until it is discarded."""
 
     def run(self) -> T:
         result = self._work()
@@ -189,7 +189,7 @@ def _perform(future: Future[Any], work: Callable[[], Any]) -> None:
         return
     try:
         result = work()
-    except BaseException as error:  # noqa: BLE001  whoever waits for the future gets it, whatever it is
+    except BaseException as error:  # noqa: BLE001  the future carries it to the caller, whatever it is
         future.set_exception(error)
     else:
         future.set_result(result)

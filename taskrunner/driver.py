@@ -62,7 +62,7 @@ class Driver:
     on_move: Callable[[Move], None] = lambda _: None
     """Told of each event, moving or staying, before it is acted on. Must not raise."""
     on_stray: Callable[[BaseException], None] = lambda _: None
-    """Told what a disowned step raised, since it has nobody else to tell. Must not raise."""
+    """Called with what a disowned step raised, which has no other caller. Must not raise."""
     _step: asyncio.Task[Signal] | None = None
     _moved: asyncio.Future[None] | None = None
     """Done when the step that runs is over in one of its three ways: done, too late, or interrupted."""

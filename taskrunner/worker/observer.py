@@ -1,4 +1,4 @@
-"""Observer: whoever wants to see what a worker does, as it does it. A terminal, a stream of JSON lines, a test."""
+"""Observer: sees what a worker does, as it does it. For a terminal, a stream of JSON lines, a test."""
 
 from __future__ import annotations
 

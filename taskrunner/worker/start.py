@@ -57,8 +57,8 @@ async def services(
 ) -> AsyncIterator[Services]:
     """Everything that a worker's runs share, for as long as the block lasts.
 
-    `queue` (which makes one, given the worker's id) and `plugins` (platform classes by name) are for whoever does not
-    want those that the configuration and the installed packages name. A `patient` worker waits for a platform that the
+    `queue` (which makes one, given the worker's id) and `plugins` (platform classes by name) replace those that the
+    configuration and the installed packages name. A `patient` worker waits for a platform that the
     configuration has a section for and that does not answer; otherwise the run ends as `resource-unavailable`.
 
     Raises: ConfigError, Unavailable.

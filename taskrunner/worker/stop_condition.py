@@ -1,4 +1,4 @@
-"""When a worker stops of its own accord: after so many runs, after a while without one, or when somebody says so."""
+"""When a worker stops by itself: after so many runs, after a time without one, or when a function says so."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHORT_WAIT = 0.5
 
 @attrs.frozen
 class StopCondition:
-    """By default a worker never stops of its own accord."""
+    """By default a worker never stops by itself."""
 
     tasks: int | None = None
     """After this many runs."""
@@ -28,9 +28,9 @@ class StopCondition:
         """How many runs to ask for, of `free` slots, after `taken` runs."""
         return free if self.tasks is None else min(free, self.tasks - taken)
 
-    def patience(self, idle_for: float, *, busy: bool, dry: bool) -> float:
-        """Seconds that a claim waits for a task: a worker that is to stop on its own looks up in time. `dry`: the last
-        claim gave nothing, so that another one without waiting would spin."""
+    def claim_wait(self, idle_for: float, *, busy: bool, dry: bool) -> float:
+        """Seconds that a claim waits for a task: short enough that the worker stops in time. `dry`: the last claim gave
+        nothing, so that another one without waiting would spin."""
         if self.over:
             return SHORT_WAIT if busy or dry else 0.0
         if self.idle is not None:

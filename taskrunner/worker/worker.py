@@ -156,7 +156,7 @@ class Worker:
     async def _ask(self) -> None:
         """Asks the queue for runs, and starts them."""
         most = min(self.load.free, self.services.queue.capabilities.max_claim)
-        wait = self.stop_when.patience(self._idle_for, busy=bool(self.runs), dry=self._dry)
+        wait = self.stop_when.claim_wait(self._idle_for, busy=bool(self.runs), dry=self._dry)
         try:
             claims = await self._claiming.ask(self.stop_when.wanted(most, self.taken), wait)
         except Unavailable as unavailable:
