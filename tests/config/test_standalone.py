@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import platform
-import select
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from taskrunner.blocking import DaemonExecutor
 from taskrunner.errors import ConfigError
 from taskrunner_standalone import StandaloneHost
 
@@ -40,6 +40,9 @@ TWO_NOTICES = """
     report("third?")
     await asyncio.Event().wait()
 """
+
+READER = DaemonExecutor("reader")
+"""Reads lines, so that a program that prints none keeps no test from ending."""
 
 CANCELLED_FIRST = """
     waiting = asyncio.create_task(host.shutting_down())
@@ -88,9 +91,7 @@ def hang_up(handler: signal.Handlers) -> Iterator[None]:
 
 def next_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout
-    ready, _, _ = select.select([process.stdout], [], [], 60)
-    assert ready, "the program prints nothing more"
-    return process.stdout.readline().rstrip("\n")
+    return READER.submit(process.stdout.readline).result(60).rstrip("\n")
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
