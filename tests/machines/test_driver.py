@@ -39,7 +39,7 @@ class Story:
             steps,
             explain=self._explain,
             on_move=self.moves.append,
-            on_stray=self.strays.append,
+            on_late_error=self.strays.append,
         )
 
     def _step(self, state: str, given: Callable[[], Awaitable[Signal]] | Step | None) -> Step:
