@@ -55,7 +55,7 @@ class Driver:
 
     machine: Machine[Any]
     steps: Mapping[str, Step]
-    """One for each state that is not final."""
+    """A step for each state that is not final."""
     explain: Callable[[BaseException], Signal]
     """Maps an error of a step to an event. The event must move the machine, or the step is done again. It is never
     called for a cancellation."""

@@ -77,7 +77,7 @@ class CrashRecovery:
                 TaskrunnerError,
                 OSError,
             ) as error:  # tried again at the next search
-                lines.append(f"what worker {worker_id} left, which died, cannot be removed now: {error}")
+                lines.append(f"the resources of worker {worker_id}, which died, cannot be removed now: {error}")
         return lines
 
     async def _recover(self, worker_id: str) -> AsyncIterator[str]:

@@ -302,7 +302,7 @@ class TaskRun:
         """Removes the run's folder. Returns a line for each file that could not be removed."""
         work = self.record.folder.work
         try:
-            work.rmdir()  # the engine has emptied it as a rule, and a thread would cost more
+            work.rmdir()  # as a rule the engine has emptied the folder, and a thread would cost more
         except FileNotFoundError:
             return []
         except OSError:
