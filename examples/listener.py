@@ -1,4 +1,4 @@
-"""A listener of python-statemachine's on a worker: it counts the moves, and notes how long each state lasted."""
+"""A listener of python-statemachine on a worker: counts the moves, and the seconds in each state."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from taskrunner_standalone import StandaloneHost
 
 
 class Stopwatch:
-    """Its methods are called by their names: before and after each move, and on entering one state."""
+    """The library calls its methods by their names: after each move, and on entering one state."""
 
     def __init__(self) -> None:
         self.moves: Counter[str] = Counter()

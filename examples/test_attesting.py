@@ -1,4 +1,4 @@
-"""A run with a state of its own: between running and uploading it attests what was made."""
+"""A run with a state of its own: between running and uploading it attests its results."""
 # ruff: noqa: S101
 
 import hashlib
@@ -10,7 +10,7 @@ from taskrunner import Attempt, Machine, Row, Signal, Step, Table, TaskChart, Ta
 
 
 def with_attesting(table: Table) -> Table:
-    """The shipped machine, but that a command which exits leads to `attesting`, which knows all that `running` does."""
+    """The shipped table, but `exited` leads to `attesting`, which has copies of all other rows of `running`."""
     detour = [attrs.evolve(row, target="attesting") if row.event == "exited" else row for row in table.rows]
     known = [row for row in table.rows if row.source == "running" and row.event != "exited"]
     attesting = [attrs.evolve(row, source="attesting") for row in known]

@@ -2,8 +2,8 @@
 
 asyncio joins the threads of its own executor when the loop is closed, and the interpreter joins those of
 `concurrent.futures` when it exits, so that one call that hangs keeps a process alive long after its limit has passed.
-The threads here are daemons, and nothing joins them. A call whose limit has passed is interrupted: its caller says how,
-by closing the connection or killing the program that the thread waits for.
+The threads here are daemons, and nothing joins them. A call whose limit has passed is interrupted by a function of its
+caller, which closes the connection or kills the program that the thread waits for.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ IDLE_TIME = 10.0
 
 
 class OverLimit(TimeoutError):
-    """A blocking call took longer than it may. The text says which, and how long that was."""
+    """A blocking call took longer than its limit. The text names both."""
 
 
 async def run_blocking(
@@ -40,14 +40,14 @@ async def run_blocking(
     executor: Executor | None = None,
     error: Callable[[str], Exception] = OverLimit,
 ) -> T:
-    """Runs `work` in a daemon thread and returns what it returns.
+    """Runs `work` in a daemon thread and returns its result.
 
     After `limit` seconds, or when the caller is cancelled, `interrupt` is called, which must make the thread end soon
-    (it closes its connection); the call then waits `grace` more seconds for it. A result that comes too late goes to
-    `discard`, in a thread of the executor, so that a file or a lease that was opened is not lost. `doing` names the
-    work in the error, which `error` makes of the text: `opening a file took longer than 120 s`.
+    (it closes its connection). The call then waits `grace` more seconds for the thread. A late result goes to
+    `discard`, in a thread of the executor, so that an open file or a lease is not lost. `doing` names the work in the
+    error, which `error` makes of the text: `opening a file took longer than 120 s`.
 
-    Raises: OverLimit unless `error` says otherwise, and what `work` raises.
+    Raises: OverLimit or the class in `error`, and the errors of `work`.
     """
     job, executor = _Job(work, discard), executor or _shared
     running = asyncio.get_running_loop().run_in_executor(executor, job.run)
@@ -65,7 +65,7 @@ async def run_blocking(
 async def _abandon(
     job: _Job[T], running: asyncio.Future[T], interrupt: Callable[[], None] | None, grace: float, executor: Executor
 ) -> None:
-    """The caller has given up. Waits for the thread at most `grace` seconds, also when cancelled again."""
+    """Ends a call without its caller. Waits for the thread at most `grace` seconds, also when cancelled again."""
     if job.abandon():
         executor.submit(job.discard_late)
     if interrupt and not running.done():
@@ -75,13 +75,13 @@ async def _abandon(
             await wait_through(running, grace)
     finally:
         if running.done() and not running.cancelled():
-            running.exception()  # seen: the cancellation, or the limit, is what counts
-        running.cancel()  # else a thread that ends after the loop has closed would complain about the loop
+            running.exception()  # retrieved, so that asyncio does not log it: the caller gets another error
+        running.cancel()  # else a thread that ends after the loop was closed would raise an error about the loop
 
 
 async def wait_through(future: asyncio.Future[T], limit: float | None = None) -> None:
-    """Waits for the end of what must not be left half done: `limit` seconds at most, and also when the caller is
-    cancelled meanwhile. The cancellation is raised at the end of the wait."""
+    """Waits for the end of work that must not be left half done, `limit` seconds at most. A cancellation of the caller
+    does not end the wait; it is raised at its end."""
     loop = asyncio.get_running_loop()
     deadline = None if limit is None else loop.time() + limit
     cancelled = False
@@ -95,7 +95,7 @@ async def wait_through(future: asyncio.Future[T], limit: float | None = None) ->
 
 
 class _Job(Generic[T]):
-    """One call. Its result goes to its caller, or, once the caller has given up, to `discard`."""
+    """One call. Its result goes to its caller, or to `discard` once the call was abandoned."""
 
     def __init__(self, work: Callable[[], T], discard: Callable[[T], None] | None) -> None:
         self._work, self._discard = work, discard
@@ -112,13 +112,13 @@ class _Job(Generic[T]):
         return result
 
     def abandon(self) -> bool:
-        """Whether the result has arrived already, so that `discard_late` is to be called."""
+        """Whether the result has arrived already, so that `discard_late` must be called."""
         with self._lock:
             self._abandoned = True
             return bool(self._result and self._discard)
 
     def discard_late(self) -> None:
-        """Discards a result whose caller has given up."""
+        """Discards the result of an abandoned call."""
         with self._lock:
             late = self._result.pop() if self._abandoned and self._result else None
         if late is not None and self._discard:
@@ -155,7 +155,7 @@ class DaemonExecutor(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002  the base has it
-        """Takes no more calls. What was handed in is still done, unless it is cancelled; nothing waits for it."""
+        """Takes no more calls. Submitted calls are still done, unless they are cancelled; nothing waits for them."""
         with self._lock:
             self._closed = True
         while cancel_futures:
@@ -178,7 +178,7 @@ class DaemonExecutor(Executor):
             except Empty:
                 with self._lock:
                     if not self._jobs.empty():
-                        continue  # a call came in this moment, and counts on this thread
+                        continue  # a call was submitted in this moment, and `_waiting` counts this thread
                     self._threads -= 1
                     self._waiting -= 1
                     return None
@@ -189,11 +189,11 @@ def _perform(future: Future[Any], work: Callable[[], Any]) -> None:
         return
     try:
         result = work()
-    except BaseException as error:  # noqa: BLE001  the future carries it to the caller, whatever it is
+    except BaseException as error:  # noqa: BLE001  the future carries every error to the caller
         future.set_exception(error)
     else:
         future.set_result(result)
 
 
 _shared = DaemonExecutor("blocking")
-"""For every call that names no executor of its own."""
+"""For the calls without an executor of their own."""

@@ -1,4 +1,4 @@
-"""Calls to plugs, each with a limit of time that holds also when the call ignores its cancellation."""
+"""Calls to plugs, each with a limit of time that holds even if the call ignores its cancellation."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class BoundedCalls:
 
     warn: Callable[[str], None] = lambda _: None
     _left: dict[asyncio.Task[Any], str] = attrs.field(init=False, factory=dict)
-    """Calls that did not end when they were cancelled, and what each was doing."""
+    """Calls that did not end when they were cancelled, with the name of their work."""
 
     async def call(self, work: Coroutine[Any, Any, T], *, limit: float | None, doing: str) -> T:
-        """What `work` returns. When it is over its limit, or the caller is cancelled, it is cancelled and waited for;
-        a call that does not end then is left behind with a warning, and so is what it raises one day. A limit of None
-        is for a call that nothing but its caller ends.
+        """Returns the result of `work`. Past its limit, or when the caller is cancelled, the call is cancelled and
+        waited for. A call that does not end then is left behind with a warning; a late error of it is another warning.
+        `doing` names the work in errors and warnings. Without a limit, only the caller ends the call.
 
-        Raises: OverLimit, and what `work` raises.
+        Raises: OverLimit, and the errors of `work`.
         """
         call = asyncio.create_task(work, name=doing)
         try:
@@ -46,7 +46,7 @@ class BoundedCalls:
         return call.result()
 
     def hangs(self, doing: str) -> bool:
-        """Whether such a call was left behind and has not ended yet: another one would hang beside it."""
+        """Whether a call of this name was left behind and has not ended yet: another one would hang too."""
         return doing in self._left.values()
 
     async def _end(self, call: asyncio.Task[Any], doing: str) -> None:

@@ -1,7 +1,7 @@
-"""What one blocking call holds open, so that another thread can end it at any moment.
+"""The sockets and programs of one blocking call, so that another thread can end it at any moment.
 
-A thread that waits for a socket or a program cannot be interrupted from outside. What can be ended is what it waits
-for: a socket that is shut down, or a program that is killed, lets the read return at once with an error.
+A thread that waits for a socket or a program cannot be interrupted from outside. The socket can be shut down and the
+program killed: then the read returns at once with an error.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class Connections:
         return self._interrupted
 
     def check(self) -> None:
-        """Stands before everything that would leave a trace. Raises Interrupted once the call was given up."""
+        """Called before each step that has a lasting effect. Raises Interrupted once the call was given up."""
         if self._interrupted:
             raise Interrupted("the call was given up")
 
     def hold(self, connection: socket.socket) -> socket.socket:
-        """Ends this connection, which need not be open yet, when the call is interrupted. Returns it.
+        """Registers a connection, open or not, to be ended when the call is interrupted. Returns the connection.
 
-        It keeps a duplicate: TLS moves a connection into another object, and shutting down any of them ends it.
+        A duplicate is kept: TLS moves a connection into another object, and shutting down any of them ends it.
         Raises: Interrupted, with the connection closed.
         """
         with self._lock:
@@ -49,14 +49,14 @@ class Connections:
             return connection
 
     def hold_program(self, program: subprocess.Popen[bytes]) -> None:
-        """Kills this program when the call is interrupted, and at the latest with `close`."""
+        """Registers a program, to be killed when the call is interrupted, and at the latest by `close`."""
         with self._lock:
             self._programs.append(program)
             if self._interrupted:
                 program.kill()
 
     def interrupt(self) -> None:
-        """Ends everything now: a read or write that waits gets an error. A second call does nothing."""
+        """Ends all of them now: a read or write that waits gets an error. A second call does nothing."""
         with self._lock:
             self._interrupted = True
             for connection in self._sockets:
@@ -66,7 +66,7 @@ class Connections:
                 program.kill()
 
     def close(self) -> None:
-        """The call is over: nothing of it stays open or running. May be called again."""
+        """Closes every socket and ends every program of the call. May be called again."""
         with self._lock:
             for connection in self._sockets:
                 connection.close()

@@ -1,16 +1,16 @@
 """The driver: one loop that runs the work of whichever state a machine is in.
 
-The work of a state is a coroutine; what it returns is the next event. An event from outside that moves the machine
-cancels that work, whose own `finally` undoes it, and the work of the new state starts only when the old one has
-finished undoing itself. Four races are decided here, and nowhere else:
+The work of a state is a coroutine; its result is the next event. An event from outside that moves the machine cancels
+that work, whose own `finally` undoes it. The work of the new state starts only when the old one has been undone. Four
+races are decided here, and nowhere else:
 
-* An interrupted step is *disowned* as an object: what it still returns or raises is not an event any more. Comparing
-  states would not be enough, since A → B → A can pass in one tick.
-* A result and an interruption in the same tick: whichever reached `tell` first has moved the machine, and the other
-  meets the new state, which decides.
-* A step that takes longer than its limit, or an undoing that does, is given up, not waited for: `fatal` moves the
-  machine on, and the step is watched in the background, so that what it raises one day is still heard.
-* The driver itself cancelled: the step undoes itself first.
+* An interrupted step is *disowned* as an object: its result or error is not an event any more. Comparing states would
+  not be enough, since A → B → A can pass in one tick.
+* A result and an interruption in the same tick: the first one to reach `tell` has moved the machine, and the new state
+  decides about the other.
+* A step over its limit, or over its limit for undoing, is given up, not waited for: `fatal` moves the machine on. The
+  step goes on in the background, and a late error of it is still reported.
+* The driver itself cancelled: the step is undone first.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NO_LIMIT = float("inf")
 
 
 class Stuck(Exception):
-    """The work of a state was interrupted, and did not finish undoing itself. Told to `on_stray`."""
+    """The work of a state was interrupted, and was not undone in time. Reported by `on_late_error`."""
 
     def __init__(self, state: str, seconds: float) -> None:
         super().__init__(f"{state} was interrupted and did not end within {seconds:g} s: something may be left behind")
@@ -40,13 +40,13 @@ class Stuck(Exception):
 
 @attrs.frozen
 class Step:
-    """What is done in one state."""
+    """The work of one state."""
 
     work: Work
     limit: float = NO_LIMIT
     """Seconds until it is interrupted by force."""
     undo: float = 60.0
-    """Seconds that it has to undo itself once it is interrupted. A minute lets a container engine under load answer."""
+    """Seconds for undoing it after an interruption. A minute lets a container engine under load answer."""
 
 
 @attrs.define(eq=False)
@@ -55,17 +55,17 @@ class Driver:
 
     machine: Machine[Any]
     steps: Mapping[str, Step]
-    """One for each state that is not final."""
+    """A step for each state that is not final."""
     explain: Callable[[BaseException], Signal]
-    """Which event it is when a step raises. It must be one that moves the machine, or the step is done again; it is
-    never asked about a cancellation."""
+    """Maps an error of a step to an event. The event must move the machine, or the step is done again. It is never
+    called for a cancellation."""
     on_move: Callable[[Move], None] = lambda _: None
-    """Told of each event, moving or staying, before it is acted on. Must not raise."""
-    on_stray: Callable[[BaseException], None] = lambda _: None
-    """Called with what a disowned step raised, which has no other caller. Must not raise."""
+    """Called for each event, moving or staying, before the work of the new state begins. Must not raise."""
+    on_late_error: Callable[[BaseException], None] = lambda _: None
+    """Called with an error of a disowned step, which has no other caller. Must not raise."""
     _step: asyncio.Task[Signal] | None = None
     _moved: asyncio.Future[None] | None = None
-    """Done when the step that runs is over in one of its three ways: done, too late, or interrupted."""
+    """Done when the current step is over: finished, past its limit, or interrupted."""
     _given_up: set[asyncio.Task[Signal]] = attrs.field(factory=set)
 
     def __attrs_post_init__(self) -> None:
@@ -74,8 +74,8 @@ class Driver:
             raise Bug(f"these states have no step, or are none: {', '.join(states ^ set(self.steps))}")
 
     def tell(self, signal: Signal) -> None:
-        """Takes an event in. After the end it is too late for any, and nothing happens. An action or a listener of the
-        chart that raises is explained like a step that raised.
+        """Takes an event. After the end, nothing happens. An error of an action or a listener of the chart is explained
+        like an error of a step.
 
         Raises: Refused, when the machine does not know the event in this state.
         """
@@ -85,7 +85,7 @@ class Driver:
             self._take(signal)
         except Refused:
             raise
-        except Exception as error:  # noqa: BLE001  whatever it is, the machine must still come to its end
+        except Exception as error:  # noqa: BLE001  the machine must come to its end after any error
             self._take(self.explain(error))
 
     def _take(self, signal: Signal) -> None:
@@ -97,7 +97,7 @@ class Driver:
                 self._disown(str(signal.event))
 
     async def run(self) -> None:
-        """Runs the machine to its end. Raises only CancelledError, when it is itself cancelled."""
+        """Runs the machine to its end. Raises only CancelledError, when the driver is cancelled."""
         while not self.machine.over:
             state = self.machine.at
             self._moved = asyncio.get_running_loop().create_future()
@@ -106,14 +106,14 @@ class Driver:
             )
             step.add_done_callback(partial(_done, self._moved))
             try:
-                await self._attend(step, self._moved, state)
+                await self._finish(step, self._moved, state)
             except asyncio.CancelledError:
                 step.cancel("the driver is cancelled")
-                await self._undone(step, state)
+                await self._wait_for_undo(step, state)
                 raise
 
-    async def _attend(self, step: asyncio.Task[Signal], moved: asyncio.Future[None], state: str) -> None:
-        """Waits until a step is over, and acts on that."""
+    async def _finish(self, step: asyncio.Task[Signal], moved: asyncio.Future[None], state: str) -> None:
+        """Waits for the end of a step and takes its event, or waits until it is undone."""
         limit = self.steps[state].limit
         timer = None if limit == NO_LIMIT else asyncio.get_running_loop().call_later(limit, _done, moved)
         try:
@@ -127,7 +127,7 @@ class Driver:
             self._step = None
             self._tell_outcome(self._outcome(step))
         else:
-            await self._undone(step, state)
+            await self._wait_for_undo(step, state)
 
     def _tell_outcome(self, signal: Signal) -> None:
         try:
@@ -149,27 +149,27 @@ class Driver:
         if self._moved:
             _done(self._moved)
 
-    async def _undone(self, step: asyncio.Task[Signal], state: str) -> None:
-        """Waits until an interrupted step has undone itself, within its limit; cancelling this gives up at once."""
+    async def _wait_for_undo(self, step: asyncio.Task[Signal], state: str) -> None:
+        """Waits until an interrupted step is undone, within its limit. A cancellation of this gives the step up."""
         if self._step is step:
             self._step = None
         try:
             await asyncio.wait([step], timeout=self.steps[state].undo)
         finally:
             if step.done():
-                self._hear(step)
+                self._report_error(step)
             else:
                 self._give_up(step, state)
 
     def _give_up(self, step: asyncio.Task[Signal], state: str) -> None:
-        self.on_stray(Stuck(state, self.steps[state].undo))
+        self.on_late_error(Stuck(state, self.steps[state].undo))
         self._given_up.add(step)
         step.add_done_callback(self._given_up.discard)
-        step.add_done_callback(self._hear)
+        step.add_done_callback(self._report_error)
 
-    def _hear(self, step: asyncio.Task[Signal]) -> None:
+    def _report_error(self, step: asyncio.Task[Signal]) -> None:
         if not step.cancelled() and (error := step.exception()):
-            self.on_stray(error)
+            self.on_late_error(error)
 
 
 async def _coroutine(work: Work) -> Signal:

@@ -100,7 +100,7 @@ def test_a_wait_that_is_cancelled_lasts_to_its_limit() -> None:
 
 
 @pytest.mark.parametrize("limit", [0.05, 60])
-def test_a_result_that_nobody_takes_is_discarded(limit: float) -> None:
+def test_a_late_result_is_discarded(limit: float) -> None:
     """After the limit, and after a cancellation."""
     begun, release, discarded = threading.Event(), threading.Event(), threading.Event()
     found: list[str] = []
@@ -146,7 +146,7 @@ def test_a_result_that_arrives_with_the_cancellation_is_discarded_in_the_executo
         await asyncio.to_thread(begun.wait)
         executor.submit(worked.set)
         release.set()
-        worked.wait()  # blocks the loop: the result is there, and the loop does not know yet
+        worked.wait()  # blocks the loop, which cannot take the result yet
         call.cancel()
         await asyncio.wait([call])
         assert call.cancelled()
@@ -173,7 +173,7 @@ def test_a_thread_that_hangs_keeps_no_process_alive() -> None:
     assert (done.stdout, done.stderr) == ("waiting took longer than 0.01 s\n", "")
 
 
-def test_a_call_that_ends_after_its_loop_complains_about_nothing() -> None:
+def test_a_call_that_ends_after_its_loop_prints_no_error() -> None:
     code = """
         import asyncio, threading
         from taskrunner import blocking
@@ -220,7 +220,7 @@ def test_calls_run_side_by_side_up_to_the_size() -> None:
     assert sorted(call.result(60) for call in calls) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
-def test_an_executor_that_is_shut_down_takes_nothing_more() -> None:
+def test_an_executor_that_is_shut_down_takes_no_calls() -> None:
     executor, release = DaemonExecutor("test", size=1), threading.Event()
     begun = executor.submit(release.wait)
     waiting = executor.submit(int)
@@ -254,7 +254,7 @@ def test_a_call_that_has_not_begun_can_be_cancelled() -> None:
     assert executor.submit(int).result(60) == 0
 
 
-def test_calls_that_were_handed_in_are_done_after_a_shutdown() -> None:
+def test_submitted_calls_are_done_after_a_shutdown() -> None:
     executor, release = DaemonExecutor("test", size=1), threading.Event()
     calls = [executor.submit(release.wait), executor.submit(lambda: 7)]
     executor.shutdown()

@@ -1,4 +1,4 @@
-"""A call to a plug has a limit, whatever the plug does when it is cancelled."""
+"""A call to a plug has a limit, also when the plug ignores its cancellation."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from taskrunner.errors import Bug
 from taskrunner.testing import clock
 
 
-async def stubborn(seconds: float, result: object = None) -> object:
-    """Ignores its cancellation."""
+async def ignore_cancellation(seconds: float, result: object = None) -> object:
+    """Sleeps, and ignores its cancellation. Then returns the result, or raises it."""
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
     while (left := until - loop.time()) > 0:
@@ -45,12 +45,12 @@ def began(start: object) -> float:
 
 
 def test_a_call_that_ignores_its_cancellation_is_left_behind_with_a_warning() -> None:
-    said: list[str] = []
+    warnings: list[str] = []
 
     async def main() -> None:
-        calls = BoundedCalls(said.append)
+        calls = BoundedCalls(warnings.append)
         with pytest.raises(OverLimit):
-            await calls.call(stubborn(3600), limit=10, doing="asking")
+            await calls.call(ignore_cancellation(3600), limit=10, doing="asking")
         assert asyncio.get_running_loop().time() - began(clock.START) == pytest.approx(15)
         assert calls.hangs("asking")
         assert not calls.hangs("another call")
@@ -58,23 +58,23 @@ def test_a_call_that_ignores_its_cancellation_is_left_behind_with_a_warning() ->
         assert not calls.hangs("asking")
 
     clock.run(main())
-    assert said == ["asking does not end: something may be left behind"]
+    assert warnings == ["asking does not end: something may be left behind"]
 
 
-def test_what_a_call_raises_that_was_left_behind_is_a_warning() -> None:
-    said: list[str] = []
+def test_an_error_of_a_call_that_was_left_behind_is_a_warning() -> None:
+    warnings: list[str] = []
 
     async def main() -> None:
-        calls = BoundedCalls(said.append)
+        calls = BoundedCalls(warnings.append)
         with pytest.raises(OverLimit):
-            await calls.call(stubborn(60, OSError("the disk is gone")), limit=10, doing="asking")
+            await calls.call(ignore_cancellation(60, OSError("the disk is gone")), limit=10, doing="asking")
         await asyncio.sleep(60)
 
     clock.run(main())
-    assert said[-1] == "asking: OSError: the disk is gone"
+    assert warnings[-1] == "asking: OSError: the disk is gone"
 
 
-def test_a_caller_that_is_cancelled_waits_a_moment_for_its_call() -> None:
+def test_a_cancelled_caller_waits_until_its_call_is_undone() -> None:
     undone: list[float] = []
 
     async def undoes() -> None:

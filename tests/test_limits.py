@@ -201,7 +201,7 @@ def test_a_value_beyond_the_limit_is_refused(keeper: Keeper, value: Any, tmp_pat
 @pytest.mark.parametrize(
     ("field", "value"), [("task_id", ".a"), ("retries", 50), ("retries", True), ("priority", 101), ("deadline", 1)]
 )
-def test_a_queue_refuses_in_the_words_of_the_decoder(field: str, value: Any) -> None:
+def test_a_queue_refuses_with_the_text_of_the_decoder(field: str, value: Any) -> None:
     with pytest.raises(MalformedPayload) as by_queue:
         submitted(**{field: value})
     with pytest.raises(MalformedPayload) as by_decoder:

@@ -1,7 +1,7 @@
-"""What both machines share: how a chart is declared, and the values that go in and come out.
+"""The base of both machines: the class of a declaration, and the values of events and moves.
 
 Rule 1: a machine is pure. It has no clock, does no I/O, starts no thread and awaits nothing.
-Rule 2: the declaration is the truth. What is not declared is refused with an error that names machine, state and event.
+Rule 2: the declaration is the truth. An undeclared event is refused with an error that names machine, state and event.
 Rule 3: events come in by `Machine.take`, and by nothing else.
 """
 
@@ -23,7 +23,7 @@ RESERVED = frozenset({
     "delay", "event", "event_data", "internal", "key", "machine", "model", "on_error", "self", "send_id", "source",
     "state", "target", "transition", "visitor_fn",
 })  # fmt: skip
-"""Names that python-statemachine uses itself: data of such a name would vanish, or break a call inside of it."""
+"""Names that python-statemachine uses itself: data of such a name would vanish, or break a call in the library."""
 
 
 class Refused(Bug):
@@ -36,9 +36,9 @@ class Refused(Bug):
 
 @attrs.frozen
 class Signal:
-    """An event and its data: the result of a state's work, or something that happened outside.
+    """An event and its data: the result of a state's work, or an event from outside.
 
-    Raises: Bug, when a key of `data` is one that python-statemachine keeps for itself.
+    Raises: Bug, when a key of `data` is reserved by python-statemachine.
     """
 
     event: StrEnum | str
@@ -52,7 +52,7 @@ class Signal:
 
 @attrs.frozen
 class Move:
-    """What an event did."""
+    """The effect of an event."""
 
     source: str
     event: str
@@ -66,9 +66,9 @@ class Move:
 class Chart(StateChart[M], Generic[M]):
     """The base of every declaration.
 
-    python-statemachine's defaults swallow errors and unknown events; here all of them are raised. A chart that has
-    states is not subclassed: its transitions would be added to the states of the parent. `table.declare` makes a chart
-    from the table of another one.
+    python-statemachine's defaults swallow errors and unknown events; here all of them are raised. A chart with states
+    has no subclass: its transitions would be added to the states of the parent. `table.declare` makes a chart from the
+    table of another one.
     """
 
     allow_event_without_transition = False
@@ -86,5 +86,5 @@ class Chart(StateChart[M], Generic[M]):
 
 
 def stay(*states: State, on: str | None = None) -> TransitionList:
-    """In these states the event is known, and moves nothing."""
+    """Transitions of an event that is known in these states, and stays in them."""
     return TransitionList(t for state in states for t in state.to(state, internal=True, on=on))

@@ -1,7 +1,7 @@
 """Machine: one life of a chart, driven by python-statemachine.
 
-This is a typed door and decides nothing. Whatever the library's documentation says of a chart holds here: actions on
-entering and leaving a state, before and after a transition, validators, conditions, several actions, listeners.
+It adds types and decides nothing. The library's documentation of a chart holds here: actions on entering and leaving a
+state, before and after a transition, validators, conditions, several actions, listeners.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from taskrunner.machines.chart import Chart, Move, Refused, Signal
 
 
 class Stateful(Protocol):
-    """A model: what is known beside the state. Its methods are the actions and conditions of the chart."""
+    """A model: the state, and the data beside it. Its methods are the actions and conditions of the chart."""
 
     state: str | None
     """The state's name; None before the first one."""
@@ -29,9 +29,9 @@ M = TypeVar("M", bound=Stateful)
 
 
 class Machine(Generic[M]):
-    """Begins in the state that its model names, or in the initial one. A subclass names its chart.
+    """Begins in the state of its model, or in the initial one. A subclass names its chart.
 
-    `listeners` are python-statemachine's: objects whose methods are called as the machine moves, by their names
+    `listeners` are python-statemachine's: objects whose methods are called by their names as the machine moves
     (`after_transition`, `on_enter_running`).
     """
 
@@ -65,14 +65,14 @@ class Machine(Generic[M]):
         return self.at in self.final
 
     def add_listener(self, *listeners: object) -> None:
-        """Adds listeners of python-statemachine's while the machine lives."""
+        """Adds listeners of python-statemachine to a machine that has begun."""
         self._driven.add_listener(*listeners)  # type: ignore[no-untyped-call]  # the library has no hint here
 
     def take(self, signal: Signal) -> Move:
         """Takes one event.
 
-        Raises: Refused, with nothing changed, when this state does not know it; and whatever an action, a validator or
-        a listener raises.
+        Raises: Refused, with nothing changed, when this state does not know the event; and the errors of actions,
+        validators and listeners.
         """
         before, event = self.at, str(signal.event)
         if event not in self._events or self.over:  # the library would match `go.x` with `go`, and be silent at the end

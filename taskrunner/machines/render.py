@@ -34,14 +34,14 @@ def _cell(table: Table, state: str, event: str) -> str:
 
 
 def as_mermaid(table: Table) -> str:
-    """A Mermaid state diagram of the moves; what stays is in the table."""
+    """A Mermaid state diagram of the moves; events that stay are in the table only."""
     lines = ["stateDiagram-v2", f"    [*] --> {table.initial}"]
     lines += [f"    {source} --> {target}: {label}" for source, target, label in _arrows(table)]
     return "\n".join([*lines, *(f"    {state} --> [*]" for state in table.final)]) + "\n"
 
 
 def as_dot(table: Table) -> str:
-    """The same for Graphviz."""
+    """The same diagram for Graphviz."""
     lines = [f"digraph {table.kind} {{", "    rankdir=LR; node [shape=box, style=rounded];"]
     lines += [f'    {source} -> {target} [label="{label}"];' for source, target, label in _arrows(table)]
     lines += [f"    {state} [peripheries=2];" for state in table.final]
@@ -49,7 +49,7 @@ def as_dot(table: Table) -> str:
 
 
 def as_json(table: Table) -> str:
-    """Everything, staying moves included, for programs."""
+    """The whole table for programs, events that stay included."""
     return json.dumps(attrs.asdict(table), indent=2) + "\n"
 
 

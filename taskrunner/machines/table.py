@@ -1,7 +1,7 @@
-"""A machine's declaration as a table: what pages, diagrams, exhaustive tests and simulations are made from.
+"""A machine's declaration as a table, for pages, diagrams, exhaustive tests and simulations.
 
-The declaration is the only truth: no state and no event is named here. What a row cannot express, such as an action on
-entering a state, is refused by name.
+The declaration is the only truth: no state and no event is named here. A feature that a row cannot express, such as an
+action on entering a state, is refused by name.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Row:
     event: str
     target: str
     condition: str = ""
-    """Names of what must hold for it, joined by `and`, each with `not` before it where it must not; empty: always."""
+    """Names of conditions, joined by `and`, each with `not` before it if it must be false; empty: always."""
     action: str = ""
-    """Name of what the model does."""
+    """Name of the model's method."""
 
     @property
     def stays(self) -> bool:
@@ -44,7 +44,7 @@ class Row:
 
 @attrs.frozen
 class Table:
-    """All of a machine."""
+    """All states, events and transitions of a machine."""
 
     kind: str
     states: tuple[str, ...]
@@ -59,7 +59,7 @@ class Table:
 
 
 def read_table(chart: type[Chart[Any]]) -> Table:
-    """The table of a chart, in the order of its declaration. Raises: Bug, with the name of what no row can express."""
+    """The table of a chart, in the order of its declaration. Raises: Bug, naming a feature that no row can express."""
     states: tuple[State, ...] = tuple(chart.states)
     for state in states:
         _check_state(chart, state)
@@ -74,7 +74,7 @@ def read_table(chart: type[Chart[Any]]) -> Table:
 
 
 def declare(table: Table) -> type[Chart[Any]]:
-    """The chart of a table: the reverse of `read_table`. For a machine that differs from a shipped one in some rows."""
+    """The chart of a table: the reverse of `read_table`. For a machine with some rows other than a shipped one."""
     states = {
         name: State(initial=name == table.initial, final=name in table.final, value=name) for name in table.states
     }
@@ -125,7 +125,7 @@ def _check_transition(chart: type[Chart[Any]], transition: Any) -> None:
 
 
 def _named(chart: type[Chart[Any]], group: Any) -> list[str]:
-    """The callbacks of a group, with those that the library finds by their names on the chart."""
+    """The callbacks of a group, with those of the chart that the library finds by their names."""
     return [str(spec.func) for spec in group if not spec.is_convention or hasattr(chart, str(spec.func))]
 
 

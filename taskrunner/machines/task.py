@@ -10,20 +10,19 @@ the resolution, and `upload_failed` that one part of an upload failed while the 
 outside, at any time, in any state. Six rules decide everything:
 
 1. Every move is forward, so every run ends; the event of an error moves in every state.
-2. The first cause decides the resolution. `completed` is no cause until it has been reported: until then, whatever goes
-   wrong replaces it.
-3. A lost claim beats every cause: nothing is reported, nothing is uploaded, caches are discarded. A cancellation is the
-   queue's own doing, and counts as such a loss.
-4. Every run whose claim is still ours goes through `uploading`, where its resolution is reported: before the upload if
-   it is an exception, so that the run is handed back at once, and after it otherwise.
-5. What a run made is kept when it was stopped for its time or by a fault (`timeout`, `deadline`, `fatal` while
-   running), and thrown away when it was taken from us or handed back.
-6. What follows from an end is an outcome of the machine (`reports_first`, `collects`, `delivers`, `owes_report`,
-   `commits_caches`): the shell reads it and decides nothing.
+2. The first cause decides the resolution. `completed` is no cause until it has been reported: until then, any failure
+   replaces it.
+3. A lost claim beats every cause: nothing is reported, nothing is uploaded, caches are discarded. A cancellation comes
+   from the queue, and counts as a lost claim.
+4. Every run whose claim is valid goes through `uploading`, where its resolution is reported: before the upload if it is
+   an exception, so that the run is handed back at once, and after it otherwise.
+5. The results of a run are kept when it was stopped for its time or by a fault (`timeout`, `deadline`, `fatal` while
+   running), and discarded when its claim was lost or the run is handed back.
+6. The consequences of an end are outcomes of the machine (`reports_first`, `collects`, `delivers`, `owes_report`,
+   `commits_caches`): the shell reads them and decides nothing.
 
-Two events have a name of their own although they look alike: `timeout` (the run took longer than its `max_run_time`)
-ends as failed, which is the task's own doing; `deadline` (a time of day) ends as an exception, since the result has no
-use any more.
+Two events look alike and have different ends: `timeout` (the run took longer than its `max_run_time`) ends as failed,
+since the task is the cause; `deadline` (a time of day) ends as an exception, since the result has no use any more.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class TaskState(StrEnum):
 
 
 class TaskEvent(StrEnum):
-    """What can happen to a run: the results of its own work, then what comes from outside."""
+    """The events of a run: the results of its own work, then the events from outside."""
 
     BEGIN = "begin"
     LOADED = "loaded"
@@ -73,7 +72,7 @@ class TaskEvent(StrEnum):
 
 @attrs.define
 class Attempt:
-    """What is known of a run beside its state. Only the machine's actions write to it."""
+    """The state of a run and the data beside it. Only the machine's actions write to it."""
 
     state: str | None = None
     answers_cancel: bool = False
@@ -81,18 +80,18 @@ class Attempt:
     retry_on: frozenset[int] = frozenset()
     """Exit codes after which the task is tried again."""
     purge_on: frozenset[int] = frozenset()
-    """Exit codes after which the caches of the run are thrown away."""
+    """Exit codes after which the caches of the run are discarded."""
     exit_code: int | None = None
-    """Of the command, once it has ended by itself."""
+    """Exit code of the command, once it has ended by itself."""
     resolution: Resolution | None = None
     lost: bool = False
-    """The claim is not ours any more."""
+    """Whether the claim is lost."""
     reported: bool = False
-    """The queue has taken the resolution, which cannot change any more."""
-    hand_back: float | None = None
-    """Seconds after which another worker may have the run, when it was rejected."""
+    """Whether the queue has taken the resolution, which cannot change any more."""
+    release_delay: float | None = None
+    """Seconds until the queue may grant the run again, when it was rejected."""
     keeps: bool = False
-    """Whether what the run made is kept, though it did not come to its own end."""
+    """Whether the results are kept although the run was stopped."""
     reports_first: bool = False
     """Whether the resolution is reported before the upload."""
 
@@ -103,12 +102,12 @@ class Attempt:
 
     @property
     def delivers(self) -> bool:
-        """Whether the engine delivers what it made: only of a success."""
+        """Whether the engine delivers its result: only after a success."""
         return self.resolution is not None and self.resolution.kind == "completed"
 
     @property
     def owes_report(self) -> bool:
-        """Whether the resolution must still be reported: after a fault while uploading, or to a caller that waits."""
+        """Whether the resolution must still be reported: after a fault while uploading, or to a waiting caller."""
         if self.lost:
             canceled = self.resolution is not None and self.resolution.reason == "canceled"
             return canceled and self.answers_cancel
@@ -116,18 +115,18 @@ class Attempt:
 
     @property
     def commits_caches(self) -> bool:
-        """Whether caches are kept: the command came to its own end, with an exit code that does not purge them."""
+        """Whether caches are kept: the command ended by itself, with an exit code that does not purge them."""
         clean = self.exit_code is not None and not self.lost and not self.keeps
         return clean and self.exit_code not in self.purge_on
 
     def end(self, resolution: Resolution, *, keep: bool = False) -> None:
-        """The run leaves its own course."""
+        """Sets the resolution, unless an earlier cause has decided it."""
         if self._may_end:
             self.reports_first = resolution.kind == "exception"
             self.resolution, self.keeps = resolution, keep
 
     def lose(self, resolution: Resolution) -> None:
-        """The claim is not ours any more."""
+        """Marks the claim as lost, unless the resolution was reported."""
         if not self.reported and not self.lost:
             self.lost, self.resolution, self.keeps = True, resolution, False
 
@@ -187,7 +186,7 @@ class Attempt:
 
     def is_rejected(self, after: float, message: str) -> None:
         if self.resolution is None:
-            self.hand_back = after
+            self.release_delay = after
         self.end(exception("resource-unavailable", message))
 
     def breaks(self, message: str) -> None:
@@ -198,7 +197,7 @@ class Attempt:
 
 
 class TaskChart(Chart[Attempt]):
-    """The declaration: what one run can be told, and what follows."""
+    """The declaration: the states of a run, and the moves of each event."""
 
     kind = "task"
 
@@ -209,7 +208,7 @@ class TaskChart(Chart[Attempt]):
     cleanup = State()
     resolved = State(final=True)
 
-    # What the work of a state ends with.
+    # Results of the work of a state.
     begin = claimed.to(loading, on="begins")
     loaded = loading.to(running)
     exited = running.to(uploading, on="exits")
@@ -223,13 +222,13 @@ class TaskChart(Chart[Attempt]):
     uploaded = uploading.to(cleanup)
     cleaned = cleanup.to(resolved)
 
-    # What takes the claim from us.
+    # A lost claim.
     cancel = cleanup.from_(claimed, loading, running, uploading, on="is_canceled") | stay(cleanup, on="is_canceled")
     reclaim_failed = cleanup.from_(claimed, loading, running, uploading, on="loses_claim") | stay(
         cleanup, on="loses_claim"
     )
 
-    # What ends the run while the claim is ours.
+    # An end while the claim is valid.
     shutdown = uploading.from_(claimed, loading, running, on="is_evicted") | stay(uploading, cleanup)
     timeout = (
         uploading.from_(loading, on="times_out")

@@ -7,11 +7,11 @@ Theory of operation::
                      paused
 
 1. `claiming` while there is a free slot and the machine is fit to take work; `running` when every slot is taken;
-   `paused` while nothing is claimed, because the machine is sick or its operator said so. What runs goes on.
-2. `shutting_down` is graceful (`shutdown`: finish what runs) or immediate (`shutdown_now`: hand it back); it may become
-   more urgent, never less.
-3. A run can still arrive (`took`) while shutting down, from a claim that was in flight: it is counted like every other,
-   the outcome `hands_back` says that it is handed back, and the worker is not drained before it has ended.
+   `paused` while nothing is claimed, because the machine is unfit or paused by its operator. Its runs go on.
+2. `shutting_down` is graceful (`shutdown`: finish the runs) or immediate (`shutdown_now`: hand them back). It may
+   become more urgent, never less.
+3. A run can still arrive (`took`) while shutting down, from a claim in flight. It is counted like every other, and the
+   outcome `hands_back` says that it is handed back. The worker is not drained before this run has ended.
 4. Nothing leads back from `shutting_down`, and `fatal` moves in every state, so every worker stops.
 """
 
@@ -38,7 +38,7 @@ class WorkerState(StrEnum):
 
 
 class WorkerEvent(StrEnum):
-    """What can happen to a worker: the results of its own work, then what comes from outside."""
+    """The events of a worker: the results of its own work, then the events from outside."""
 
     BOOTED = "booted"
     POLLED = "polled"
@@ -55,7 +55,7 @@ class WorkerEvent(StrEnum):
 
 @attrs.define
 class Load:
-    """How much a worker carries, beside its state. Only the machine's actions write to it."""
+    """The state of a worker and the data beside it. Only the machine's actions write to it."""
 
     capacity: int = 1
     """Number of slots."""
@@ -63,13 +63,13 @@ class Load:
     busy: int = 0
     """Number of runs."""
     pause: str = ""
-    """Why nothing is claimed, while nothing is."""
+    """Why the worker is paused; empty when it is not."""
     hands_back: bool = False
-    """Whether the run that was taken last is handed back, since the shutdown had begun."""
+    """Whether the last run is handed back, since it was claimed after the shutdown had begun."""
     immediate: bool = False
-    """How urgent the shutdown is."""
+    """Whether the shutdown hands back the runs."""
     why: str = ""
-    """What began the shutdown."""
+    """The cause of the shutdown."""
     broken: bool = False
 
     @property
@@ -106,20 +106,20 @@ class Load:
     def resumes(self) -> None:
         self.pause = ""
 
-    def leaves(self, why: str) -> None:
+    def shuts_down(self, why: str) -> None:
         self.why = self.why or why
 
-    def leaves_now(self, why: str) -> None:
-        self.leaves(why)
+    def shuts_down_now(self, why: str) -> None:
+        self.shuts_down(why)
         self.immediate = True
 
     def breaks(self, why: str) -> None:
         self.broken = True
-        self.leaves_now(why)
+        self.shuts_down_now(why)
 
 
 class WorkerChart(Chart[Load]):
-    """The declaration: what one worker can be told, and what follows."""
+    """The declaration: the states of a worker, and the moves of each event."""
 
     kind = "worker"
 
@@ -130,16 +130,16 @@ class WorkerChart(Chart[Load]):
     shutting_down = State()
     stopped = State(final=True)
 
-    # What the work of a state ends with.
+    # Results of the work of a state.
     booted = booting.to(paused, cond="unfit") | booting.to(claiming)
     polled = claiming.to(running, cond="full") | stay(claiming)
     drained = shutting_down.to(stopped, cond="idle") | stay(shutting_down)
 
-    # What happens to its slots.
+    # Slots.
     took = stay(booting, claiming, running, paused, on="takes") | stay(shutting_down, on="takes_late")
     ended = running.to(claiming, on="frees") | stay(booting, claiming, paused, shutting_down, on="frees")
 
-    # Whether it may claim.
+    # Pauses.
     pause = paused.from_(claiming, running, on="pauses") | stay(booting, paused, shutting_down, on="pauses")
     resume = (
         paused.to(running, cond="full", on="resumes")
@@ -147,16 +147,16 @@ class WorkerChart(Chart[Load]):
         | stay(booting, claiming, running, shutting_down, on="resumes")
     )
 
-    # How it ends.
+    # Ends.
     shutdown = (
-        stopped.from_(booting, on="leaves")
-        | shutting_down.from_(claiming, running, paused, on="leaves")
-        | stay(shutting_down, on="leaves")
+        stopped.from_(booting, on="shuts_down")
+        | shutting_down.from_(claiming, running, paused, on="shuts_down")
+        | stay(shutting_down, on="shuts_down")
     )
     shutdown_now = (
-        stopped.from_(booting, on="leaves_now")
-        | shutting_down.from_(claiming, running, paused, on="leaves_now")
-        | stay(shutting_down, on="leaves_now")
+        stopped.from_(booting, on="shuts_down_now")
+        | shutting_down.from_(claiming, running, paused, on="shuts_down_now")
+        | stay(shutting_down, on="shuts_down_now")
     )
     fatal = stopped.from_(booting, shutting_down, on="breaks") | shutting_down.from_(
         claiming, running, paused, on="breaks"

@@ -20,10 +20,10 @@ from taskrunner.model import ArtifactSpec, Progress, RunKey
 
 DELAYS = (1.0, 3.0, 10.0, 30.0, 60.0)
 """Seconds between the tries of one upload, unless the store asks for longer. They outlast a restart of a store and most
-hiccups of a network; a task that has succeeded should not fail for these."""
+short failures of a network, which should not fail a task that has succeeded."""
 
 
-async def collect(  # noqa: PLR0917  what, from where, to where; and whom to tell
+async def collect(  # noqa: PLR0917  specs, source, target; and two callbacks
     specs: Iterable[ArtifactSpec],
     results: Results,
     store: ArtifactStore,
@@ -33,15 +33,15 @@ async def collect(  # noqa: PLR0917  what, from where, to where; and whom to tel
     *,
     best_effort: bool = False,
 ) -> None:
-    """Puts everything that the specs name into the store. What is wrong with one does not keep the others from it, and
-    is told at the end, all at once; with `best_effort`, of a run that was stopped half-way, it is only said in the log.
+    """Stores the files that the specs name. The problem of one spec does not stop the others: all problems are raised
+    together at the end. With `best_effort`, for a run that was stopped, they are only written to the log.
 
     Raises: TaskFailed (`artifact-missing`, `artifact-refused`), TaskFailedInternally, Unavailable (after some tries).
     """
     collector = _Collector(results, store, run, say, progress)
     for spec in specs:
         await collector.take(spec)
-    collector.judge(best_effort=best_effort)
+    collector.raise_problems(best_effort=best_effort)
 
 
 @attrs.define
@@ -58,7 +58,7 @@ class _Collector:
     refused: list[str] = attrs.field(factory=list)
 
     async def take(self, spec: ArtifactSpec) -> None:
-        """One spec. What is wrong with it is remembered."""
+        """Stores the files of one spec, and collects its problems."""
         found, before = 0, self.done
         try:
             async for name, entry in self._entries(spec):
@@ -74,8 +74,8 @@ class _Collector:
             else:
                 self.say(f"kept {spec.path} as {spec.name}: files: {found:,}, bytes: {self.done - before:,}")
 
-    def judge(self, *, best_effort: bool) -> None:
-        """Raises TaskFailed when something was missing or refused."""
+    def raise_problems(self, *, best_effort: bool) -> None:
+        """Raises TaskFailed if a file was missing or refused; with `best_effort`, only logs it."""
         problems = [*self.refused, *self.missing]
         if best_effort:
             for problem in problems:
@@ -85,7 +85,7 @@ class _Collector:
             raise TaskFailed(reason, "artifacts could not be kept:\n" + "\n".join(problems))
 
     async def _entries(self, spec: ArtifactSpec) -> AsyncIterator[tuple[str, Entry]]:
-        """What a spec means, each with the name of its artifact."""
+        """The files of a spec, each with the name of its artifact."""
         pattern = GlobPattern.of(spec.path)
         if pattern is None:
             try:

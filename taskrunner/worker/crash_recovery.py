@@ -1,7 +1,7 @@
-"""Crash recovery: what workers that died have left is removed, and what they held is handed back at once.
+"""Crash recovery: the resources of dead workers are removed, and their runs are handed back at once.
 
-A worker that is alive holds the lock on its file in the home's `workers` folder; the lock of one that was killed is
-free, whatever killed it. The worker that takes this lock recovers; no other one can meanwhile.
+A living worker holds the lock on its file in the home's `workers` folder; the lock of a killed one is free, whatever
+killed it. The worker that takes this lock recovers; no other one can meanwhile.
 """
 
 from __future__ import annotations
@@ -31,51 +31,54 @@ DISK_LIMIT = 600.0
 """Seconds to find a dead worker's runs, or to remove a run's folder: a million files take about a minute."""
 
 INTERVAL = 10.0
-"""Seconds between two looks for workers that died, between claims: it is a listing of one small folder."""
+"""Seconds between two searches for dead workers, between claims: a search is a listing of one small folder."""
 
 
 @attrs.define(eq=False)
 class CrashRecovery:
-    """Looks for dead workers of this home, at most one look at a time."""
+    """Searches for dead workers of this home, one search at a time."""
 
     services: Services
     _running: asyncio.Lock = attrs.field(init=False, factory=asyncio.Lock)
     _last: float = attrs.field(init=False, default=float("-inf"))
-    """When it last began, by the loop's clock."""
-    _said: frozenset[str] = attrs.field(init=False, default=frozenset())
-    """What the last look found. A thing that cannot be removed is tried again each time, and told once."""
+    """Start of the last search, by the loop's clock."""
+    _reported: frozenset[str] = attrs.field(init=False, default=frozenset())
+    """Warnings of the last search. A resource that cannot be removed is tried again each time, and reported once."""
 
     @property
     def due(self) -> bool:
-        """Whether the last look is some time ago."""
+        """Whether the last search began `INTERVAL` ago or earlier."""
         return asyncio.get_running_loop().time() - self._last >= INTERVAL
 
     async def run(self) -> None:
-        """Recovers from every dead worker; when it returns, nothing of their runs is left that can be removed.
+        """Recovers from every dead worker: removes all resources of their runs that can be removed.
 
-        The claims of their runs are handed back only when nothing of them is left, so that a task does not run twice on
-        this machine. Raises nothing that concerns one dead worker only.
+        A run is handed back only after its resources were removed, so that a task does not run twice on this machine.
+        An error that concerns one dead worker is a warning.
         """
         async with self._running:
             self._last = asyncio.get_running_loop().time()
-            lines = await self._look()
+            lines = await self._recover_all()
         for line in lines:
-            if line not in self._said:
+            if line not in self._reported:
                 self.services.observer.warn(line)
-        self._said = frozenset(lines)
+        self._reported = frozenset(lines)
 
-    async def _look(self) -> list[str]:
-        """A line for each thing that was found or not removed."""
-        said = []
+    async def _recover_all(self) -> list[str]:
+        """A line for each resource that was found or could not be removed."""
+        lines = []
         home = self.services.home
         for worker_id in await _on_disk(lambda: dead_workers(home), "looking for workers that died"):
             try:
-                with recovering(home, worker_id) as mine:
-                    if mine:
-                        said += [line async for line in self._recover(worker_id)]
-            except (TaskrunnerError, OSError) as error:  # it is not forgotten, and its runs are left to their leases
-                said.append(f"what worker {worker_id} left, which died, cannot be removed now: {error}")
-        return said
+                with recovering(home, worker_id) as locked:
+                    if locked:
+                        lines += [line async for line in self._recover(worker_id)]
+            except (
+                TaskrunnerError,
+                OSError,
+            ) as error:  # tried again at the next search
+                lines.append(f"the resources of worker {worker_id}, which died, cannot be removed now: {error}")
+        return lines
 
     async def _recover(self, worker_id: str) -> AsyncIterator[str]:
         platforms, home = self.services.platforms, self.services.home
@@ -112,9 +115,9 @@ async def _on_disk(work: Callable[[], T], doing: str) -> T:
 
 
 def _close(run: Unfinished, ending: Resolution) -> None:
-    """Ends the dead run's log and journal, so that both say what became of it; a log that has its end keeps it."""
+    """Ends the dead run's log and journal with its resolution; a log that has its end keeps it."""
     if not is_finished(run.folder.log):
-        lasted = (run.records[-1].at - run.records[0].at).total_seconds()  # as far as is known
+        lasted = (run.records[-1].at - run.records[0].at).total_seconds()  # up to its last record
         with suppress(TaskrunnerError):
             Spool.reopen(run.folder.log).finish(ending, lasted)
     with suppress(TaskrunnerError):

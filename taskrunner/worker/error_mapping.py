@@ -1,4 +1,4 @@
-"""Which event it is when the work of a run raises: the type of the error decides, never its text."""
+"""Maps an error of a run's work to an event: the type of the error decides, never its text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from taskrunner.machines.task import TaskEvent
 from taskrunner.model import Resolution, exception, failed
 
 KNOWN = (MalformedPayload, NotSupported, TaskFailed, Unavailable, TaskFailedInternally, ConfigError, OverLimit)
-"""Errors whose text says everything. For any other one a developer needs the traceback."""
+"""Errors whose text is enough. For any other one a developer needs the traceback."""
 
 
 def signal_of(error: BaseException) -> Signal:
@@ -32,14 +32,14 @@ def signal_of(error: BaseException) -> Signal:
 
 
 def signal_of_loss(lost: ClaimLost) -> Signal:
-    """The event of a claim that is not ours any more."""
+    """The event of a lost claim."""
     if lost.why == "canceled":
         return Signal(TaskEvent.CANCEL)
     return Signal(TaskEvent.RECLAIM_FAILED, {"why": lost.why})
 
 
 def resolution_of(error: BaseException) -> Resolution:
-    """How a run ends whose work raised this error."""
+    """The resolution of a run whose work raised this error."""
     match error:
         case TaskFailed():
             return failed(error.reason, error.message)
@@ -52,7 +52,7 @@ def resolution_of(error: BaseException) -> Resolution:
 
 
 def message_of(error: BaseException) -> str:
-    """What a person reads of it."""
+    """The text of an error for a person."""
     match error:
         case NotSupported():
             return f"this platform does not support that: {error}"
@@ -65,5 +65,5 @@ def message_of(error: BaseException) -> str:
 
 
 def needs_traceback(error: BaseException) -> bool:
-    """Whether a developer of this worker, or of a plug, has to see where it came from."""
+    """Whether a developer of this worker or of a plug needs the traceback of this error."""
     return not isinstance(error, KNOWN)

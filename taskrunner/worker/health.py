@@ -1,4 +1,4 @@
-"""Whether this machine is fit to take work: a sick one that went on claiming would fail every task of a queue."""
+"""Health: an unfit machine that goes on claiming would fail every task of a queue."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from taskrunner.worker.services import Services
 
 
 async def check_health(services: Services, min_free_disk: int) -> Health:
-    """Looks at the disk below the home, and asks the platforms that are open. Takes microseconds, unless the disk is
-    full: then caches that are not in use are deleted, and it looks again. A platform that does not answer is not fit.
+    """Checks the disk of the home, then the open platforms. A platform that does not answer is not fit.
+
+    Takes microseconds, unless the disk is full: then caches that are not in use are deleted, and it is checked again.
     """
     disk = _disk(services.home, min_free_disk)
     if not disk.fit and await _make_room(services, min_free_disk):
@@ -21,7 +22,7 @@ async def check_health(services: Services, min_free_disk: int) -> Health:
 
 
 async def _make_room(services: Services, min_free: int) -> int:
-    """How many cached folders were deleted."""
+    """Deletes caches that are not in use. Returns how many."""
     with suppress(OSError):
         return sum([await services.caches(name).trim(min_free=min_free) for name in services.platforms.open_ones])
     return 0

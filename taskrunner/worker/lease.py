@@ -1,7 +1,7 @@
-"""Claims: asked for without losing one, renewed in time, reported once, and known to be lost the moment they may be.
+"""Claims: requested without losing one, renewed in time, reported once, and lost as soon as the lease may have ended.
 
-Only `reclaim` and `resolve` decide who owns a run. A worker that could get neither confirmed until its lease ended, by
-its own clock, has lost the run, whatever the network says later: another worker may be running it by then.
+Only `reclaim` and `resolve` decide about the ownership of a run. If neither is confirmed before the lease ends, by the
+worker's own clock, the claim is lost: another worker may run the task from then on.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ T = TypeVar("T")
 
 FIRST_RECLAIM = 60.0
 """Seconds after which a claim is renewed for the first time at the latest. Two thirds of all cancelled tasks are
-cancelled in their first minutes, and most queues tell of it at a reclaim."""
+cancelled in their first minutes, and most queues report it at a reclaim."""
 
 RETRY = 1.0
 """Seconds between two tries when the queue does not answer."""
 
 ANSWER_LIMIT = 60.0
-"""Seconds beyond its own `wait` that a claim may take, before the queue counts as one that does not answer."""
+"""Seconds beyond its own `wait` that a claim may take before the queue counts as unavailable."""
 
 WITHDRAW_LIMIT = 30.0
-"""Seconds for a claim in flight to end once it is cancelled: time enough for a server to answer it, or not."""
+"""Seconds for a claim in flight to end once it is cancelled: the server may still answer it."""
 
 
 @attrs.define(eq=False)
 class Claiming:
-    """Asks the queue for runs. A claim in flight may already own one, so it is never forgotten half-way."""
+    """Asks the queue for runs. A claim in flight may already own one, so it is always waited for."""
 
     queue: Queue
     lease: float
@@ -48,7 +48,7 @@ class Claiming:
     _returning: set[asyncio.Task[None]] = attrs.field(init=False, factory=set)
 
     async def ask(self, n: int, wait: float) -> Sequence[Claim]:
-        """Up to `n` runs, none after `wait` seconds. When it is cancelled while runs are granted, it returns them.
+        """Up to `n` runs, none after `wait` seconds. Runs that are granted during its cancellation are returned.
 
         Raises: Unavailable.
         """
@@ -66,13 +66,13 @@ class Claiming:
         raise Unavailable(f"a claim has not been answered within {wait + ANSWER_LIMIT:g} s")
 
     async def hand_back(self, claim: Claim, delay: float) -> None:
-        """Releases a claim that no run was begun for. That it fails costs the time until the lease ends."""
+        """Releases a claim whose run was not begun. If that fails, the queue waits until the lease ends."""
         release = self.queue.release(claim, delay=delay, reason="resource-unavailable")
         with suppress(TaskrunnerError, OverLimit):
             await self.calls.call(release, limit=WITHDRAW_LIMIT, doing=f"handing back {claim.run}")
 
     async def _withdraw(self, request: asyncio.Future[Sequence[Claim]]) -> Sequence[Claim]:
-        """Cancels a request and waits for its end: what was granted in that moment is ours."""
+        """Cancels a request and waits for its end. Returns the runs that were granted in that moment."""
         request.cancel()
         try:
             await asyncio.wait([request], timeout=WITHDRAW_LIMIT)
@@ -105,7 +105,7 @@ class KeptClaim:
 
     @property
     def time_left(self) -> float:
-        """Seconds until it is lost, if nothing is confirmed."""
+        """Seconds until the claim is lost, if no reclaim is confirmed."""
         if self.claim.valid_until is None:
             return float("inf")
         return self.claim.valid_until - asyncio.get_running_loop().time()
@@ -116,24 +116,24 @@ class KeptClaim:
         return max(0.0, min(FIRST_RECLAIM, self.lease / 3, self.time_left / 3))
 
     async def keep(self) -> None:
-        """Reclaims, now and for as long as it runs. Raises: ClaimLost."""
+        """Reclaims now and then again and again, until it is cancelled. Raises: ClaimLost."""
         while True:
-            self.claim = await self._insist(lambda: self.queue.reclaim(self.claim, lease=self.lease))
+            self.claim = await self._retry(lambda: self.queue.reclaim(self.claim, lease=self.lease))
             await asyncio.sleep(self.pause)
 
     async def resolve(self, resolution: Resolution) -> None:
         """Reports the resolution. Raises: ClaimLost."""
         try:
-            await self._insist(lambda: self.queue.resolve(self.claim, resolution))
+            await self._retry(lambda: self.queue.resolve(self.claim, resolution))
         except Conflict as conflict:
             raise ClaimLost("resolved") from conflict
 
     async def release(self, delay: float, reason: str) -> None:
         """Hands the run back, to be claimed again after `delay` seconds. Raises: ClaimLost."""
-        await self._insist(lambda: self.queue.release(self.claim, delay=delay, reason=reason))
+        await self._retry(lambda: self.queue.release(self.claim, delay=delay, reason=reason))
 
-    async def _insist(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The same call again and again while the queue does not answer, until the lease has ended."""
+    async def _retry(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Repeats a call while the queue does not answer, until the lease has ended."""
         while (left := self.time_left) > 0:
             limit = None if left == float("inf") else left
             try:

@@ -1,4 +1,4 @@
-"""Observer: sees what a worker does, as it does it. For a terminal, a stream of JSON lines, a test."""
+"""Observer: is called for each event of a worker. For a terminal, a stream of JSON lines, a test."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class RunView:
     slot: int
     """0 to capacity - 1; taken again by a later run."""
     name: str = ""
-    """What its author calls it."""
+    """The task's name, given by its author."""
 
 
 class Observer:
-    """All that can be seen; each method does nothing until it is overridden.
+    """The events of a worker and its runs; each method does nothing until it is overridden.
 
-    Called from the event loop, so it returns at once. `progress` may come from any thread. None of them may raise.
+    Called from the event loop, so each returns at once. `progress` may be called from any thread. None may raise.
     """
 
     def worker_moved(self, move: Move, why: str) -> None:
-        """The worker took an event. `why` is what began a pause or a shutdown."""
+        """The worker took an event. `why` is the cause of a pause or a shutdown."""
 
     def started(self, run: RunView) -> None:
         """A run was claimed, and has a slot."""
@@ -35,10 +35,10 @@ class Observer:
         """A run took an event, moving or staying."""
 
     def progress(self, run: RunView, progress: Progress) -> None:
-        """One step of a run got further."""
+        """One step of a run made progress."""
 
     def ended(self, run: RunView, resolution: Resolution) -> None:
-        """A run is over, its slot is free."""
+        """A run has ended, and its slot is free."""
 
     def warn(self, text: str) -> None:
-        """Something that an operator should know: a leak, a queue that does not answer, a sick machine."""
+        """A warning for the operator: a leak, a queue that does not answer, an unfit machine."""

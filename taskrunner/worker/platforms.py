@@ -1,4 +1,4 @@
-"""The platforms of one worker: opened at the first task that asks for one, and disposed of at the end."""
+"""The platforms of one worker: opened by the first task that names one, and disposed of at the end."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ OPEN_LIMIT = 60.0
 """Seconds that a platform may take to open. A container engine that is just starting needs tens of them."""
 
 HEALTH_LIMIT = 10.0
-"""Seconds that a health check may take, which has milliseconds by its contract. A platform without an answer counts as
-not fit: claiming is paused, and the platform is asked again until it answers."""
+"""Seconds that a health check may take; its contract says milliseconds. A platform without an answer counts as not fit:
+claiming is paused, and the check is repeated until it answers."""
 
 CLEAN_UP_LIMIT = 120.0
-"""Seconds for what one dead worker left in one platform."""
+"""Seconds to remove the resources of one dead worker in one platform."""
 
 DISPOSE_LIMIT = 30.0
 """Seconds for a platform to close its connections, so that none of them keeps a worker from ending."""
@@ -31,26 +31,26 @@ DISPOSE_LIMIT = 30.0
 
 @attrs.define
 class Platforms:
-    """Platform classes by name, and those of them that are open. A platform that is never asked for costs nothing."""
+    """Platform classes by name, and the open platforms. A platform that no task names costs nothing."""
 
     classes: Mapping[str, type[Platform[Any, Any]]]
     context: PlatformContext
     options: Callable[[type[Platform[Any, Any]]], object] = lambda platform: platform.options()
-    """Gives the decoded configuration of a platform. May raise ConfigError."""
+    """Returns the decoded configuration of a platform. May raise ConfigError."""
     promised: frozenset[str] = frozenset()
-    """Those that the operator says are here, by a table in the configuration. While one cannot be opened, the machine
-    is not fit to take work; a run that needs another, which is not here, cannot be helped by waiting."""
+    """Platforms with a table in the configuration. While one of them cannot be opened, the machine is not fit to take
+    work. If another one cannot be opened, only the run that needs it ends."""
     calls: BoundedCalls = attrs.field(factory=BoundedCalls)
     open_ones: dict[str, Platform[Any, Any]] = attrs.field(factory=dict)
     _opening: asyncio.Lock = attrs.field(factory=asyncio.Lock)
 
     @property
     def payloads(self) -> Mapping[str, type]:
-        """Their payload classes by name; a platform is loaded when its class is taken."""
+        """The payload classes by platform name; a platform is loaded when its class is looked up."""
         return PayloadClasses(self.classes)
 
     async def get(self, name: str) -> Platform[Any, Any]:
-        """The open platform of that name. Two who ask at once get the same.
+        """The open platform of that name. Two calls at once return the same one.
 
         Raises: MalformedPayload (there is none), ConfigError, Unavailable.
         """
@@ -71,7 +71,7 @@ class Platforms:
             raise Unavailable(f"the {name} platform did not open within {OPEN_LIMIT:g} s") from None
 
     async def health(self) -> Health:
-        """That of the first platform that is promised or open and not fit, or a good one."""
+        """The health of the first unfit platform among the promised and the open ones, or `HEALTHY`."""
         for name in sorted(self.promised - set(self.open_ones)):
             try:
                 await self.get(name)
@@ -85,16 +85,17 @@ class Platforms:
 
     async def _health(self, name: str, platform: Platform[Any, Any]) -> Health:
         doing = f"the health check of the {name} platform"
-        silent = Health(fit=False, why=f"{doing} has not answered for {HEALTH_LIMIT:g} s")
+        unanswered = Health(fit=False, why=f"{doing} has not answered for {HEALTH_LIMIT:g} s")
         if self.calls.hangs(doing):
-            return silent
+            return unanswered
         try:
             return await self.calls.call(platform.health(), limit=HEALTH_LIMIT, doing=doing)
         except OverLimit:
-            return silent
+            return unanswered
 
     async def clean_up_after(self, worker_id: str, names: Iterable[str]) -> list[str]:
-        """Has these platforms remove what a dead worker left. Raises OverLimit, and what `get` and a platform raise."""
+        """Removes the resources of a dead worker in these platforms. Raises OverLimit, and the errors of `get` and of a
+        platform."""
         found = []
         for name in names:
             platform = await self.get(name)
@@ -103,7 +104,7 @@ class Platforms:
         return found
 
     async def dispose(self) -> None:
-        """Closes all of them. What one raises, or that it hangs, is a warning."""
+        """Closes all open platforms. An error or a hang of one is a warning."""
         for name, platform in self.open_ones.items():
             try:
                 await self.calls.call(platform.dispose(), limit=DISPOSE_LIMIT, doing=f"closing the {name} platform")

@@ -1,4 +1,4 @@
-"""What a run holds of its engine's chain, so that cleaning up at any point is releasing whichever object is held."""
+"""The resources of a run: one object of its engine's chain, and its caches. A clean-up at any point releases these."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from taskrunner.interfaces.execution import Execution
 from taskrunner.interfaces.results import Results
 
 RELEASE_LIMIT = 300.0
-"""Seconds for each thing to be released. Removing a container with a large layer takes tens of them on a busy disk."""
+"""Seconds to release each resource. Removing a container with a large layer takes tens of them on a busy disk."""
 
 
 @attrs.define
 class Resources:
-    """At most one of engine, execution and results is held at a time; caches are held beside them."""
+    """Holds at most one of engine, execution and results at a time, and the leases of caches."""
 
     calls: BoundedCalls
     engine: Engine[Any] | None = None
@@ -37,7 +37,7 @@ class Resources:
         self.execution, self.results = None, results
 
     async def stop(self, *, keep: bool) -> None:
-        """Ends what runs; keeps its results, or throws them away. What fails is still held, and raises."""
+        """Ends the execution, and keeps or discards its results. If that raises, the execution is still held."""
         if self.execution is None:
             return
         if keep:
@@ -47,7 +47,7 @@ class Resources:
             self.execution = None
 
     async def release(self, *, commit_caches: bool) -> list[str]:
-        """Releases everything, each within a limit of time. Returns a line for each thing that may be left behind."""
+        """Releases all resources, each within a limit of time. Returns a line for each that may be left behind."""
         leaks = []
         if self.results:
             leaks += await self._release(self.results.dispose(), "the results")
@@ -68,6 +68,6 @@ class Resources:
             await self.calls.call(release, limit=RELEASE_LIMIT, doing=f"releasing {what}")
         except OverLimit:
             return [f"{what} could not be released within {RELEASE_LIMIT:g} s"]
-        except Exception as error:  # noqa: BLE001  whatever it is: it is a leak, and the rest must still be released
+        except Exception as error:  # noqa: BLE001  any error is a leak, and the rest must still be released
             return [f"{what}: {str(error) or type(error).__name__}"]
         return []

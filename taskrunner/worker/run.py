@@ -1,12 +1,12 @@
 """One run, from its claim to its resolution: the work of each state of the task machine.
 
-    claimed     read the task, find its platform
-    loading     have the engine get what the run needs
-    running     start it, wait for its end
+    claimed     decode the task, open its platform
+    loading     make the engine, load the payload, attach caches
+    running     start the execution, wait for its end
     uploading   collect artifacts, deliver, report; an exception reports first, so that the run is handed back at once
-    cleanup     release everything
+    cleanup     release all resources
 
-The machine decides what happens next, and the driver performs it; here is only the work. A subclass can bring a chart
+The machine decides the next state, and the driver performs it; this file has only the work. A subclass can have a chart
 of its own, with one step for each of its states.
 """
 
@@ -42,19 +42,19 @@ from taskrunner.worker.services import Services
 from taskrunner.worker.timers import Timers, at
 
 READ_LIMIT = 120.0
-"""Seconds to decode a task and open its platform, which has a limit of its own; this one holds for what hangs."""
+"""Seconds to decode a task and open its platform, which has a limit of its own; this one holds for a hang elsewhere."""
 
 UPLOAD_LIMIT = 3600.0
 """Seconds for artifacts, delivery and report together: an image of 10 GB at 3 MB/s."""
 
 CLEANUP_LIMIT = 1200.0
-"""Seconds. Each thing has a limit of its own (`resources.RELEASE_LIMIT`); this one holds for what has none."""
+"""Seconds. Each resource has a limit of its own (`resources.RELEASE_LIMIT`); this one holds for all of them."""
 
 REMOVE_LIMIT = 300.0
 """Seconds to remove a run's folder: a million files take about a minute on a slow disk."""
 
 REJECT_DELAY = 10.0
-"""Seconds until a run is offered again that a platform could not take: long enough for the health check to notice."""
+"""Seconds until a run is offered again after its platform rejected it: longer than the health check needs."""
 
 
 @attrs.define(eq=False)
@@ -68,15 +68,15 @@ class TaskRun:
     kept: KeptClaim
     slot: int = 0
     broken: WorkerBroken | None = None
-    """What stops the worker, if this run found out."""
+    """The error that stops the worker, if this run raised one."""
     machine: Machine[Attempt] = attrs.field(init=False)
     driver: Driver = attrs.field(init=False)
     record: RunRecord = attrs.field(init=False)
     task: Task = attrs.field(init=False)
     payload: Any = None
-    """Of the platform's own class."""
+    """An instance of the platform's own class."""
     result: Document = attrs.field(init=False, factory=dict)
-    """What the engine made, as JSON values."""
+    """The engine's result, as JSON values."""
     _resources: Resources = attrs.field(init=False)
     _platform: Platform[Any, Any] = attrs.field(init=False)
     _timers: Timers = attrs.field(init=False, factory=Timers)
@@ -87,7 +87,11 @@ class TaskRun:
         self._resources = Resources(BoundedCalls(self.services.observer.warn))
         self.machine = self.machine_class(Attempt(answers_cancel=self.services.queue.capabilities.answers_cancel))
         self.driver = Driver(
-            self.machine, self.steps(), explain=self._explain, on_move=self._moved, on_stray=self._report_stray
+            self.machine,
+            self.steps(),
+            explain=self._explain,
+            on_move=self._moved,
+            on_late_error=self._report_late_error,
         )
 
     def steps(self) -> Mapping[str, Step]:
@@ -110,7 +114,7 @@ class TaskRun:
 
     @property
     def results(self) -> Results | None:
-        """What the command has left behind, from its end until the clean-up."""
+        """The results of the command, from its end until the clean-up."""
         return self._resources.results
 
     @property
@@ -119,16 +123,16 @@ class TaskRun:
 
     @property
     def resolution(self) -> Resolution:
-        """As it stands now, with what is known beside it."""
+        """The resolution so far, with exit code and result."""
         ending = self.attempt.resolution or exception("internal-error", "the run ended without saying how")
         return self.record.hide(attrs.evolve(ending, exit_code=self.attempt.exit_code, result=self.result))
 
     def tell(self, event: TaskEvent, **data: Any) -> None:
-        """Tells the run what happened outside. Never raises; after its end, nothing happens."""
+        """Sends the run an event from outside. Never raises; after its end, nothing happens."""
         self.driver.tell(Signal(event, data))
 
     async def run(self) -> Resolution:
-        """Runs it to its end and returns how it ended. Raises only CancelledError."""
+        """Runs to the end and returns the resolution. Raises only CancelledError."""
         self._timers.after(self.kept.pause, "claim", self._begin_reclaiming)
         if carries_logs(self.services.queue):
             self._timers.start("log", self._feed_log())
@@ -212,7 +216,7 @@ class TaskRun:
         await self._close_log()
         return Signal(TaskEvent.CLEANED)
 
-    # ---- what the work is made of -----------------------------------------------------------------------
+    # ---- parts of the work ------------------------------------------------------------------------------
 
     def _context(self) -> RunContext:
         return RunContext(
@@ -258,35 +262,35 @@ class TaskRun:
         self.result = await results.deliver()
 
     async def _or_fail(self, work: Awaitable[None]) -> None:
-        """Does a part of the upload; when that fails, a run that was about to be completed is not."""
+        """Does a part of the upload. A failure replaces the resolution `completed`."""
         try:
             await work
-        except Exception as error:  # noqa: BLE001  whatever it is, the resolution must still be reported
+        except Exception as error:  # noqa: BLE001  the resolution must be reported after any error
             self.record.describe(error)
             self.tell(TaskEvent.UPLOAD_FAILED, resolution=resolution_of(error))
 
     async def _close_log(self) -> None:
-        """Ends the log. Those who follow it see its end before the resolution is reported."""
+        """Ends the log. Its readers get the end before the resolution is reported."""
         if not self.record.closed:
             self.record.close_log(self.resolution)
         await self._timers.finish("log", within=FEED_LIMIT)
 
     async def _keep_log(self) -> None:
-        """The log, in the store. That it could not be kept is a warning: the spool still has it."""
+        """Puts the log into the store. A failure is only a warning: the spool still has the log."""
         try:
             await self.record.keep_log(self.services.store)
-        except Exception as error:  # noqa: BLE001  a helper's trouble must never fail a task
+        except Exception as error:  # noqa: BLE001  an error of the store must not fail a task
             self.services.observer.warn(f"the log of {self.claim.run} could not be kept: {error}")
 
     async def _report(self) -> None:
-        """Reports how it ended, or hands it back. A claim that is lost by now is an event like any other."""
+        """Reports the resolution, or releases the run. A lost claim is an event like any other."""
         await self._timers.stop("claim")
         resolution = self.resolution
         if not has_room(self.services.home):  # the queue may be on the disk that the task has filled
             await self._remove_folder()
         try:
-            if self.attempt.hand_back is not None:
-                await self.kept.release(self.attempt.hand_back, resolution.reason)
+            if self.attempt.release_delay is not None:
+                await self.kept.release(self.attempt.release_delay, resolution.reason)
             else:
                 await self.kept.resolve(resolution)
         except ClaimLost as lost:
@@ -295,10 +299,10 @@ class TaskRun:
             self.tell(TaskEvent.REPORTED)
 
     async def _remove_folder(self) -> list[str]:
-        """A line for each thing that could not be removed."""
+        """Removes the run's folder. Returns a line for each file that could not be removed."""
         work = self.record.folder.work
         try:
-            work.rmdir()  # as a rule its engine has emptied it, and a thread would cost more
+            work.rmdir()  # as a rule the engine has emptied the folder, and a thread would cost more
         except FileNotFoundError:
             return []
         except OSError:
@@ -311,7 +315,7 @@ class TaskRun:
         except OverLimit as error:
             return [str(error)]
 
-    # ---- what comes from outside ------------------------------------------------------------------------
+    # ---- events from outside ----------------------------------------------------------------------------
 
     def _begin_reclaiming(self) -> None:
         self._timers.start("claim", self._keep_claim())
@@ -327,7 +331,7 @@ class TaskRun:
     async def _feed_log(self) -> None:
         try:
             await self.record.feed(self.services.queue)
-        except Exception as error:  # noqa: BLE001  a helper's trouble must never fail a task
+        except Exception as error:  # noqa: BLE001  an error of a log reader must not fail a task
             self.services.observer.warn(f"the log of {self.claim.run} is not passed on: {error}")
 
     def _run_too_long(self) -> None:
@@ -338,7 +342,7 @@ class TaskRun:
         deadline = f"{self.task.deadline:%Y-%m-%d %H:%M:%S} UTC"
         self.tell(TaskEvent.DEADLINE, message=f"its deadline, {deadline}, has passed")
 
-    # ---- what is reported to others ---------------------------------------------------------------------
+    # ---- reports to others ------------------------------------------------------------------------------
 
     def _moved(self, move: Move) -> None:
         self.record.moved(move)
@@ -353,6 +357,6 @@ class TaskRun:
             self.broken = error
         return signal_of(error)
 
-    def _report_stray(self, error: BaseException) -> None:
+    def _report_late_error(self, error: BaseException) -> None:
         self.record.describe(error)
         self.services.observer.warn(f"{self.claim.run}: {self.record.log.hide(str(error))}")

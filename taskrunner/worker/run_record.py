@@ -18,12 +18,12 @@ from taskrunner.state.journal import Journal, RunFolder
 from taskrunner.worker.error_mapping import needs_traceback
 
 FEED_LIMIT = 30.0
-"""Seconds that the end of a log may take to reach those who follow it: an answer must not wait for a slow reader."""
+"""Seconds that the end of a log may take to reach its readers: a report must not wait for a slow reader."""
 
 
 @attrs.define(eq=False)
 class RunRecord:
-    """Made when a run is claimed. Raises TaskFailedInternally when not even that can be written."""
+    """Created when a run is claimed. Raises TaskFailedInternally if its files cannot be written."""
 
     folder: RunFolder
     claim: Claim
@@ -44,7 +44,7 @@ class RunRecord:
             self.journal.moved(move.target, move.event)
 
     def describe(self, error: BaseException) -> None:
-        """The traceback, for an error that a developer of this worker or of a plug has to mend."""
+        """Logs the traceback of an error that a developer of this worker or of a plug has to fix."""
         if needs_traceback(error):
             self.log.say("".join(traceback.format_exception(error)))
 
@@ -57,11 +57,11 @@ class RunRecord:
         self.closed = True
 
     async def keep_log(self, store: ArtifactStore) -> None:
-        """Raises what the store raises."""
+        """Stores the log. Raises the errors of the store."""
         await store.put_log(self.claim.run, self.folder.log)
 
     async def feed(self, queue: Queue) -> None:
-        """Passes the log on to those who follow it through the queue, from its first byte to its end."""
+        """Sends the log to the queue, for its readers there, from the first byte to the end."""
         offset = 0
         async for chunk in follow(self.folder.log, ended=lambda: self.closed):
             await queue.append_log(self.claim, offset, chunk)
@@ -69,5 +69,5 @@ class RunRecord:
 
 
 def carries_logs(queue: Queue) -> bool:
-    """Whether the queue passes logs on."""
+    """Whether the queue passes logs on to readers."""
     return type(queue).append_log is not Queue.append_log

@@ -1,4 +1,4 @@
-"""Services: what all runs of a worker share."""
+"""Services: the objects that all runs of a worker share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from taskrunner.worker.platforms import Platforms
 
 @attrs.frozen
 class Services:
-    """Handed to each run. None of it belongs to a run, so nothing of it is closed by one."""
+    """Passed to each run. A run owns none of these objects, and closes none."""
 
     worker_id: str
     home: Path

@@ -1,6 +1,6 @@
-"""Starting a worker: everything put together from a configuration, run, and taken apart again.
+"""Starting a worker: the services are opened from a configuration, the worker runs, and they are closed again.
 
-This is what `taskrunner run` does, and what a program does that has a worker of its own::
+`taskrunner run` does this, and so does a program with a worker of its own::
 
     load = await run_worker(Config(capacity=2), host=StandaloneHost(), home=home())
 """
@@ -40,7 +40,7 @@ CLOSE_LIMIT = 30.0
 
 
 def new_worker_id() -> str:
-    """Unique among all workers that ever lived, and it says where and which process."""
+    """Unique among all workers, past ones included; names the host and the process."""
     host = "".join(letter if letter.isalnum() else "-" for letter in socket.gethostname())[:40]
     return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
 
@@ -55,20 +55,20 @@ async def services(
     plugins: Mapping[str, type[Platform[Any, Any]]] | None = None,
     patient: bool = True,
 ) -> AsyncIterator[Services]:
-    """Everything that a worker's runs share, for as long as the block lasts.
+    """The services that a worker's runs share, for as long as the block lasts.
 
-    `queue` (which makes one, given the worker's id) and `plugins` (platform classes by name) replace those that the
-    configuration and the installed packages name. A `patient` worker waits for a platform that the
-    configuration has a section for and that does not answer; otherwise the run ends as `resource-unavailable`.
+    `queue` (a function from the worker's id) and `plugins` (platform classes by name) replace those of the
+    configuration and the installed packages. A `patient` worker waits for a platform that has a section in the
+    configuration and does not answer; otherwise the run ends as `resource-unavailable`.
 
     Raises: ConfigError, Unavailable.
     """
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  nothing runs yet that could wait for it
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  no other coroutine runs yet
     worker_id = new_worker_id()
     known = Secrets(config.secrets, environment())
     context = PlatformContext(worker_id=worker_id, home=home, reveal=known.reveal)
-    watcher = observer or Observer()
-    calls = BoundedCalls(watcher.warn)
+    observer = observer or Observer()
+    calls = BoundedCalls(observer.warn)
     available = Platforms(
         platforms() if plugins is None else plugins,
         context,
@@ -86,14 +86,14 @@ async def services(
             platforms=available,
             caches=lambda name: FolderCaches(home / "caches" / name, available.open_ones[name].new_cache_folder),
             reveal=known.reveal,
-            observer=watcher,
+            observer=observer,
             lease=config.lease,
         )
     finally:
         try:
             await available.dispose()
         finally:
-            with suppress(OverLimit):  # it was warned of, and must not keep the worker from ending
+            with suppress(OverLimit):  # the warning is out, and the worker must end
                 await calls.call(opened.close(), limit=CLOSE_LIMIT, doing="closing the queue")
 
 
@@ -110,10 +110,10 @@ async def run_worker(
     run_class: type[TaskRun] = TaskRun,
     listeners: Iterable[object] = (),
 ) -> Load:
-    """Runs a worker to its end. Returns how it was then: `why` it stopped, and whether it is `broken`.
+    """Runs a worker to its end. Returns its load: `why` it stopped, and whether it is `broken`.
 
-    `run_class` is for runs with other states or other work; `listeners` are python-statemachine's, and see each move of
-    the worker.
+    `run_class` is for runs with other states or other work; `listeners` are python-statemachine's, and are called for
+    each move of the worker.
 
     Raises: ConfigError, Unavailable.
     """
@@ -127,6 +127,6 @@ async def run_worker(
             if not load.broken:
                 lock.release()
         finally:
-            lock.abandon()  # unless it was released: what a broken worker holds is handed back by the next one
+            lock.abandon()  # after a release this does nothing; else the next worker recovers from this one
     await host.shut_down()
     return load

@@ -1,4 +1,4 @@
-"""When a worker stops by itself: after so many runs, after a time without one, or when a function says so."""
+"""Stop condition of a worker: a number of runs, a time without a run, or a function."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class StopCondition:
     """By default a worker never stops by itself."""
 
     tasks: int | None = None
-    """After this many runs."""
+    """Number of runs after which it stops."""
     idle: float | None = None
-    """After so many seconds without a run."""
+    """Seconds without a run after which it stops."""
     over: Callable[[], Awaitable[str]] | None = None
-    """When this says why, asked while nothing runs: the queue is empty, or the one task is resolved."""
+    """Returns why the worker is done (for instance, the queue is empty), or "". Called while nothing runs."""
 
     def wanted(self, free: int, taken: int) -> int:
-        """How many runs to ask for, of `free` slots, after `taken` runs."""
+        """Number of runs to ask for, with `free` slots and after `taken` runs."""
         return free if self.tasks is None else min(free, self.tasks - taken)
 
     def claim_wait(self, idle_for: float, *, busy: bool, dry: bool) -> float:
-        """Seconds that a claim waits for a task: short enough that the worker stops in time. `dry`: the last claim gave
-        nothing, so that another one without waiting would spin."""
+        """Seconds that a claim waits for a task: short enough that the worker stops in time. `dry`: the last claim
+        returned nothing, so that another one without waiting would spin."""
         if self.over:
             return SHORT_WAIT if busy or dry else 0.0
         if self.idle is not None:

@@ -1,6 +1,6 @@
-"""Timers: what happens beside a run and sends it events, each by a name, each ended when it is not needed.
+"""Timers: named timers and background tasks that send events to a run, each ended when it is not needed.
 
-Most only wait for a time that never comes: a timer of the loop costs a few µs, a coroutine that sleeps fifty.
+Most timers are stopped before their time: a timer of the loop costs a few µs, a coroutine that sleeps fifty.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 CLOCK_CHECK = 60.0
-"""Seconds between two looks at the clock on the wall, which may be set during a wait for a time of day."""
+"""Seconds between two checks of the system clock, which may be set during a wait for a time of day."""
 
 STOP_LIMIT = 10.0
 """Seconds for a task to end once it is cancelled. A plug that ignores the cancellation must not hold up the run."""
@@ -29,7 +29,7 @@ class Timers:
     """Tasks that did not end when they were cancelled."""
 
     def after(self, seconds: float, name: str, call: Callable[[], None]) -> None:
-        """Calls it once, unless it is stopped before."""
+        """Calls `call` once after these seconds, unless it is stopped before."""
         self._timers[name] = asyncio.get_running_loop().call_later(seconds, call)
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
@@ -37,7 +37,7 @@ class Timers:
         self._tasks[name] = asyncio.create_task(work, name=f"the {name} of a run")
 
     async def stop(self, *names: str) -> None:
-        """Ends these, or all, and waits for their end. A task may stop itself."""
+        """Ends these timers and tasks, or all, and waits for their end. A task may stop itself."""
         for name in names or (*self._timers, *self._tasks):
             if timer := self._timers.pop(name, None):
                 timer.cancel()
@@ -46,7 +46,7 @@ class Timers:
                 await self._end(task)
 
     async def finish(self, name: str, *, within: float) -> None:
-        """Lets one come to its own end, for so many seconds; then it is stopped."""
+        """Waits `within` seconds for the end of a task, then stops it."""
         if task := self._tasks.get(name):
             await asyncio.wait([task], timeout=within)
             await self.stop(name)
@@ -60,7 +60,7 @@ class Timers:
 
 
 async def at(time: datetime, call: Callable[[], None]) -> None:
-    """Calls it at a time of day (aware). Follows the clock on the wall, also when it is set meanwhile."""
-    while (left := (time - datetime.now(UTC)).total_seconds()) > 0:  # noqa: ASYNC110  no event tells that time passed
+    """Calls `call` at a time of day (aware). Follows the system clock, also when that is set meanwhile."""
+    while (left := (time - datetime.now(UTC)).total_seconds()) > 0:  # noqa: ASYNC110  no event reports a set clock
         await asyncio.sleep(min(left, CLOCK_CHECK))
     call()

@@ -1,8 +1,8 @@
 """The worker: many runs, and the work of each state of the worker machine.
 
-booting         recover from workers that died
-claiming        look whether the machine is fit, then ask the queue for as many runs as there are free slots
-running         wait for a slot
+booting         recover from dead workers
+claiming        check the health, then ask the queue for as many runs as there are free slots
+running         wait for a free slot
 paused          wait until the machine is fit
 shutting_down   wait for the last run to end
 """
@@ -33,18 +33,18 @@ from taskrunner.worker.services import Services
 from taskrunner.worker.stop_condition import StopCondition
 
 HEALTH_INTERVAL = 5.0
-"""Seconds between two looks at a machine that is not fit to take work."""
+"""Seconds between two health checks of a paused worker."""
 
 QUEUE_RETRY = 5.0
-"""Seconds until a queue that did not answer is asked again."""
+"""Seconds between two calls to a queue that does not answer."""
 
 STOP_CONDITION_LIMIT = 60.0
-"""Seconds for the answer whether the worker is done, which asks the queue."""
+"""Seconds for the stop condition, which may ask the queue."""
 
 
 @attrs.define(eq=False)
 class Worker:
-    """Owns the slots. Everything about one run is that run's own."""
+    """Owns the slots. Each run owns its own state."""
 
     services: Services
     host: Host
@@ -53,7 +53,7 @@ class Worker:
     min_free_disk: int = 0
     """Bytes that must be free in the home for a run to be claimed."""
     run_class: type[TaskRun] = TaskRun
-    """What a run is: a subclass can have other states, and other work in them."""
+    """The class of a run: a subclass can have other states, and other work in them."""
     runs: dict[int, TaskRun] = attrs.field(factory=dict)
     """By slot."""
     taken: int = 0
@@ -64,7 +64,7 @@ class Worker:
     _recovery: CrashRecovery = attrs.field(init=False)
     _idle_since: float = attrs.field(init=False, default=0.0)
     _dry: bool = attrs.field(init=False, default=False)
-    """The last claim gave nothing, so that another one without waiting would spin."""
+    """Whether the last claim returned nothing, so that another one without waiting would spin."""
     _changed: asyncio.Event = attrs.field(init=False, factory=asyncio.Event)
     _group: asyncio.TaskGroup = attrs.field(init=False, factory=asyncio.TaskGroup)
 
@@ -84,7 +84,7 @@ class Worker:
             },
             explain=lambda error: Signal(WorkerEvent.FATAL, {"why": f"{type(error).__name__}: {error}"}),
             on_move=self._moved,
-            on_stray=lambda error: self._warn(f"{type(error).__name__}: {error}"),
+            on_late_error=lambda error: self._warn(f"{type(error).__name__}: {error}"),
         )
 
     @property
@@ -92,7 +92,7 @@ class Worker:
         return self.machine.model
 
     async def run(self) -> Load:
-        """Runs until it is told to stop, or its `stop_when` is met, or it is broken; the load says which."""
+        """Runs until a shutdown, until `stop_when` is met, or until it is broken; the load says why."""
         self._idle_since = asyncio.get_running_loop().time()
         sources = (self._listen_to_host, self._listen_to_queue)
         listening = [asyncio.create_task(self._listening(source)) for source in sources]
@@ -102,11 +102,11 @@ class Worker:
         finally:
             for listener in listening:
                 listener.cancel()
-            await asyncio.wait(listening, timeout=QUEUE_RETRY)  # a plug may ignore it: the worker ends all the same
+            await asyncio.wait(listening, timeout=QUEUE_RETRY)  # a plug may ignore its cancellation
         return self.load
 
     def shutdown(self, *, immediate: bool, why: str) -> None:
-        """Takes no more work, and finishes what runs; or hands it back now. May be called again to be more urgent."""
+        """Takes no more work; finishes its runs, or hands them back now. A second call may be more urgent."""
         self._tell(WorkerEvent.SHUTDOWN_NOW if immediate else WorkerEvent.SHUTDOWN, why=why)
 
     def cancel(self, task_id: str, message: str = "") -> None:
@@ -135,7 +135,7 @@ class Worker:
 
     async def _wait(self) -> Signal:
         free: asyncio.Future[Signal] = asyncio.get_running_loop().create_future()
-        return await free  # never done: a run that has ended moves the machine
+        return await free  # never done: the end of a run moves the machine
 
     async def _wait_until_fit(self) -> Signal:
         while True:
@@ -182,12 +182,12 @@ class Worker:
     # ---- runs -------------------------------------------------------------------------------------------
 
     def _take(self, claim: Claim) -> None:
-        """Starts a run in a free slot. Must not await: a claim in hand is never between two owners."""
+        """Starts a run in a free slot. Must not await, so that a claim always has one owner."""
         slot = min(set(range(self.capacity)) - set(self.runs), default=self.capacity)
         kept = KeptClaim(self.services.queue, claim, self.services.lease, self._calls)
         try:
             run = self.run_class(self.services, kept, slot)
-        except Exception as error:  # noqa: BLE001  a claim in hand is handed back, whatever keeps it from beginning
+        except Exception as error:  # noqa: BLE001  the claim is handed back after any error
             self._group.create_task(self._refuse(claim, error))
             return
         self.taken += 1
@@ -196,9 +196,9 @@ class Worker:
         self.services.observer.started(run.view)
         if self.load.hands_back:
             run.tell(TaskEvent.REJECT, after=0.0, message=f"the worker is stopping: {self.load.why}")
-        self._group.create_task(self._attend(run), name=f"run {claim.run}")
+        self._group.create_task(self._run_in_slot(run), name=f"run {claim.run}")
 
-    async def _attend(self, run: TaskRun) -> None:
+    async def _run_in_slot(self, run: TaskRun) -> None:
         resolution = await self._run(run)
         del self.runs[run.slot]
         self._idle_since = asyncio.get_running_loop().time()
@@ -209,19 +209,19 @@ class Worker:
             self._tell(WorkerEvent.FATAL, why=str(run.broken))
 
     async def _run(self, run: TaskRun) -> Resolution:
-        """Runs it. What it raises, which it should not, breaks the worker and nothing else."""
+        """Runs it to its end. An exception here breaks the worker only."""
         try:
             if run.claim.run_id > 0:
                 await self._recover_before(run)
             return await run.run()
-        except Exception as error:  # noqa: BLE001  a bug of ours must not take the other runs down with it
+        except Exception as error:  # noqa: BLE001  a bug in one run must not end the others
             self._warn("".join(traceback.format_exception(error)))
             run.broken = WorkerBroken(f"{type(error).__name__}: {error}")
             return run.resolution
 
     async def _recover_before(self, run: TaskRun) -> None:
         """The last worker of this task may have died on this machine, with the run still alive. Recovery can take
-        longer than a lease, so the claim is kept meanwhile; a loss is noticed at the next reclaim.
+        longer than a lease, so the claim is renewed meanwhile. A lost claim is detected at the next reclaim.
         """
         keeping = asyncio.create_task(_keep(run.kept))
         try:
@@ -231,19 +231,19 @@ class Worker:
             await asyncio.gather(keeping, return_exceptions=True)
 
     async def _refuse(self, claim: Claim, error: Exception) -> None:
-        """Hands back a run for which not even a journal could be begun: the disk is full, or a run class is wrong."""
+        """Hands back a run that could not be begun: the disk is full, or the run class has a bug."""
         self._warn(f"{claim.run} cannot be begun: {error}")
         expected = isinstance(error, TaskFailedInternally | MalformedPayload)
         self._tell(WorkerEvent.PAUSE if expected else WorkerEvent.FATAL, why=str(error))
         await self._claiming.hand_back(claim, HEALTH_INTERVAL)
 
-    # ---- what comes from outside, and what is reported to others ----------------------------------------
+    # ---- events from outside, and reports to others -----------------------------------------------------
 
     async def _listening(self, listen: Callable[[], Awaitable[None]]) -> None:
-        """What it raises, which it should not, breaks the worker, which hands back its runs in order."""
+        """An exception here breaks the worker, which hands back its runs in order."""
         try:
             await listen()
-        except Exception as error:  # noqa: BLE001  whatever it is, the runs are not to blame
+        except Exception as error:  # noqa: BLE001  any error must hand back the runs
             self._warn("".join(traceback.format_exception(error)))
             self._tell(WorkerEvent.FATAL, why=f"{type(error).__name__}: {error}")
 
@@ -257,7 +257,7 @@ class Worker:
             try:
                 async for notice in self.services.queue.notices():
                     self._handle(notice)
-            except Unavailable as unavailable:  # a notice is advice: each reclaim learns the same
+            except Unavailable as unavailable:  # a notice is only a hint: a reclaim reports the same
                 self._warn(f"the queue gives no notices: {unavailable}")
                 await asyncio.sleep(unavailable.retry_after or QUEUE_RETRY)
             else:

@@ -1,4 +1,4 @@
-"""A machine is driven by python-statemachine, and the table of its declaration says the same as the library."""
+"""A machine is driven by python-statemachine, and the table of its declaration gives the same results."""
 
 from __future__ import annotations
 
@@ -73,17 +73,17 @@ def test_every_event_of_a_worker(state: WorkerState, event: WorkerEvent, busy: i
     assert by_the_table == after(WorkerMachine(model), signal)
 
 
-def test_a_machine_begins_at_the_beginning() -> None:
+def test_a_machine_begins_in_its_initial_state() -> None:
     assert (TaskMachine(Attempt()).at, WorkerMachine(Load()).at) == ("claimed", "booting")
 
 
 @pytest.mark.parametrize("state", ["runing", "resolved"])
-def test_a_machine_begins_in_no_state_that_is_misspelt_or_final(state: str) -> None:
+def test_a_machine_refuses_to_begin_in_a_misspelt_or_final_state(state: str) -> None:
     with pytest.raises(Bug, match=f"the task machine cannot begin in '{state}': its states are claimed, loading, run"):
         TaskMachine(Attempt(state=state))
 
 
-def test_data_that_an_action_lacks_is_an_error_and_nothing_moved() -> None:
+def test_missing_data_of_an_action_is_an_error_and_the_state_stays() -> None:
     machine = TaskMachine(Attempt(state="running"))
     with pytest.raises(TypeError):
         machine.take(Signal(TaskEvent.EXITED, {"status": 0}))
@@ -91,13 +91,13 @@ def test_data_that_an_action_lacks_is_an_error_and_nothing_moved() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED))
-def test_data_that_the_library_keeps_for_itself_is_refused(name: str) -> None:
+def test_data_with_a_reserved_name_is_refused(name: str) -> None:
     with pytest.raises(Bug, match=rf"data of .*'cancel'.* cannot be called {name}: the name is reserved"):
         Signal(TaskEvent.CANCEL, {name: 1})
 
 
 @pytest.mark.parametrize("event", ["cancel.now", "nonsense", "", "*"])
-def test_a_name_that_is_no_event_is_refused(event: str) -> None:
+def test_an_unknown_event_is_refused(event: str) -> None:
     with pytest.raises(Refused):
         TaskMachine(Attempt()).take(Signal(event))
 
@@ -109,33 +109,33 @@ def test_an_event_after_the_end_is_refused() -> None:
         machine.take(Signal(TaskEvent.CANCEL))
 
 
-# ---- whatever the library can declare works -------------------------------------------------------------
+# ---- all features of a declaration in the library -------------------------------------------------------
 
 
 @attrs.define
 class Door:
     state: str | None = None
-    said: list[str] = attrs.field(factory=list)
+    calls: list[str] = attrs.field(factory=list)
     locked: bool = False
     jammed: bool = False
 
-    def say_before(self) -> None:
-        self.said.append("before")
+    def call_before(self) -> None:
+        self.calls.append("before")
 
-    def say_exit(self) -> None:
-        self.said.append("exit")
+    def call_exit(self) -> None:
+        self.calls.append("exit")
 
-    def say_first(self) -> None:
-        self.said.append("first")
+    def call_first(self) -> None:
+        self.calls.append("first")
 
-    def say_second(self) -> None:
-        self.said.append("second")
+    def call_second(self) -> None:
+        self.calls.append("second")
 
-    def say_enter(self) -> None:
-        self.said.append("enter")
+    def call_enter(self) -> None:
+        self.calls.append("enter")
 
-    def say_after(self) -> None:
-        self.said.append("after")
+    def call_after(self) -> None:
+        self.calls.append("after")
 
     def check_metal(self, metal: str) -> None:
         if metal != "iron":
@@ -144,17 +144,17 @@ class Door:
 
 class DoorChart(Chart[Door]):
     kind = "door"
-    shut = State(initial=True, exit="say_exit")
-    opened = State(enter="say_enter")
+    shut = State(initial=True, exit="call_exit")
+    opened = State(enter="call_enter")
     gone = State(final=True)
 
     open = shut.to(
         opened,
         unless="locked or jammed",
         validators="check_metal",
-        before="say_before",
-        on=["say_first", "say_second"],
-        after="say_after",
+        before="call_before",
+        on=["call_first", "call_second"],
+        after="call_after",
     )
     remove = opened.to(gone)
 
@@ -166,7 +166,7 @@ class DoorMachine(Machine[Door]):
 def test_actions_of_every_kind_are_called_in_the_order_of_the_library() -> None:
     machine = DoorMachine(Door())
     machine.take(Signal("open", {"metal": "iron"}))
-    assert machine.model.said == ["before", "exit", "first", "second", "enter", "after"]
+    assert machine.model.calls == ["before", "exit", "first", "second", "enter", "after"]
 
 
 @pytest.mark.parametrize("why", ["locked", "jammed"])
@@ -175,14 +175,14 @@ def test_a_condition_may_have_an_or(why: str) -> None:
         DoorMachine(Door(**{why: True})).take(Signal("open", {"metal": "iron"}))
 
 
-def test_what_a_validator_raises_is_raised_and_nothing_moved() -> None:
+def test_an_error_of_a_validator_is_raised_and_the_state_stays() -> None:
     machine = DoorMachine(Door())
     with pytest.raises(PermissionError):
         machine.take(Signal("open", {"metal": "tin"}))
-    assert (machine.at, machine.model.said) == ("shut", [])
+    assert (machine.at, machine.model.calls) == ("shut", [])
 
 
-def test_listeners_see_each_move() -> None:
+def test_listeners_are_called_for_each_move() -> None:
     class Listener:
         def __init__(self) -> None:
             self.seen: list[str] = []
@@ -248,6 +248,6 @@ def test_states_inside_of_states_are_refused() -> None:
         NestedMachine(Attempt())
 
 
-def test_a_chart_that_has_states_is_not_extended() -> None:
+def test_a_subclass_of_a_chart_with_states_is_refused() -> None:
     with pytest.raises(Bug, match=r"Extended cannot extend a chart that has states: use taskrunner\.declare"):
         type("Extended", (TaskChart,), {})

@@ -1,4 +1,4 @@
-"""The pages about the machines are what their declaration says today."""
+"""The pages about the machines equal the output of their declaration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is made from the declaration says all of it."""
+"""Tables and diagrams of a declaration are complete."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_json_holds_the_staying_moves_too(machine: type[Chart[object]]) -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_no_event_hides_what_the_base_offers(machine: type[Chart[object]]) -> None:
+def test_no_event_and_no_state_hides_an_attribute_of_the_base(machine: type[Chart[object]]) -> None:
     """An event called like a property of the base would silently take its place."""
     table = read_table(machine)
     assert not [name for name in (*table.events, *table.states) if hasattr(Chart, name)]
@@ -65,7 +65,7 @@ def test_conditions_are_declared_from_a_table_too() -> None:
 
 
 def chart(**members: Any) -> type[Chart[Any]]:
-    """Two states and what a test adds."""
+    """A chart of two states, with the additions of a test."""
     a, b = members.pop("a", None) or State(initial=True), State(final=True)
     how = members.pop("how", {})
     return type(Chart)("Sample", (Chart,), {"kind": "sample", "a": a, "b": b, "go": a.to(b, **how), **members})
@@ -87,7 +87,9 @@ def chart(**members: Any) -> type[Chart[Any]]:
         (lambda: chart(before_go=lambda self: None), "before_go, a validator or an action before or after"),
     ],
 )
-def test_what_no_row_can_express_is_refused_by_name(declared: Callable[[], type[Chart[Any]]], what: str) -> None:
+def test_a_feature_that_no_row_can_express_is_refused_by_name(
+    declared: Callable[[], type[Chart[Any]]], what: str
+) -> None:
     with pytest.raises(Bug) as refused:
         read_table(declared())
     assert str(refused.value).startswith(f"the table of the sample machine cannot express {what}")
@@ -100,13 +102,13 @@ def test_a_transition_that_leaves_its_state_and_enters_it_again_is_refused() -> 
 
 
 @pytest.mark.parametrize("name", ["on_enter_running", "on_exit_state", "before_cancel", "after_transition", "on_fatal"])
-def test_a_model_that_the_library_would_call_by_a_name_is_refused(name: str) -> None:
+def test_a_model_with_a_method_that_the_library_calls_by_name_is_refused(name: str) -> None:
     model = type("Attempt", (Attempt,), {name: lambda self: None})()
     with pytest.raises(Bug, match=rf"the table of the task machine cannot express Attempt\.{name}"):
         TableMachine(read_table(TaskChart), model)
 
 
-def test_a_table_machine_begins_in_no_state_that_is_misspelt() -> None:
+def test_a_table_machine_refuses_to_begin_in_a_misspelt_state() -> None:
     with pytest.raises(Bug, match="the task machine cannot begin in 'runing'"):
         TableMachine(read_table(TaskChart), Attempt(state="runing"))
 

@@ -19,7 +19,7 @@ ORDER = list(TaskState)
 LIVE = [state for state in ORDER if state != TaskState.RESOLVED]
 OUTSIDE = {"cancel", "reclaim_failed", "shutdown", "timeout", "deadline", "malformed", "reject", "fatal"}
 ERRORS = {"failed", "malformed", "fatal"}
-TAKES_THE_CLAIM = {"cancel", "reclaim_failed"}
+LOSES_THE_CLAIM = {"cancel", "reclaim_failed"}
 HELD: list[Resolution | None] = [
     None,
     COMPLETED,
@@ -84,14 +84,14 @@ def test_any_event_moves_forward_or_stays_or_is_refused(  # noqa: PLR0917  one p
     if event in ERRORS:
         assert move.moved
     if reported or lost:
-        assert model.resolution == held, "what was reported, or is not ours, cannot change"
-    elif event in TAKES_THE_CLAIM:
+        assert model.resolution == held, "a reported or lost resolution cannot change"
+    elif event in LOSES_THE_CLAIM:
         assert model.lost
         assert model.resolution is not None
         assert model.resolution.kind == "exception"
     elif held and held.kind != "completed":
         assert model.resolution == held, "the first cause decides"
-    assert not model.lost or lost or event in TAKES_THE_CLAIM
+    assert not model.lost or lost or event in LOSES_THE_CLAIM
     assert not (model.keeps and model.lost)
 
 
@@ -103,8 +103,8 @@ def test_only_the_result_of_another_states_work_is_refused() -> None:
 
 
 @pytest.mark.parametrize("state", LIVE)
-def test_every_run_ends_whatever_comes(state: str) -> None:
-    """A move never leads back, `fatal` always moves: after as many faults as there are states, it is over."""
+def test_every_run_ends_after_enough_faults(state: str) -> None:
+    """A move never leads back, and `fatal` always moves: as many faults as there are states end every run."""
     machine = machine_in(state)
     for _ in ORDER:
         if not machine.over:
@@ -114,15 +114,15 @@ def test_every_run_ends_whatever_comes(state: str) -> None:
 
 
 @pytest.mark.parametrize("state", LIVE)
-def test_every_row_of_the_declaration_is_forward(state: str) -> None:
+def test_every_row_of_the_declaration_leads_forward(state: str) -> None:
     for row in TABLE.rows:
         if row.source == state:
             assert ORDER.index(TaskState(row.target)) >= ORDER.index(TaskState(row.source))
 
 
 @pytest.mark.parametrize("state", [TaskState.CLAIMED, TaskState.LOADING, TaskState.RUNNING])
-@pytest.mark.parametrize("event", sorted(OUTSIDE - TAKES_THE_CLAIM))
-def test_what_ends_a_run_that_is_ours_goes_through_uploading(state: TaskState, event: str) -> None:
+@pytest.mark.parametrize("event", sorted(OUTSIDE - LOSES_THE_CLAIM))
+def test_an_end_with_a_valid_claim_goes_through_uploading(state: TaskState, event: str) -> None:
     machine = machine_in(state)
     machine.take(Signal(TaskEvent(event), DATA[event][0]))
     stays = (state, event) == (TaskState.CLAIMED, "timeout")  # it has not begun
@@ -130,7 +130,7 @@ def test_what_ends_a_run_that_is_ours_goes_through_uploading(state: TaskState, e
 
 
 @pytest.mark.parametrize("state", [TaskState.CLAIMED, TaskState.LOADING, TaskState.RUNNING, TaskState.UPLOADING])
-@pytest.mark.parametrize("event", sorted(TAKES_THE_CLAIM))
+@pytest.mark.parametrize("event", sorted(LOSES_THE_CLAIM))
 @pytest.mark.parametrize("held", HELD)
 def test_a_lost_claim_beats_every_cause(state: TaskState, event: str, held: Resolution | None) -> None:
     machine = machine_in(state, resolution=held, keeps=True)
@@ -141,7 +141,7 @@ def test_a_lost_claim_beats_every_cause(state: TaskState, event: str, held: Reso
     assert machine.model.resolution.reason == ("canceled" if event == "cancel" else "claim-expired")
 
 
-def test_what_was_reported_cannot_be_lost_any_more() -> None:
+def test_a_run_cannot_lose_its_claim_after_its_report() -> None:
     machine = machine_in("uploading", resolution=COMPLETED)
     machine.take(Signal(TaskEvent.REPORTED))
     machine.take(Signal(TaskEvent.RECLAIM_FAILED, {"why": "resolved"}))
@@ -177,7 +177,7 @@ def test_results_are_kept_when_a_running_task_is_stopped_for_its_time_or_a_fault
     assert machine.model.keeps
 
 
-def test_after_the_end_nothing_is_known() -> None:
+def test_an_event_after_the_end_is_a_bug() -> None:
     machine = TaskMachine(Attempt())
     for event in ["begin", "loaded"]:
         machine.take(Signal(TaskEvent(event)))
@@ -189,11 +189,11 @@ def test_after_the_end_nothing_is_known() -> None:
         machine.take(Signal(TaskEvent.CANCEL))
 
 
-# ---- what follows from an end ---------------------------------------------------------------------------
+# ---- outcomes of an end ---------------------------------------------------------------------------------
 
-FIRST = [("exited", {"code": 75}), ("failed", {"resolution": exception("resource-unavailable", "no route")})]
-FIRST += [(event, DATA[event][0]) for event in ("shutdown", "deadline", "malformed", "reject", "fatal")]
-LATER = [
+BEFORE = [("exited", {"code": 75}), ("failed", {"resolution": exception("resource-unavailable", "no route")})]
+BEFORE += [(event, DATA[event][0]) for event in ("shutdown", "deadline", "malformed", "reject", "fatal")]
+AFTER = [
     ("exited", {"code": 0}),
     ("exited", {"code": 1}),
     ("failed", DATA["failed"][0]),
@@ -201,15 +201,15 @@ LATER = [
 ]
 
 
-@pytest.mark.parametrize(("event", "data"), FIRST)
+@pytest.mark.parametrize(("event", "data"), BEFORE)
 def test_an_exception_is_reported_before_the_upload(event: str, data: dict[str, Any]) -> None:
     machine = machine_in("running")
     machine.take(Signal(event, data))
     assert (machine.at, machine.model.reports_first) == ("uploading", True)
 
 
-@pytest.mark.parametrize(("event", "data"), LATER)
-def test_an_end_of_its_own_is_reported_after_the_upload(event: str, data: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("event", "data"), AFTER)
+def test_an_end_without_an_exception_is_reported_after_the_upload(event: str, data: dict[str, Any]) -> None:
     machine = machine_in("running")
     machine.take(Signal(event, data))
     assert (machine.at, machine.model.reports_first, machine.model.collects) == ("uploading", False, True)
@@ -232,7 +232,9 @@ def test_an_upload_that_fails_does_not_change_the_order() -> None:
         (exception("internal-error", "oops"), True, True),
     ],
 )
-def test_artifacts_are_collected_of_what_ended_or_is_kept(held: Resolution | None, keeps: bool, collects: bool) -> None:
+def test_artifacts_are_collected_unless_an_exception_discards_them(
+    held: Resolution | None, keeps: bool, collects: bool
+) -> None:
     assert Attempt(resolution=held, keeps=keeps).collects is collects
 
 
@@ -248,7 +250,7 @@ def test_a_cancel_is_reported_where_the_caller_waits_for_an_answer(answers: bool
     assert machine.model.owes_report is owes
 
 
-def test_a_lost_claim_is_reported_to_nobody() -> None:
+def test_a_lost_claim_is_not_reported() -> None:
     machine = TaskMachine(Attempt(state="running", answers_cancel=True))
     machine.take(Signal("reclaim_failed", {"why": "expired"}))
     assert not machine.model.owes_report
@@ -273,7 +275,9 @@ def test_a_resolution_is_reported_once() -> None:
         ("failed", DATA["failed"][0], False),
     ],
 )
-def test_caches_are_kept_after_an_end_of_its_own(event: str, data: dict[str, Any], commits: bool) -> None:
+def test_caches_are_kept_after_an_exit_code_that_does_not_purge_them(
+    event: str, data: dict[str, Any], commits: bool
+) -> None:
     machine = machine_in("loading")
     machine.model.purge_on = frozenset({9})
     machine.take(Signal("loaded"))
@@ -288,7 +292,7 @@ def test_caches_are_discarded_when_the_claim_is_lost_after_the_end() -> None:
     assert not machine.model.commits_caches
 
 
-def test_the_codes_of_the_task_arrive_with_its_begin() -> None:
+def test_the_exit_codes_of_the_task_are_set_by_its_begin() -> None:
     machine = TaskMachine(Attempt())
     machine.take(Signal("begin", {"retry_on": frozenset({75}), "purge_on": frozenset({9})}))
     assert (machine.model.retry_on, machine.model.purge_on) == ({75}, {9})

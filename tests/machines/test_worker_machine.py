@@ -23,7 +23,7 @@ DATA: dict[str, dict[str, Any]] = {
 }
 
 
-def tell(machine: Machine[Load], *events: str) -> Machine[Load]:
+def take(machine: Machine[Load], *events: str) -> Machine[Load]:
     for event in events:
         machine.take(Signal(WorkerEvent(event), DATA.get(event, {})))
     return machine
@@ -52,10 +52,10 @@ def test_every_state_takes_every_event_or_refuses_the_work_of_another(
     machine = WorkerMachine(Load(2, state=state, busy=busy, pause=pause))
     if WORK.get(event, state) != state:
         with pytest.raises(Refused):
-            tell(machine, event)
+            take(machine, event)
         assert machine.at == state
         return
-    tell(machine, event)
+    take(machine, event)
     order = [WorkerState.BOOTING, WorkerState.CLAIMING, WorkerState.SHUTTING_DOWN, WorkerState.STOPPED]
     rank = {**{s: n for n, s in enumerate(order)}, WorkerState.RUNNING: 1, WorkerState.PAUSED: 1}
     assert rank[WorkerState(machine.at)] >= rank[state], "nothing leads back but among claiming, running and paused"
@@ -68,59 +68,59 @@ def test_every_state_takes_every_event_or_refuses_the_work_of_another(
 
 
 def test_a_full_worker_runs_and_claims_again_when_a_slot_is_free() -> None:
-    machine = tell(fresh(2), "booted", "took", "polled")
+    machine = take(fresh(2), "booted", "took", "polled")
     assert machine.at == "claiming"
-    assert tell(machine, "took", "polled").at == "running"
-    assert tell(machine, "ended").at == "claiming"
+    assert take(machine, "took", "polled").at == "running"
+    assert take(machine, "ended").at == "claiming"
 
 
-def test_a_sick_worker_does_not_claim_whatever_ends() -> None:
-    machine = tell(fresh(2), "booted", "took", "pause")
+def test_a_paused_worker_stays_paused_when_a_run_ends() -> None:
+    machine = take(fresh(2), "booted", "took", "pause")
     assert (machine.at, machine.model.pause) == ("paused", "disk full")
-    assert tell(machine, "ended").at == "paused"
-    assert tell(machine, "resume").at == "claiming"
+    assert take(machine, "ended").at == "paused"
+    assert take(machine, "resume").at == "claiming"
     assert machine.model.pause == ""
 
 
-def test_a_worker_that_is_sick_at_its_start_is_paused() -> None:
-    assert tell(fresh(), "pause", "booted").at == "paused"
+def test_a_worker_that_is_unfit_at_its_start_is_paused() -> None:
+    assert take(fresh(), "pause", "booted").at == "paused"
 
 
 def test_a_full_worker_can_be_paused() -> None:
-    assert tell(fresh(), "booted", "took", "polled", "pause").at == "paused"
+    assert take(fresh(), "booted", "took", "polled", "pause").at == "paused"
 
 
-def test_what_is_wrong_with_a_paused_worker_can_change() -> None:
-    machine = tell(fresh(), "booted", "pause")
+def test_the_reason_of_a_pause_can_change() -> None:
+    machine = take(fresh(), "booted", "pause")
     machine.take(Signal(WorkerEvent.PAUSE, {"why": "no inodes"}))
     assert (machine.at, machine.model.pause) == ("paused", "no inodes")
 
 
 @pytest.mark.parametrize("event", ["shutdown", "shutdown_now", "fatal"])
 def test_a_paused_worker_can_be_stopped(event: str) -> None:
-    assert tell(fresh(), "booted", "pause", event).at == "shutting_down"
+    assert take(fresh(), "booted", "pause", event).at == "shutting_down"
 
 
-def test_a_full_worker_that_gets_well_stays_full() -> None:
-    machine = tell(fresh(1), "booted", "took", "pause", "resume")
+def test_a_full_worker_goes_back_to_running_after_a_pause() -> None:
+    machine = take(fresh(1), "booted", "took", "pause", "resume")
     assert (machine.at, machine.model.pause) == ("running", "")
 
 
 def test_a_shutdown_becomes_more_urgent_and_never_less() -> None:
-    machine = tell(fresh(), "booted", "took")
+    machine = take(fresh(), "booted", "took")
     for event, immediate in [("shutdown", False), ("shutdown_now", True), ("shutdown", True)]:
-        assert tell(machine, event).model.immediate is immediate
+        assert take(machine, event).model.immediate is immediate
     assert machine.at == "shutting_down"
 
 
 def test_a_claim_in_flight_at_shutdown_is_counted_and_waited_for() -> None:
-    machine = tell(fresh(), "booted", "shutdown", "took", "drained")
+    machine = take(fresh(), "booted", "shutdown", "took", "drained")
     assert machine.at == "shutting_down"
     assert machine.model.hands_back
-    assert tell(machine, "ended", "drained").at == "stopped"
+    assert take(machine, "ended", "drained").at == "stopped"
 
 
 def test_the_first_reason_of_a_shutdown_is_kept() -> None:
-    machine = tell(fresh(), "booted", "shutdown", "fatal")
+    machine = take(fresh(), "booted", "shutdown", "fatal")
     assert machine.model.why == "SIGTERM"
     assert machine.model.broken

@@ -1,4 +1,4 @@
-"""A worker in a small world: a queue in memory, a platform that follows a script, and a clock that jumps."""
+"""A worker with a queue in memory, a platform that follows a script, and a virtual clock."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from taskrunner.worker.stop_condition import StopCondition
 from taskrunner.worker.worker import Worker
 
 
-class Watching(Observer):
+class RecordingObserver(Observer):
     def __init__(self) -> None:
         self.warnings: list[str] = []
         self.moves: list[str] = []
@@ -54,14 +54,14 @@ class World:
     platform: FakePlatform = attrs.field(factory=FakePlatform)
     host: FakeHost = attrs.field(factory=FakeHost)
     store: MemoryStore = attrs.field(factory=MemoryStore)
-    seen: Watching = attrs.field(factory=Watching)
+    seen: RecordingObserver = attrs.field(factory=RecordingObserver)
     min_free_disk: int = 0
     lease: float = 60.0
     promised: frozenset[str] = frozenset()
     run_class: type[TaskRun] = TaskRun
     listeners: list[object] = attrs.field(factory=list)
     queue: MemoryQueue = attrs.field(init=False)
-    """The submitter's view."""
+    """The queue as its submitter uses it."""
     worker: Worker = attrs.field(init=False)
 
     def run(
@@ -69,13 +69,13 @@ class World:
         *scenes: Callable[[], Awaitable[None]],
         capacity: int = 1,
         stop_when: StopCondition | None = None,
-        through: Callable[[Queue], Queue] = lambda queue: queue,
+        wrap: Callable[[Queue], Queue] = lambda queue: queue,
     ) -> World:
-        """Runs a worker beside the scenes until both have ended, in virtual time."""
+        """Runs a worker and the scenes until all have ended, in virtual time. `wrap` changes the worker's queue."""
 
         async def main() -> None:
             self.queue = MemoryQueue("submitter")
-            services = self.services(through(self.queue.join("w1")), "w1")
+            services = self.services(wrap(self.queue.join("w1")), "w1")
             stopping = stop_when or StopCondition()
             self.worker = Worker(services, self.host, capacity, stopping, self.min_free_disk, self.run_class)
             self.worker.machine.add_listener(*self.listeners)
@@ -108,7 +108,7 @@ class World:
         await self.queue.submit(Submission(task_id, {"id": task_id, "platform": "fake", **document}, **settings))
 
     async def ended(self, task_id: str = "t") -> TaskStatus:
-        """Waits for the end of a task, then sends the worker home."""
+        """Waits for the end of a task, then shuts down the worker."""
         async for status in self.queue.watch(task_id):
             if status.state == "resolved":
                 self.host.leave(why="the scene is over")
@@ -118,11 +118,11 @@ class World:
     def log(self, task_id: str = "t", run_id: int = 0) -> str:
         return (self.home / "runs" / task_id / str(run_id) / "log").read_text()
 
-    def story(self, task_id: str = "t", run_id: int = 0) -> list[tuple[str, str]]:
-        steps = state_visits(read_journal(self.home / "runs" / task_id / str(run_id) / "journal.jsonl"))
-        return [(step.state, step.event) for step in steps]
+    def visits(self, task_id: str = "t", run_id: int = 0) -> list[tuple[str, str]]:
+        visits = state_visits(read_journal(self.home / "runs" / task_id / str(run_id) / "journal.jsonl"))
+        return [(visit.state, visit.event) for visit in visits]
 
-    def nothing_is_left(self) -> bool:
+    def is_clean(self) -> bool:
         return not self.platform.alive and not list(self.home.glob("runs/*/*/work"))
 
 

@@ -1,4 +1,4 @@
-"""Artifacts: what is there is kept, what is not is told all at once."""
+"""Artifacts: files that exist are stored, and all missing ones are reported together."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class FolderResults(Results):
         return Entry(name, path.stat().st_size, read)
 
 
-class ShakyStore(MemoryStore):
-    """Is away for the first tries, after it has read a part."""
+class UnreliableStore(MemoryStore):
+    """Is unavailable for the first tries, after it has read a part."""
 
     def __init__(self, failures: int) -> None:
         super().__init__()
@@ -75,15 +75,15 @@ class ShakyStore(MemoryStore):
 
 
 @attrs.define
-class Scene:
+class Upload:
     results: Results
     store: MemoryStore = attrs.field(factory=MemoryStore)
-    said: list[str] = attrs.field(factory=list)
+    lines: list[str] = attrs.field(factory=list)
     steps: list[Progress] = attrs.field(factory=list)
 
     def collect(self, *specs: ArtifactSpec, best_effort: bool = False) -> dict[str, bytes]:
         work = collect(
-            specs, self.results, self.store, RUN, self.said.append, self.steps.append, best_effort=best_effort
+            specs, self.results, self.store, RUN, self.lines.append, self.steps.append, best_effort=best_effort
         )
         asyncio.run(work)
         return self.kept
@@ -94,7 +94,7 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
+def upload(tmp_path: Path) -> Upload:
     files = ["report.xml", "build/a.whl", "build/dist/b.whl", "build/dist/c.txt", "build/.hidden/d.whl"]
     for name in files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -103,23 +103,23 @@ def scene(tmp_path: Path) -> Scene:
     (tmp_path / "link").symlink_to("report.xml")
     (tmp_path / "out").symlink_to("/etc/passwd")
     (tmp_path / "outer").symlink_to("/etc")
-    return Scene(FolderResults(tmp_path))
+    return Upload(FolderResults(tmp_path))
 
 
-def test_a_file_gets_the_name_of_its_spec(scene: Scene) -> None:
-    assert scene.collect(ArtifactSpec("public/r.xml", "report.xml")) == {"public/r.xml": b"this is report.xml"}
-    assert scene.said == ["kept report.xml as public/r.xml: files: 1, bytes: 18"]
-    assert scene.steps[-1] == Progress("artifacts", 18, note="public/r.xml")
+def test_a_file_gets_the_name_of_its_spec(upload: Upload) -> None:
+    assert upload.collect(ArtifactSpec("public/r.xml", "report.xml")) == {"public/r.xml": b"this is report.xml"}
+    assert upload.lines == ["kept report.xml as public/r.xml: files: 1, bytes: 18"]
+    assert upload.steps[-1] == Progress("artifacts", 18, note="public/r.xml")
 
 
-def test_the_files_of_a_folder_get_its_name_as_a_prefix(scene: Scene) -> None:
-    kept = scene.collect(ArtifactSpec("public", "build"), ArtifactSpec("none", "empty"))
+def test_the_files_of_a_folder_get_its_name_as_a_prefix(upload: Upload) -> None:
+    kept = upload.collect(ArtifactSpec("public", "build"), ArtifactSpec("none", "empty"))
     assert sorted(kept) == ["public/.hidden/d.whl", "public/a.whl", "public/dist/b.whl", "public/dist/c.txt"]
 
 
-def test_a_pattern_takes_what_matches(scene: Scene) -> None:
+def test_a_pattern_collects_the_matching_files(upload: Upload) -> None:
     specs = [ArtifactSpec("wheels", "build/**/*.whl"), ArtifactSpec("top", "*.xml"), ArtifactSpec("x", "build/*/c.txt")]
-    assert sorted(scene.collect(*specs)) == [
+    assert sorted(upload.collect(*specs)) == [
         "top/report.xml",
         "wheels/.hidden/d.whl",
         "wheels/a.whl",
@@ -128,14 +128,14 @@ def test_a_pattern_takes_what_matches(scene: Scene) -> None:
     ]
 
 
-def test_a_content_type_is_passed_on(scene: Scene) -> None:
-    scene.collect(ArtifactSpec("r", "report.xml", content_type="text/x-report"), ArtifactSpec("r.xml", "report.xml"))
-    types = {artifact.name: artifact.content_type for artifact in asyncio.run(scene.store.list(RUN))}
+def test_a_content_type_is_stored(upload: Upload) -> None:
+    upload.collect(ArtifactSpec("r", "report.xml", content_type="text/x-report"), ArtifactSpec("r.xml", "report.xml"))
+    types = {artifact.name: artifact.content_type for artifact in asyncio.run(upload.store.list(RUN))}
     assert types["r"] == "text/x-report"
     assert types["r.xml"].endswith("/xml")
 
 
-def test_all_that_is_missing_is_told_at_once_after_the_rest_was_kept(scene: Scene) -> None:
+def test_all_missing_files_are_reported_together_after_the_others_were_stored(upload: Upload) -> None:
     specs = [
         ArtifactSpec("one", "none.txt"),
         ArtifactSpec("two", "build/**/*.exe"),
@@ -145,70 +145,70 @@ def test_all_that_is_missing_is_told_at_once_after_the_rest_was_kept(scene: Scen
         ArtifactSpec("last", "report.xml"),
     ]
     with pytest.raises(TaskFailed) as caught:
-        scene.collect(*specs)
+        upload.collect(*specs)
     assert caught.value.reason == "artifact-missing"
     assert [line.split(":")[0] for line in caught.value.message.splitlines()[1:]] == [spec.path for spec in specs[:4]]
-    assert list(scene.kept) == ["last"]
-    assert any(line.startswith("other.txt is optional") for line in scene.said)
+    assert list(upload.kept) == ["last"]
+    assert any(line.startswith("other.txt is optional") for line in upload.lines)
 
 
 @pytest.mark.parametrize("path", ["out", "outer", "outer/*", "outer/passwd"])
-def test_what_leads_out_is_refused(scene: Scene, path: str) -> None:
+def test_a_link_out_of_the_folder_is_refused(upload: Upload, path: str) -> None:
     with pytest.raises(TaskFailed) as caught:
-        scene.collect(ArtifactSpec("a", path, optional=True), ArtifactSpec("b", "link"))
+        upload.collect(ArtifactSpec("a", path, optional=True), ArtifactSpec("b", "link"))
     assert caught.value.reason == "artifact-refused"
     assert "leads out of the run's folder" in caught.value.message
     assert "Errno" not in caught.value.message
-    assert list(scene.kept) == ["b"]
+    assert list(upload.kept) == ["b"]
 
 
-def test_the_name_of_the_log_is_refused(scene: Scene) -> None:
+def test_the_name_of_the_log_is_refused(upload: Upload) -> None:
     with pytest.raises(TaskFailed, match=r"report\.xml cannot be kept as log"):
-        scene.collect(ArtifactSpec("log", "report.xml"))
-    assert scene.kept == {}
+        upload.collect(ArtifactSpec("log", "report.xml"))
+    assert upload.kept == {}
 
 
-def test_a_name_that_the_store_refuses_is_told_and_the_others_are_kept(scene: Scene) -> None:
+def test_a_name_that_the_store_refuses_is_reported_and_the_others_are_stored(upload: Upload) -> None:
     class PickyStore(MemoryStore):
         async def put(self, run: RunKey, name: str, body: AsyncIterator[bytes], *, content_type: str = "") -> Artifact:
             if "dist" in name:
                 raise ValueError("no dist in here")
             return await super().put(run, name, body, content_type=content_type)
 
-    scene.store = PickyStore()
+    upload.store = PickyStore()
     with pytest.raises(TaskFailed, match="no dist in here") as caught:
-        scene.collect(ArtifactSpec("x", "build/**/*.whl"))
+        upload.collect(ArtifactSpec("x", "build/**/*.whl"))
     assert caught.value.reason == "artifact-refused"
-    assert sorted(scene.kept) == ["x/.hidden/d.whl", "x/a.whl"]
+    assert sorted(upload.kept) == ["x/.hidden/d.whl", "x/a.whl"]
 
 
-def test_the_same_name_twice_is_refused_and_the_first_one_stays(scene: Scene) -> None:
+def test_the_same_name_twice_is_refused_and_the_first_one_stays(upload: Upload) -> None:
     with pytest.raises(TaskFailed, match="another artifact"):
-        scene.collect(ArtifactSpec("x/a.whl", "report.xml"), ArtifactSpec("x", "build/*.whl"))
-    assert scene.kept == {"x/a.whl": b"this is report.xml"}
+        upload.collect(ArtifactSpec("x/a.whl", "report.xml"), ArtifactSpec("x", "build/*.whl"))
+    assert upload.kept == {"x/a.whl": b"this is report.xml"}
 
 
-def test_of_a_stopped_run_what_there_is_is_kept_and_the_rest_is_only_said(scene: Scene) -> None:
+def test_best_effort_stores_the_files_that_exist_and_logs_the_others(upload: Upload) -> None:
     specs = [ArtifactSpec("a", "none"), ArtifactSpec("b", "out"), ArtifactSpec("c", "report.xml")]
-    assert list(scene.collect(*specs, best_effort=True)) == ["c"]
-    assert len([line for line in scene.said if line.startswith("not kept: ")]) == 2
+    assert list(upload.collect(*specs, best_effort=True)) == ["c"]
+    assert len([line for line in upload.lines if line.startswith("not kept: ")]) == 2
 
 
-def test_a_store_that_is_away_is_asked_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_store_is_tried_again(upload: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("taskrunner.worker.artifact_upload.DELAYS", (0.0, 0.0))
-    scene.store = ShakyStore(2)
-    assert scene.collect(ArtifactSpec("a", "report.xml")) == {"a": b"this is report.xml"}
-    assert scene.said[-1].endswith("bytes: 18")
-    scene.store = ShakyStore(3)
+    upload.store = UnreliableStore(2)
+    assert upload.collect(ArtifactSpec("a", "report.xml")) == {"a": b"this is report.xml"}
+    assert upload.lines[-1].endswith("bytes: 18")
+    upload.store = UnreliableStore(3)
     with pytest.raises(Unavailable):
-        scene.collect(ArtifactSpec("a", "report.xml"))
+        upload.collect(ArtifactSpec("a", "report.xml"))
 
 
-def test_a_store_that_refuses_is_an_error_of_ours(scene: Scene) -> None:
+def test_an_internal_error_of_the_store_is_raised(upload: Upload) -> None:
     class FullStore(MemoryStore):
         async def put(self, run: RunKey, name: str, body: AsyncIterator[bytes], *, content_type: str = "") -> Artifact:
             raise TaskFailedInternally("full")
 
-    scene.store = FullStore()
+    upload.store = FullStore()
     with pytest.raises(TaskFailedInternally):
-        scene.collect(ArtifactSpec("a", "report.xml"))
+        upload.collect(ArtifactSpec("a", "report.xml"))

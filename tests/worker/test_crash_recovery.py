@@ -1,4 +1,4 @@
-"""What a worker does about one that died on the same home."""
+"""Crash recovery: a worker, and a dead one on the same home."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from taskrunner.state.worker_lock import WorkerLock, dead_workers
 from taskrunner.testing import FakeCaches, FakePayload, FakePlatform, MemoryLog
 from taskrunner.worker.run_record import RunRecord
 from tests.worker.conftest import World, reveal
-from tests.worker.test_worker import Through
+from tests.worker.test_worker import ForwardingQueue
 
 
 async def die_running(world: World, task_id: str = "t", lease: float = 3600) -> Claim:
@@ -29,7 +29,7 @@ async def die_running(world: World, task_id: str = "t", lease: float = 3600) -> 
     context = PlatformContext(worker_id="dead", home=world.home, reveal=reveal)
     platform = await world.platform.plugin().open(world.platform.options(), context)
     await _start(world, platform, claim)
-    os.close(lock._file)  # what the kernel does with a process that is killed
+    os.close(lock._file)  # the kernel does the same for a killed process
     return claim
 
 
@@ -48,7 +48,7 @@ async def _start(world: World, platform: FakePlatform, claim: Claim) -> None:
     await engine.start({})
 
 
-def test_what_a_dead_worker_left_is_removed_and_its_task_goes_on_at_once(world: World) -> None:
+def test_the_resources_of_a_dead_worker_are_removed_and_its_task_runs_again_at_once(world: World) -> None:
     async def scene() -> None:
         await world.submit("t", run_for=5)
         await die_running(world)
@@ -58,17 +58,17 @@ def test_what_a_dead_worker_left_is_removed_and_its_task_goes_on_at_once(world: 
         assert [str(run.resolution) for run in status.runs] == ["exception (worker-shutdown)", "completed"]
 
     world.run(scene)
-    assert world.nothing_is_left()
+    assert world.is_clean()
     assert dead_workers(world.home) == []
     assert "worker dead died" in world.log("t", 0).splitlines()[-1]
-    assert world.story("t", 0)[-1] == ("resolved", "worker_died")
+    assert world.visits("t", 0)[-1] == ("resolved", "worker_died")
     assert any("was handed back" in warning for warning in world.seen.warnings)
 
 
-def test_the_next_run_begins_only_when_nothing_of_the_last_is_left(world: World) -> None:
+def test_the_next_run_begins_after_the_resources_of_the_last_were_removed(world: World) -> None:
     seen: list[tuple[bool, bool]] = []
 
-    class Looking(Through):
+    class CheckingQueue(ForwardingQueue):
         async def resolve(self, claim: Claim, resolution: Resolution) -> Applied:
             if claim.worker_id == "dead":
                 seen.append((bool(world.platform.alive), bool(list(world.home.glob("runs/t/0/work")))))
@@ -79,11 +79,11 @@ def test_the_next_run_begins_only_when_nothing_of_the_last_is_left(world: World)
         await die_running(world)
         await world.ended("t")
 
-    world.run(scene, through=Looking)
+    world.run(scene, wrap=CheckingQueue)
     assert seen == [(False, False)]
 
 
-def test_a_worker_that_is_idle_notices_one_that_dies_beside_it(world: World) -> None:
+def test_an_idle_worker_recovers_from_one_that_dies(world: World) -> None:
     async def scene() -> None:
         lock = WorkerLock(world.home, "dead")
         await asyncio.sleep(100)
@@ -108,8 +108,8 @@ def test_a_living_worker_is_left_alone(world: World) -> None:
     lock.release()
 
 
-def test_a_queue_out_of_reach_leaves_the_run_to_its_lease(world: World) -> None:
-    class Deaf(Through):
+def test_the_run_of_a_dead_worker_waits_for_its_lease_while_the_queue_is_unavailable(world: World) -> None:
+    class Unreachable(ForwardingQueue):
         async def resolve(self, claim: Claim, resolution: Resolution) -> Applied:
             if claim.worker_id == "dead":
                 raise Unavailable("no route to host")
@@ -124,20 +124,20 @@ def test_a_queue_out_of_reach_leaves_the_run_to_its_lease(world: World) -> None:
         status = await world.ended("t")
         assert [str(run.resolution) for run in status.runs] == ["exception (claim-expired)", "completed"]
 
-    world.run(scene, through=Deaf)
+    world.run(scene, wrap=Unreachable)
     assert RunFolder(world.home, RunKey("t", 0)).journal.exists()
 
 
-def test_a_dead_worker_is_not_forgotten_while_what_it_left_cannot_be_removed(world: World) -> None:
+def test_a_recovery_that_fails_is_tried_again(world: World) -> None:
     down, plug = [True], world.platform.plugin()
 
-    class Down(plug):  # type: ignore[misc,valid-type]
+    class DownPlatform(plug):  # type: ignore[misc,valid-type]
         async def clean_up_after(self, worker_id: str) -> list[str]:
             if down:
                 raise Unavailable("the engine is not running")
             return list(await super().clean_up_after(worker_id))
 
-    world.platform.plugin = lambda: Down  # type: ignore[method-assign]
+    world.platform.plugin = lambda: DownPlatform  # type: ignore[method-assign]
 
     async def scene() -> None:
         await world.submit("t")
@@ -150,10 +150,10 @@ def test_a_dead_worker_is_not_forgotten_while_what_it_left_cannot_be_removed(wor
 
     world.run(scene)
     assert sum("cannot be removed now: the engine is not running" in text for text in world.seen.warnings) == 1
-    assert world.nothing_is_left()
+    assert world.is_clean()
 
 
-def test_a_claim_is_kept_while_its_worker_sweeps_up_after_another(world: World) -> None:
+def test_a_claim_is_renewed_during_crash_recovery(world: World) -> None:
     reclaimed, plug = asyncio.Event(), world.platform.plugin()
 
     class Slow(plug):  # type: ignore[misc,valid-type]
@@ -161,7 +161,7 @@ def test_a_claim_is_kept_while_its_worker_sweeps_up_after_another(world: World) 
             await reclaimed.wait()
             return list(await super().clean_up_after(worker_id))
 
-    class Noting(Through):
+    class RecordingQueue(ForwardingQueue):
         async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
             kept = await self.inner.reclaim(claim, lease=lease)
             reclaimed.set()
@@ -180,11 +180,11 @@ def test_a_claim_is_kept_while_its_worker_sweeps_up_after_another(world: World) 
         await world.queue.resolve(first, exception("worker-shutdown", "it had to go"))
         assert str((await world.ended("t")).resolution) == "completed"
 
-    world.run(scene, through=Noting)
+    world.run(scene, wrap=RecordingQueue)
 
 
-def test_a_run_that_is_tried_again_waits_until_the_last_one_is_gone(world: World) -> None:
-    """Between two looks for dead workers: the lease of one ends, and its run may still be alive on this machine."""
+def test_a_retried_run_waits_until_the_last_one_was_removed(world: World) -> None:
+    """The lease of a dead worker ends between two searches, while its run may still be alive on this machine."""
 
     async def scene() -> None:
         await asyncio.sleep(1)
@@ -194,11 +194,11 @@ def test_a_run_that_is_tried_again_waits_until_the_last_one_is_gone(world: World
         assert world.platform.alive == ["t/1 execution"]
         await world.ended("t")
 
-    world.run(scene, through=Patient)
+    world.run(scene, wrap=LateQueue)
 
 
-class Patient(Through):
-    """Leaves the first claim to the worker that dies."""
+class LateQueue(ForwardingQueue):
+    """Claims two seconds late, so that the worker that dies gets the first claim."""
 
     async def claim(self, n: int, *, lease: float, wait: float) -> Sequence[Claim]:
         await asyncio.sleep(2)

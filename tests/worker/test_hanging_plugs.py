@@ -1,4 +1,4 @@
-"""A plug that hangs, and even ignores its cancellation, holds up no worker."""
+"""A plug that hangs, and even ignores its cancellation, does not stop a worker."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from taskrunner.interfaces.platform import Platform, PlatformContext
 from taskrunner.interfaces.queue import Queue
 from taskrunner.model import Claim, Health, Notice
 from taskrunner.testing import FakeHost, FakePlatform, clock
-from tests.test_bounded import stubborn
+from tests.test_bounded import ignore_cancellation
 from tests.worker.conftest import World
 from tests.worker.test_crash_recovery import die_running
-from tests.worker.test_worker import Through
+from tests.worker.test_worker import ForwardingQueue
 
-FOREVER = 1e6
+FOREVER = 1e6  # seconds
 
 
-def plugged(world: World, **members: Any) -> None:
-    """Gives the platform of a world other methods."""
+def replace_methods(world: World, **members: Any) -> None:
+    """Replaces methods of the platform."""
     plug = world.platform.plugin()
     world.platform.plugin = lambda: type("Hanging", (plug,), members)  # type: ignore[method-assign]
 
@@ -34,7 +34,7 @@ def test_a_health_check_that_hangs_pauses_the_worker_until_it_answers(world: Wor
 
     async def health(self: Platform) -> Health:
         if hangs[0]:
-            await stubborn(600)
+            await ignore_cancellation(600)
         return Health(fit=True)
 
     async def scene() -> None:
@@ -48,14 +48,14 @@ def test_a_health_check_that_hangs_pauses_the_worker_until_it_answers(world: Wor
         await world.submit("second")
         await world.ended("second")
 
-    plugged(world, health=health)
+    replace_methods(world, health=health)
     world.run(scene)
     assert world.seen.endings["second/0"].kind == "completed"
     hanging = [warning for warning in world.seen.warnings if "does not end" in warning]
     assert len(hanging) == 1, "no other check is begun beside one that hangs"
 
 
-def test_a_sick_worker_with_nothing_to_do_is_paused(world: World) -> None:
+def test_an_idle_worker_on_an_unfit_machine_is_paused(world: World) -> None:
     async def scene() -> None:
         await world.submit("t")
         await asyncio.sleep(1)
@@ -74,8 +74,8 @@ def test_a_sick_worker_with_nothing_to_do_is_paused(world: World) -> None:
     world.run(scene)
 
 
-class HangingClaim(Through):
-    """Its claims ignore their cancellation, and are granted late."""
+class HangingClaim(ForwardingQueue):
+    """A queue whose first claim ignores its cancellation, and is granted late."""
 
     late = 600.0
     asked = 0
@@ -88,13 +88,13 @@ class HangingClaim(Through):
         self.asked += 1
         if self.asked > 1:
             return await self.inner.claim(n, lease=lease, wait=wait)
-        await stubborn(self.late)
+        await ignore_cancellation(self.late)
         claims = await self.inner.claim(n, lease=lease, wait=0)
         self.granted += [claim.task_id for claim in claims]
         return claims
 
 
-def test_a_claim_that_hangs_is_asked_again_and_what_it_grants_late_is_handed_back(world: World) -> None:
+def test_a_hanging_claim_is_sent_again_and_its_late_runs_are_handed_back(world: World) -> None:
     async def scene() -> None:
         await asyncio.sleep(300)
         assert any("a claim has not been answered within 80 s" in warning for warning in world.seen.warnings)
@@ -109,27 +109,27 @@ def test_a_claim_that_hangs_is_asked_again_and_what_it_grants_late_is_handed_bac
 
     queues: list[HangingClaim] = []
 
-    def through(queue: Queue) -> Queue:
+    def wrap(queue: Queue) -> Queue:
         queues.append(HangingClaim(queue))
         return queues[0]
 
-    world.run(scene, through=through)
+    world.run(scene, wrap=wrap)
 
 
-def test_a_claim_that_hangs_does_not_hold_up_the_shutdown(world: World) -> None:
+def test_a_hanging_claim_does_not_delay_the_shutdown(world: World) -> None:
     async def scene() -> None:
         await asyncio.sleep(10)
         world.host.leave(why="SIGTERM")
         await asyncio.sleep(60)
         assert world.worker.machine.over
 
-    world.run(scene, through=HangingClaim)
+    world.run(scene, wrap=HangingClaim)
 
 
-def test_a_renewal_that_hangs_loses_the_claim_when_its_lease_ends(world: World) -> None:
-    class Hanging(Through):
+def test_a_hanging_reclaim_loses_the_claim_when_its_lease_ends(world: World) -> None:
+    class Hanging(ForwardingQueue):
         async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
-            await stubborn(FOREVER)
+            await ignore_cancellation(FOREVER)
             return claim
 
     async def scene() -> None:
@@ -140,13 +140,13 @@ def test_a_renewal_that_hangs_loses_the_claim_when_its_lease_ends(world: World) 
         assert "t/0 reclaim_failed" in world.seen.moves
         world.host.leave(immediate=True)
 
-    world.run(scene, through=Hanging)
+    world.run(scene, wrap=Hanging)
 
 
-def test_a_release_that_hangs_does_not_hold_up_the_shutdown(world: World) -> None:
-    class Hanging(Through):
+def test_a_hanging_release_does_not_delay_the_shutdown(world: World) -> None:
+    class Hanging(ForwardingQueue):
         async def release(self, claim: Claim, *, delay: float, reason: str) -> float:
-            await stubborn(FOREVER)
+            await ignore_cancellation(FOREVER)
             return 0
 
     async def scene() -> None:
@@ -157,12 +157,12 @@ def test_a_release_that_hangs_does_not_hold_up_the_shutdown(world: World) -> Non
         await asyncio.sleep(120)
         assert world.worker.machine.over
 
-    world.run(scene, through=Hanging)
+    world.run(scene, wrap=Hanging)
 
 
-def test_a_clean_up_that_hangs_is_a_warning_and_the_worker_goes_on(world: World) -> None:
+def test_a_hanging_clean_up_is_a_warning_and_the_worker_goes_on(world: World) -> None:
     async def clean_up_after(self: Platform, worker_id: str) -> list[str]:
-        await stubborn(FOREVER)
+        await ignore_cancellation(FOREVER)
         return []
 
     async def scene() -> None:
@@ -173,14 +173,14 @@ def test_a_clean_up_that_hangs_is_a_warning_and_the_worker_goes_on(world: World)
         assert (await world.queue.status("t")).state == "resolved"
         world.host.leave()
 
-    plugged(world, clean_up_after=clean_up_after)
+    replace_methods(world, clean_up_after=clean_up_after)
     world.run(scene)
     assert any("cannot be removed now: cleaning up after worker dead" in warning for warning in world.seen.warnings)
 
 
 def test_a_platform_that_hangs_while_it_opens_ends_the_run(world: World) -> None:
     async def opens(cls: type, options: object, context: PlatformContext) -> Any:
-        await stubborn(FOREVER)
+        await ignore_cancellation(FOREVER)
 
     async def scene() -> None:
         await world.submit("t")
@@ -188,13 +188,13 @@ def test_a_platform_that_hangs_while_it_opens_ends_the_run(world: World) -> None
         assert str(status.resolution) == "exception (resource-unavailable)"
         assert "the fake platform did not open within 60 s" in world.log()
 
-    plugged(world, open=classmethod(opens))
+    replace_methods(world, open=classmethod(opens))
     world.run(scene)
 
 
-def test_a_stop_condition_that_hangs_breaks_the_worker_in_order(world: World) -> None:
+def test_a_hanging_stop_condition_stops_the_worker_in_order(world: World) -> None:
     async def over() -> str:
-        await stubborn(FOREVER)
+        await ignore_cancellation(FOREVER)
         return ""
 
     world.run(stop_when=StopCondition(over=over))
@@ -202,19 +202,19 @@ def test_a_stop_condition_that_hangs_breaks_the_worker_in_order(world: World) ->
     assert "asking whether the worker is done took longer than 60 s" in world.worker.load.why
 
 
-def test_listeners_that_ignore_their_cancellation_do_not_hold_up_the_end(world: World) -> None:
-    class Deaf(FakeHost):
+def test_host_and_notices_that_ignore_their_cancellation_do_not_delay_the_end(world: World) -> None:
+    class HangingHost(FakeHost):
         async def shutting_down(self) -> Leave:
-            await stubborn(FOREVER)
+            await ignore_cancellation(FOREVER)
             raise AssertionError
 
-    class Hanging(Through):
+    class Hanging(ForwardingQueue):
         def __init__(self, inner: Queue) -> None:
             super().__init__(inner)
             self.notices = self.hang  # type: ignore[method-assign]
 
         async def hang(self) -> AsyncIterator[Notice]:
-            await stubborn(FOREVER)
+            await ignore_cancellation(FOREVER)
             yield Notice("drain")
 
     async def scene() -> None:
@@ -223,14 +223,14 @@ def test_listeners_that_ignore_their_cancellation_do_not_hold_up_the_end(world: 
         await asyncio.sleep(30)
         assert world.worker.machine.over
 
-    world.host = Deaf()
-    world.run(scene, through=Hanging)
+    world.host = HangingHost()
+    world.run(scene, wrap=Hanging)
 
 
-def test_a_watcher_of_a_log_that_ignores_its_cancellation_costs_a_moment(world: World) -> None:
-    class Hanging(Through):
+def test_a_log_reader_that_ignores_its_cancellation_does_not_delay_the_resolution(world: World) -> None:
+    class Hanging(ForwardingQueue):
         async def append_log(self, claim: Claim, offset: int, chunk: bytes) -> None:
-            await stubborn(FOREVER)
+            await ignore_cancellation(FOREVER)
 
     async def scene() -> None:
         await world.submit("t")
@@ -238,17 +238,17 @@ def test_a_watcher_of_a_log_that_ignores_its_cancellation_costs_a_moment(world: 
         assert (await world.queue.status("t")).state == "resolved"
         world.host.leave()
 
-    world.run(scene, through=Hanging)
+    world.run(scene, wrap=Hanging)
 
 
 @pytest.mark.parametrize("what", ["platform", "queue"])
-def test_what_hangs_while_it_is_closed_does_not_keep_the_worker_from_ending(world: World, what: str) -> None:
+def test_a_plug_that_hangs_at_its_close_does_not_stop_the_worker_from_ending(world: World, what: str) -> None:
     class Hanging(MemoryQueue):
         async def close(self) -> None:
-            await stubborn(FOREVER if what == "queue" else 0)
+            await ignore_cancellation(FOREVER if what == "queue" else 0)
 
     async def dispose(self: Platform) -> None:
-        await stubborn(FOREVER if what == "platform" else 0)
+        await ignore_cancellation(FOREVER if what == "platform" else 0)
 
     async def main() -> float:
         queue = MemoryQueue("me")
@@ -267,8 +267,8 @@ def test_what_hangs_while_it_is_closed_does_not_keep_the_worker_from_ending(worl
     assert any(f"closing the {'fake platform' if what == 'platform' else 'queue'}" in w for w in world.seen.warnings)
 
 
-def test_a_queue_that_is_down_while_a_run_is_handed_back_is_left_to_the_lease(world: World) -> None:
-    class Down(Through):
+def test_a_run_that_an_unavailable_queue_cannot_take_back_waits_for_its_lease(world: World) -> None:
+    class Down(ForwardingQueue):
         async def release(self, claim: Claim, *, delay: float, reason: str) -> float:
             raise Unavailable("no route to host")
 
@@ -278,6 +278,6 @@ def test_a_queue_that_is_down_while_a_run_is_handed_back_is_left_to_the_lease(wo
         await asyncio.sleep(30)
         world.host.leave()
 
-    world.run(scene, through=Down)
+    world.run(scene, wrap=Down)
     assert any("t/0 cannot be begun" in warning for warning in world.seen.warnings)
     assert not world.worker.load.broken

@@ -17,21 +17,21 @@ from taskrunner.testing import FakeHost, FakePlatform, clock
 from tests.worker.conftest import World
 
 
-def test_a_run_goes_through_its_own_state(world: World) -> None:
+def test_a_run_goes_through_an_added_state(world: World) -> None:
     async def scene() -> None:
         await world.submit("t", files={"a.txt": "1", "b.txt": "2"})
         await world.ended()
 
     world.run_class = AttestingRun
     world.run(scene)
-    assert [state for state, _ in world.story()] == [
+    assert [state for state, _ in world.visits()] == [
         "claimed", "loading", "running", "attesting", "uploading", "cleanup", "resolved",
     ]  # fmt: skip
     kept = world.store.bodies[world.platform.run("t").key, "attestation.txt"]
     assert kept.decode() == hashlib.sha256(b"a.txt1b.txt2").hexdigest()
 
 
-def test_a_cancel_in_its_own_state_leaves_nothing(world: World) -> None:
+def test_a_cancel_in_an_added_state_leaves_no_resources(world: World) -> None:
     class Slow(AttestingRun):
         async def attest(self) -> Signal:
             await asyncio.sleep(30)
@@ -45,11 +45,11 @@ def test_a_cancel_in_its_own_state_leaves_nothing(world: World) -> None:
 
     world.run_class = Slow
     world.run(scene)
-    assert world.story()[-3:] == [("attesting", "exited"), ("cleanup", "cancel"), ("resolved", "cleaned")]
-    assert world.nothing_is_left()
+    assert world.visits()[-3:] == [("attesting", "exited"), ("cleanup", "cancel"), ("resolved", "cleaned")]
+    assert world.is_clean()
 
 
-def test_its_own_step_has_a_limit_and_its_errors_decide(world: World) -> None:
+def test_an_error_in_an_added_state_decides_the_resolution(world: World) -> None:
     class Refusing(AttestingRun):
         async def attest(self) -> Signal:
             raise TaskFailed("unattested", "the build is not reproducible")
@@ -106,7 +106,7 @@ def test_run_worker_takes_listeners_and_another_run_class(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("when", ["before_transition", "after_transition"])
-def test_a_listener_that_raises_breaks_the_worker_in_order(world: World, when: str) -> None:
+def test_an_error_of_a_listener_stops_the_worker_in_order(world: World, when: str) -> None:
     def raise_once(self: object, event: str) -> None:
         if event == "polled":
             raise ZeroDivisionError("a bug of a listener")
@@ -119,4 +119,4 @@ def test_a_listener_that_raises_breaks_the_worker_in_order(world: World, when: s
     world.run(scene, capacity=2)
     assert world.worker.load.broken
     assert "a bug of a listener" in world.worker.load.why
-    assert world.nothing_is_left()
+    assert world.is_clean()

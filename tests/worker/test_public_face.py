@@ -1,4 +1,4 @@
-"""The public face is a list, and the list is kept."""
+"""The public names are a list, and each of them exists."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import taskrunner
 
 
 @pytest.mark.parametrize("name", taskrunner.__all__)
-def test_every_public_name_is_there_and_says_what_it_is_for(name: str) -> None:
+def test_every_public_name_exists_and_has_a_docstring(name: str) -> None:
     assert getattr(taskrunner, name).__doc__
 
 
-def test_the_list_and_the_homes_agree() -> None:
+def test_all_and_the_table_of_homes_have_the_same_names() -> None:
     assert sorted(taskrunner.__all__) == sorted(name for names in taskrunner._HOMES.values() for name in names)
 
 
@@ -24,7 +24,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         taskrunner.nothing_of_the_kind  # noqa: B018  looking is the test
 
 
-def test_importing_it_loads_nothing_else() -> None:
+def test_importing_the_package_loads_none_of_its_modules() -> None:
     code = "import sys, taskrunner; print([m for m in sys.modules if m.startswith('taskrunner.') or m == 'attrs'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""One run through both machines, with whatever can come between."""
+"""One run through both machines, and the events that can interrupt it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from taskrunner.model import Claim, Resolution, TaskStatus
 from taskrunner.worker.run import TaskRun
 from taskrunner.worker.stop_condition import StopCondition
 from tests.worker.conftest import World
-from tests.worker.test_worker import Through
+from tests.worker.test_worker import ForwardingQueue
 
 
-def one(world: World, *, at: float | None = None, then: Any = None, **task: Any) -> TaskStatus:
-    """Runs one task to its end; `then` happens `at` so many seconds after its submission."""
+def run_one(world: World, *, at: float | None = None, then: Any = None, **task: Any) -> TaskStatus:
+    """Runs one task to its end; calls `then` at `at` seconds after its submission."""
     statuses: list[TaskStatus] = []
 
     async def scene() -> None:
@@ -49,7 +49,7 @@ def ending(status: TaskStatus) -> str:
 
 
 def test_a_task_runs_to_its_completion(world: World) -> None:
-    status = one(
+    status = run_one(
         world,
         run_for=600,
         log="hello\n",
@@ -59,7 +59,7 @@ def test_a_task_runs_to_its_completion(world: World) -> None:
     )
     assert ending(status) == "completed"
     assert status.runs[0].resolution == Resolution("completed", exit_code=0, result={"image": "sha256:1"})
-    assert world.story() == [
+    assert world.visits() == [
         ("claimed", "claim"),
         ("loading", "begin"),
         ("running", "loaded"),
@@ -70,51 +70,51 @@ def test_a_task_runs_to_its_completion(world: World) -> None:
     assert "hello\n" in world.log()
     assert world.log().splitlines()[-1].startswith("[taskrunner] completed after 600")
     assert [a.name for a in asyncio.run(world.store.list(world.platform.run("t").key))] == ["public/report.xml"]
-    assert world.nothing_is_left()
+    assert world.is_clean()
 
 
 def test_a_long_task_keeps_its_claim(world: World) -> None:
-    assert ending(one(world, run_for=3 * 3600, max_run_time=86400)) == "completed"
+    assert ending(run_one(world, run_for=3 * 3600, max_run_time=86400)) == "completed"
     assert world.seen.warnings == []
 
 
 def test_the_exit_code_decides(world: World) -> None:
-    status = one(world, exit_code=3)
+    status = run_one(world, exit_code=3)
     assert ending(status) == "failed (exit-code)"
     assert status.runs[0].resolution is not None
     assert status.runs[0].resolution.exit_code == 3
 
 
 def test_an_exit_code_can_ask_for_another_try(world: World) -> None:
-    status = one(world, exit_code=75, on_exit_status={"retry": [75]}, retries=2)
+    status = run_one(world, exit_code=75, on_exit_status={"retry": [75]}, retries=2)
     assert ending(status) == "exception (intermittent-task)"
     assert [run.run_id for run in status.runs] == [0, 1, 2]
 
 
-def test_a_malformed_task_gets_every_complaint_at_once(world: World) -> None:
-    status = one(world, run_for="long", artifacts=[{"name": "x"}], colour="red")
+def test_a_malformed_task_gets_all_complaints_at_once(world: World) -> None:
+    status = run_one(world, run_for="long", artifacts=[{"name": "x"}], colour="red")
     assert ending(status) == "exception (malformed-payload)"
     message = status.resolution.message if status.resolution else ""
     for path in ["run_for", "artifacts[0].path", "colour"]:
         assert path in message
         assert path in world.log()
-    assert world.story()[-1] == ("resolved", "cleaned")
+    assert world.visits()[-1] == ("resolved", "cleaned")
 
 
 def test_an_unknown_platform_is_the_authors_fault(world: World) -> None:
-    status = one(world, platform="qemu")
+    status = run_one(world, platform="qemu")
     assert ending(status) == "exception (malformed-payload)"
     assert "platform" in world.log()
 
 
-def test_a_missing_artifact_fails_a_run_that_was_about_to_be_completed(world: World) -> None:
-    status = one(world, artifacts=[{"name": "a", "path": "nowhere.txt"}])
+def test_a_missing_artifact_fails_a_run_that_had_succeeded(world: World) -> None:
+    status = run_one(world, artifacts=[{"name": "a", "path": "nowhere.txt"}])
     assert ending(status) == "failed (artifact-missing)"
     assert "deliver" not in world.platform.trace("t")
 
 
-def test_max_run_time_kills_and_keeps_what_there_is(world: World) -> None:
-    status = one(
+def test_max_run_time_kills_the_run_and_keeps_its_artifacts(world: World) -> None:
+    status = run_one(
         world,
         run_for=7200,
         max_run_time=60,
@@ -122,34 +122,36 @@ def test_max_run_time_kills_and_keeps_what_there_is(world: World) -> None:
         artifacts=[{"name": "partial.log", "path": "partial.log"}],
     )
     assert ending(status) == "failed (max-run-time)"
-    assert ("uploading", "timeout") in world.story()
+    assert ("uploading", "timeout") in world.visits()
     assert "kill" in world.platform.trace("t")
     assert [a.name for a in asyncio.run(world.store.list(world.platform.run("t").key))] == ["partial.log"]
 
 
 def test_loading_counts_against_max_run_time(world: World) -> None:
-    assert ending(one(world, load_for=7200, max_run_time=60)) == "failed (max-run-time)"
+    assert ending(run_one(world, load_for=7200, max_run_time=60)) == "failed (max-run-time)"
 
 
 def test_a_task_past_its_deadline_is_an_exception(world: World) -> None:
-    status = one(world, run_for=7200, max_run_time=86400, deadline="2030-01-01T00:30:00Z")
+    status = run_one(world, run_for=7200, max_run_time=86400, deadline="2030-01-01T00:30:00Z")
     assert ending(status) == "exception (deadline-exceeded)"
 
 
-def test_a_cancel_kills_and_leaves_nothing(world: World) -> None:
-    status = one(world, run_for=7200, max_run_time=86400, at=110, then=lambda: world.queue.cancel("t", "not needed"))
+def test_a_cancel_kills_the_run_and_leaves_no_resources(world: World) -> None:
+    status = run_one(
+        world, run_for=7200, max_run_time=86400, at=110, then=lambda: world.queue.cancel("t", "not needed")
+    )
     assert ending(status) == "exception (canceled)"
-    assert world.story()[-2:] == [("cleanup", "cancel"), ("resolved", "cleaned")]
+    assert world.visits()[-2:] == [("cleanup", "cancel"), ("resolved", "cleaned")]
     assert world.log().splitlines()[-1].endswith("not needed")
     assert "abort" in world.platform.trace("t")
-    assert world.nothing_is_left()
+    assert world.is_clean()
 
 
 @pytest.mark.parametrize(("stage", "payload"), [("load", {"load_for": 600}), ("deliver", {"deliver_for": 600})])
 def test_a_cancel_reaches_every_state(world: World, stage: str, payload: dict[str, Any]) -> None:
-    status = one(world, **payload, at=100, then=lambda: world.queue.cancel("t"))
+    status = run_one(world, **payload, at=100, then=lambda: world.queue.cancel("t"))
     assert ending(status) == "exception (canceled)"
-    assert world.nothing_is_left()
+    assert world.is_clean()
 
 
 @pytest.mark.parametrize("stage", ["load", "start", "wait", "deliver"])
@@ -164,26 +166,26 @@ def test_a_cancel_reaches_every_state(world: World, stage: str, payload: dict[st
     ],
 )
 def test_an_error_of_the_engine_decides_how_the_run_ends(world: World, stage: str, error: str, expected: str) -> None:
-    status = one(world, fail_at=stage, error=error)
+    status = run_one(world, fail_at=stage, error=error)
     assert ending(status) == expected
-    assert world.nothing_is_left()
+    assert world.is_clean()
     assert "the script says so" in world.log()
 
 
 def test_a_leak_is_reported_and_does_not_change_the_resolution(world: World) -> None:
-    assert ending(one(world, fail_at="dispose")) == "completed"
+    assert ending(run_one(world, fail_at="dispose")) == "completed"
     assert any("left something behind" in warning for warning in world.seen.warnings)
 
 
 @pytest.mark.parametrize("stage", ["load", "start", "wait", "deliver", "dispose", "kill", "abort"])
 def test_a_run_that_hangs_anywhere_still_ends(world: World, stage: str) -> None:
-    status = one(world, run_for=100, hang_at=stage, max_run_time=50)
+    status = run_one(world, run_for=100, hang_at=stage, max_run_time=50)
     assert status.state == "resolved"
-    assert world.story()[-1][0] == "resolved"
+    assert world.visits()[-1][0] == "resolved"
 
 
 def test_secrets_reach_the_run_and_not_the_log(world: World) -> None:
-    one(world, secrets={"TOKEN": {"secret": "git"}, "OTHER": "s3cr3t-literal"}, print_env=["TOKEN", "OTHER"])
+    run_one(world, secrets={"TOKEN": {"secret": "git"}, "OTHER": "s3cr3t-literal"}, print_env=["TOKEN", "OTHER"])
     assert world.platform.run("t").env["TOKEN"] == "value of git"
     assert "TOKEN=***" in world.log()
     assert "s3cr3t-literal" not in world.log()
@@ -200,11 +202,11 @@ def test_caches_are_kept_after_a_clean_end_only(world: World) -> None:
 
     world.run(scene)
     assert "completed" in world.log("fill").splitlines()[-1]
-    assert not list(world.home.glob("caches/fake/npm/*/b")), "what a killed run left is not kept"
+    assert not list(world.home.glob("caches/fake/npm/*/b")), "the files of a killed run are discarded"
 
 
-def test_purge_caches_throws_them_away(world: World) -> None:
-    one(
+def test_purge_caches_discards_the_caches(world: World) -> None:
+    run_one(
         world,
         exit_code=9,
         caches=[{"name": "npm", "path": "c"}],
@@ -214,29 +216,29 @@ def test_purge_caches_throws_them_away(world: World) -> None:
     assert not list(world.home.glob("caches/fake/npm/*/a"))
 
 
-# ---- who decides, and when ------------------------------------------------------------------------------
+# ---- decisions and their order --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("reason", "kind"), [("internal-error", "failed"), ("malformed-payload", "failed"), ("canceled", "failed")]
 )
 def test_the_type_of_an_error_decides_and_not_its_text(world: World, reason: str, kind: str) -> None:
-    class Deceiving(AttestingRun):
+    class FailingRun(AttestingRun):
         async def attest(self) -> Signal:
-            raise TaskFailed(reason, "a plugin's own word")
+            raise TaskFailed(reason, "a reason of a plugin")
 
-    world.run_class = Deceiving
-    assert ending(one(world)) == f"{kind} ({reason})"
+    world.run_class = FailingRun
+    assert ending(run_one(world)) == f"{kind} ({reason})"
 
 
-def test_a_configuration_that_is_wrong_is_not_blamed_on_the_author(world: World) -> None:
+def test_a_wrong_configuration_is_an_internal_error_and_no_malformed_payload(world: World) -> None:
     plug = world.platform.plugin()
 
     async def opens(cls: type, options: object, context: object) -> object:
         raise ConfigError("[fake] host: no such socket")
 
     world.platform.plugin = lambda: type("Wrong", (plug,), {"open": classmethod(opens)})  # type: ignore[method-assign]
-    status = one(world)
+    status = run_one(world)
     assert ending(status) == "exception (internal-error)"
     assert status.resolution is not None
     assert status.resolution.message == "the worker's configuration: [fake] host: no such socket"
@@ -244,21 +246,21 @@ def test_a_configuration_that_is_wrong_is_not_blamed_on_the_author(world: World)
 
 def test_an_exception_is_reported_before_its_log_is_stored(world: World) -> None:
     order: list[str] = []
-    world.store.put_log = _noting(order, "log", world.store.put_log)  # type: ignore[method-assign]
+    world.store.put_log = _recording(order, "log", world.store.put_log)  # type: ignore[method-assign]
     world.run_class = _reporting(order)
-    assert ending(one(world, fail_at="load", error="unavailable")) == "exception (resource-unavailable)"
+    assert ending(run_one(world, fail_at="load", error="unavailable")) == "exception (resource-unavailable)"
     assert order == ["report", "log"]
 
 
 def test_a_success_is_reported_after_its_log_is_stored(world: World) -> None:
     order: list[str] = []
-    world.store.put_log = _noting(order, "log", world.store.put_log)  # type: ignore[method-assign]
+    world.store.put_log = _recording(order, "log", world.store.put_log)  # type: ignore[method-assign]
     world.run_class = _reporting(order)
-    assert ending(one(world)) == "completed"
+    assert ending(run_one(world)) == "completed"
     assert order == ["log", "report"]
 
 
-def _noting(order: list[str], word: str, call: Callable[..., Any]) -> Callable[..., Any]:
+def _recording(order: list[str], word: str, call: Callable[..., Any]) -> Callable[..., Any]:
     async def noted(*arguments: Any, **named: Any) -> Any:
         order.append(word)
         return await call(*arguments, **named)
@@ -276,30 +278,30 @@ def _reporting(order: list[str]) -> type[TaskRun]:
     return Reporting
 
 
-def test_a_deadline_follows_the_clock_on_the_wall(world: World) -> None:
+def test_a_deadline_follows_the_system_clock(world: World) -> None:
     """The clock is set forward by a day while a run waits for its deadline."""
 
     def set_forward() -> None:
         freezegun.api.freeze_factories[-1].tick(timedelta(days=1))
 
     world.lease = 10 * 86400.0
-    status = one(world, run_for=7200, max_run_time=86400, deadline="2030-01-02T00:00:00Z", at=10, then=set_forward)
+    status = run_one(world, run_for=7200, max_run_time=86400, deadline="2030-01-02T00:00:00Z", at=10, then=set_forward)
     assert ending(status) == "exception (deadline-exceeded)"
     assert world.platform.run("t").context.task.deadline == datetime(2030, 1, 2, tzinfo=UTC)
-    assert "after 60" in world.log().splitlines()[-1], "it looks at the clock once a minute"
+    assert "after 60" in world.log().splitlines()[-1], "the clock is checked once a minute"
 
 
 def test_the_caches_of_a_run_that_ended_with_a_code_are_kept(world: World) -> None:
-    one(world, exit_code=9, caches=[{"name": "npm", "path": "c"}], files={"c/a": "1"})
+    run_one(world, exit_code=9, caches=[{"name": "npm", "path": "c"}], files={"c/a": "1"})
     assert list(world.home.glob("caches/fake/npm/*/a"))
 
 
-def test_a_run_knows_who_it_is(world: World) -> None:
-    one(world, print_env=["TASK_ID", "RUN_ID", "COLOUR"], env={"COLOUR": "red"})
+def test_a_run_has_its_task_id_and_run_id_in_the_environment(world: World) -> None:
+    run_one(world, print_env=["TASK_ID", "RUN_ID", "COLOUR"], env={"COLOUR": "red"})
     assert "TASK_ID=t\nRUN_ID=0\nCOLOUR=red\n" in world.log()
 
 
-def test_artifacts_of_a_run_that_was_handed_back_are_not_kept(world: World) -> None:
+def test_artifacts_of_a_run_that_is_handed_back_are_not_stored(world: World) -> None:
     async def scene() -> None:
         await world.submit(run_for=600, files={"a": "1"}, artifacts=[{"name": "a", "path": "a"}])
         await asyncio.sleep(65)
@@ -310,15 +312,15 @@ def test_artifacts_of_a_run_that_was_handed_back_are_not_kept(world: World) -> N
 
 
 def test_a_cancel_is_answered_where_the_caller_waits_for_it(world: World) -> None:
-    told: list[str] = []
+    reported: list[str] = []
 
-    class Answering(Through):
+    class Answering(ForwardingQueue):
         def __init__(self, inner: Queue) -> None:
             super().__init__(inner)
             self.capabilities = attrs.evolve(inner.capabilities, answers_cancel=True)
 
         async def resolve(self, claim: Claim, resolution: Resolution) -> Applied:
-            told.append(str(resolution))
+            reported.append(str(resolution))
             return "applied"
 
     async def scene() -> None:
@@ -327,25 +329,25 @@ def test_a_cancel_is_answered_where_the_caller_waits_for_it(world: World) -> Non
         world.worker.cancel("t")
         world.host.leave()
 
-    world.run(scene, through=Answering)
-    assert told == ["exception (canceled)"]
+    world.run(scene, wrap=Answering)
+    assert reported == ["exception (canceled)"]
 
 
-def test_what_the_platform_has_to_say_of_a_payload_decides(world: World) -> None:
-    status = one(world, fail_at="check")
+def test_a_complaint_of_the_platform_makes_the_payload_malformed(world: World) -> None:
+    status = run_one(world, fail_at="check")
     assert ending(status) == "exception (malformed-payload)"
     assert "fail_at: the script says so, at check" in world.log()
 
 
-def test_artifacts_of_a_run_that_is_tried_again_are_not_kept(world: World) -> None:
+def test_artifacts_of_a_run_that_is_tried_again_are_not_stored(world: World) -> None:
     artifact = {"name": "a", "path": "a"}
-    one(world, exit_code=75, on_exit_status={"retry": [75]}, retries=0, files={"a": "1"}, artifacts=[artifact])
+    run_one(world, exit_code=75, on_exit_status={"retry": [75]}, retries=0, files={"a": "1"}, artifacts=[artifact])
     assert asyncio.run(world.store.list(world.platform.run("t").key)) == []
 
 
 @pytest.mark.parametrize("error", [ClaimLost("superseded"), Conflict("it was resolved otherwise")])
-def test_a_claim_that_is_lost_at_the_report_is_a_loss(world: World, error: Exception) -> None:
-    class Lossy(Through):
+def test_a_claim_that_is_lost_at_the_report_discards_the_caches(world: World, error: Exception) -> None:
+    class LosingQueue(ForwardingQueue):
         async def resolve(self, claim: Claim, resolution: Resolution) -> Applied:
             raise error
 
@@ -354,8 +356,8 @@ def test_a_claim_that_is_lost_at_the_report_is_a_loss(world: World, error: Excep
         await asyncio.sleep(10)
         world.host.leave()
 
-    world.run(scene, through=Lossy)
-    assert world.story()[-2:] == [("cleanup", "reclaim_failed"), ("resolved", "cleaned")]
+    world.run(scene, wrap=LosingQueue)
+    assert world.visits()[-2:] == [("cleanup", "reclaim_failed"), ("resolved", "cleaned")]
     assert str(world.seen.endings["t/0"]) == "exception (claim-expired)"
     assert not list(world.home.glob("caches/fake/npm/*/a"))
 
@@ -375,18 +377,18 @@ def test_a_cache_that_is_read_only_is_shared(world: World) -> None:
 
 def test_an_exception_is_reported_before_its_artifacts_are_stored(world: World) -> None:
     order: list[str] = []
-    world.store.put = _noting(order, "artifact", world.store.put)  # type: ignore[method-assign]
+    world.store.put = _recording(order, "artifact", world.store.put)  # type: ignore[method-assign]
     world.run_class = _reporting(order)
     artifact = {"name": "a", "path": "a"}
-    one(world, run_for=7200, deadline="2030-01-01T00:30:00Z", files={"a": "1"}, artifacts=[artifact])
+    run_one(world, run_for=7200, deadline="2030-01-01T00:30:00Z", files={"a": "1"}, artifacts=[artifact])
     assert order == ["report", "artifact"]
 
 
-def test_an_error_that_a_plugin_lets_through_has_its_traceback_in_the_log(world: World) -> None:
+def test_an_unknown_error_of_a_plugin_has_its_traceback_in_the_log(world: World) -> None:
     class Slow(AttestingRun):
         async def attest(self) -> Signal:
             raise TimeoutError("a plugin's own")
 
     world.run_class = Slow
-    assert ending(one(world)) == "exception (internal-error)"
+    assert ending(run_one(world)) == "exception (internal-error)"
     assert "Traceback" in world.log()

@@ -1,4 +1,4 @@
-"""A worker as a whole: what is there when it has ended."""
+"""A whole worker: the lock that is left after its end."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def run(home: Path, queue: MemoryQueue, platform: FakePlatform, task_id: str) ->
     return asyncio.run(main())
 
 
-def test_a_worker_that_ends_in_order_leaves_nothing_to_sweep(tmp_path: Path) -> None:
+def test_a_worker_that_ends_in_order_leaves_nothing_to_recover(tmp_path: Path) -> None:
     assert not run(tmp_path, MemoryQueue("submitter"), FakePlatform(), "t").broken
     assert dead_workers(tmp_path) == []
 
 
-def test_a_broken_worker_is_swept_up_after_by_the_next(tmp_path: Path) -> None:
+def test_the_next_worker_recovers_from_a_broken_one(tmp_path: Path) -> None:
     broken = FakePlatform()
     broken.engine_error = WorkerBroken("the machine is on fire")
     assert run(tmp_path, MemoryQueue("submitter"), broken, "t1").broken

@@ -1,4 +1,4 @@
-"""Many runs, and how a worker begins, pauses and ends."""
+"""A worker with several runs: its claims, pauses and ends."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from taskrunner.worker.stop_condition import StopCondition
 from tests.worker.conftest import World
 
 
-class Through(Queue):
-    """A queue that does what another does, until a test makes one operation do something else."""
+class ForwardingQueue(Queue):
+    """Forwards each operation to another queue; a test overrides one of them."""
 
     def __init__(self, inner: Queue) -> None:
         self.inner = inner
@@ -43,7 +43,7 @@ def resolutions(world: World, *task_ids: str) -> list[str]:
     return [str(world.seen.endings[f"{task_id}/0"]) for task_id in task_ids]
 
 
-def test_slots_are_filled_and_taken_again(world: World) -> None:
+def test_slots_are_filled_and_used_again(world: World) -> None:
     async def scene() -> None:
         for n in range(7):
             await world.submit(f"t{n}", run_for=60)
@@ -52,10 +52,10 @@ def test_slots_are_filled_and_taken_again(world: World) -> None:
     assert {str(ending) for ending in world.seen.endings.values()} == {"completed"}
     assert len(world.seen.endings) == 7
     assert "running" in world.seen.worker
-    assert world.nothing_is_left()
+    assert world.is_clean()
 
 
-def test_a_graceful_shutdown_finishes_what_runs_and_takes_no_more(world: World) -> None:
+def test_a_graceful_shutdown_finishes_its_runs_and_claims_no_more(world: World) -> None:
     async def scene() -> None:
         await world.submit("now", run_for=600)
         await asyncio.sleep(60)
@@ -71,7 +71,7 @@ def test_a_graceful_shutdown_finishes_what_runs_and_takes_no_more(world: World) 
     assert world.seen.worker[-2:] == ["shutting_down", "stopped"]
 
 
-def test_an_immediate_shutdown_hands_back_what_runs(world: World) -> None:
+def test_an_immediate_shutdown_hands_back_its_runs(world: World) -> None:
     async def scene() -> None:
         await world.submit("t", run_for=600)
         await asyncio.sleep(65)
@@ -83,10 +83,10 @@ def test_an_immediate_shutdown_hands_back_what_runs(world: World) -> None:
     world.run(scene)
     assert resolutions(world, "t") == ["exception (worker-shutdown)"]
     assert "spot interruption" in world.log()
-    assert world.nothing_is_left()
+    assert world.is_clean()
 
 
-def test_a_second_notice_hurries_a_shutdown_that_was_graceful(world: World) -> None:
+def test_a_second_notice_makes_a_graceful_shutdown_immediate(world: World) -> None:
     async def scene() -> None:
         await world.submit("t", run_for=6000, max_run_time=86400)
         await asyncio.sleep(65)
@@ -98,7 +98,7 @@ def test_a_second_notice_hurries_a_shutdown_that_was_graceful(world: World) -> N
     assert resolutions(world, "t") == ["exception (worker-shutdown)"]
 
 
-def test_a_second_notice_gets_through_while_a_kill_hangs(world: World) -> None:
+def test_a_second_notice_is_handled_while_a_kill_hangs(world: World) -> None:
     async def scene() -> None:
         await world.submit("t", run_for=6000, max_run_time=60, hang_at="kill")
         await asyncio.sleep(70)
@@ -111,7 +111,7 @@ def test_a_second_notice_gets_through_while_a_kill_hangs(world: World) -> None:
 
 
 def test_a_claim_granted_in_the_tick_of_the_shutdown_is_handed_back(world: World) -> None:
-    class Late(Through):
+    class ShutdownAfterClaim(ForwardingQueue):
         async def claim(self, n: int, *, lease: float, wait: float) -> Sequence[Claim]:
             claims = await self.inner.claim(n, lease=lease, wait=wait)
             asyncio.get_running_loop().call_soon(lambda: world.worker.shutdown(immediate=False, why="SIGTERM"))
@@ -123,14 +123,14 @@ def test_a_claim_granted_in_the_tick_of_the_shutdown_is_handed_back(world: World
         status = await world.queue.status("t")
         assert (status.state, status.resolution) == ("pending", None)
 
-    world.run(scene, through=Late)
+    world.run(scene, wrap=ShutdownAfterClaim)
     assert world.seen.worker[-1] == "stopped"
     assert "t/0 reject" in world.seen.moves
 
 
 def test_a_claim_that_answers_only_after_the_shutdown_is_handed_back(world: World) -> None:
-    class Stubborn(Through):
-        """Has asked a server, and cannot take the question back: it waits for the answer."""
+    class LateAnswer(ForwardingQueue):
+        """A claim waits for the answer of its server, also when it is cancelled."""
 
         async def claim(self, n: int, *, lease: float, wait: float) -> Sequence[Claim]:
             try:
@@ -146,13 +146,13 @@ def test_a_claim_that_answers_only_after_the_shutdown_is_handed_back(world: Worl
         await asyncio.sleep(60)
         assert (await world.queue.status("t")).state == "pending"
 
-    world.run(scene, through=Stubborn)
+    world.run(scene, wrap=LateAnswer)
     assert world.seen.worker[-1] == "stopped"
     assert "t/0 reject" in world.seen.moves
 
 
 def test_a_claim_lost_while_uploading_stops_the_upload_and_reports_nothing(world: World) -> None:
-    class Lossy(Through):
+    class Lossy(ForwardingQueue):
         resolved = 0
 
         async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
@@ -166,7 +166,7 @@ def test_a_claim_lost_while_uploading_stops_the_upload_and_reports_nothing(world
 
     queues: list[Lossy] = []
 
-    def through(queue: Queue) -> Queue:
+    def wrap(queue: Queue) -> Queue:
         queues.append(Lossy(queue))
         return queues[0]
 
@@ -175,15 +175,15 @@ def test_a_claim_lost_while_uploading_stops_the_upload_and_reports_nothing(world
         await asyncio.sleep(300)
         world.host.leave(immediate=True)
 
-    world.run(scene, through=through)
-    assert world.story()[-2:] == [("cleanup", "reclaim_failed"), ("resolved", "cleaned")]
+    world.run(scene, wrap=wrap)
+    assert world.visits()[-2:] == [("cleanup", "reclaim_failed"), ("resolved", "cleaned")]
     assert resolutions(world, "t") == ["exception (claim-expired)"]
     assert queues[0].resolved == 0 or world.seen.moves.count("t/0 reported") == 0
-    assert world.nothing_is_left()
+    assert world.is_clean()
 
 
-def test_a_queue_out_of_reach_stops_the_task_when_its_lease_ends(world: World) -> None:
-    class Partitioned(Through):
+def test_an_unavailable_queue_stops_the_task_when_its_lease_ends(world: World) -> None:
+    class Partitioned(ForwardingQueue):
         async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
             raise Unavailable("no route to host")
 
@@ -195,13 +195,13 @@ def test_a_queue_out_of_reach_stops_the_task_when_its_lease_ends(world: World) -
         assert "t/0 reclaim_failed" in world.seen.moves
         world.host.leave(immediate=True)
 
-    world.run(scene, through=Partitioned)
+    world.run(scene, wrap=Partitioned)
     assert "unconfirmed" in world.log()
-    assert world.nothing_is_left()
+    assert world.is_clean()
 
 
 def test_a_report_that_gets_no_answer_is_sent_again(world: World) -> None:
-    class Flaky(Through):
+    class Flaky(ForwardingQueue):
         tries = 0
 
         async def resolve(self, claim: Claim, resolution: Resolution) -> Applied:
@@ -214,7 +214,7 @@ def test_a_report_that_gets_no_answer_is_sent_again(world: World) -> None:
         await world.submit("t")
         await world.ended("t")
 
-    world.run(scene, through=Flaky)
+    world.run(scene, wrap=Flaky)
     assert resolutions(world, "t") == ["completed"]
     assert sum("503" in warning for warning in world.seen.warnings) == 3
 
@@ -232,8 +232,8 @@ def test_a_run_that_its_platform_cannot_take_now_is_handed_back(world: World) ->
     world.run(scene)
 
 
-def shut(world: World) -> list[bool]:
-    """Makes the platform impossible to open while the list is not empty."""
+def make_unavailable(world: World) -> list[bool]:
+    """Makes the platform unavailable until the returned list is empty."""
     down, plug = [True], world.platform.plugin()
 
     class Down(plug):  # type: ignore[misc,valid-type]
@@ -248,8 +248,8 @@ def shut(world: World) -> list[bool]:
     return down
 
 
-def test_a_platform_that_is_promised_and_down_stops_the_claiming(world: World) -> None:
-    down = shut(world)
+def test_an_unavailable_platform_in_the_configuration_stops_the_claiming(world: World) -> None:
+    down = make_unavailable(world)
 
     async def scene() -> None:
         await world.submit("t", retries=0)
@@ -263,8 +263,8 @@ def test_a_platform_that_is_promised_and_down_stops_the_claiming(world: World) -
     world.run(scene)
 
 
-def test_a_platform_that_is_not_promised_and_down_ends_the_run(world: World) -> None:
-    shut(world)
+def test_an_unavailable_platform_outside_the_configuration_ends_the_run(world: World) -> None:
+    make_unavailable(world)
 
     async def scene() -> None:
         await world.submit("t")
@@ -274,7 +274,7 @@ def test_a_platform_that_is_not_promised_and_down_ends_the_run(world: World) -> 
     assert "start it" in world.log()
 
 
-def test_a_sick_machine_stops_claiming_and_says_why(world: World) -> None:
+def test_an_unfit_machine_stops_claiming_and_reports_why(world: World) -> None:
     async def scene() -> None:
         await world.submit("first")
         await asyncio.sleep(1)
@@ -303,7 +303,7 @@ def test_a_full_disk_stops_claiming(world: World) -> None:
     world.run(scene)
 
 
-def test_a_broken_worker_stops_and_says_why(world: World) -> None:
+def test_a_broken_worker_stops_and_reports_why(world: World) -> None:
     async def scene() -> None:
         await world.submit("t", fail_at="load", error="broken")
 
@@ -314,7 +314,7 @@ def test_a_broken_worker_stops_and_says_why(world: World) -> None:
 
 
 @pytest.mark.parametrize("capacity", [1, 3])
-def test_an_idle_worker_stops_when_it_was_asked_to(world: World, capacity: int) -> None:
+def test_an_idle_worker_stops_after_its_idle_time(world: World, capacity: int) -> None:
     async def scene() -> None:
         await world.submit("t", run_for=100)
 
@@ -330,7 +330,7 @@ def test_an_idle_worker_stops_when_it_was_asked_to(world: World, capacity: int) 
 
 
 def test_a_queue_that_does_not_answer_is_asked_again(world: World) -> None:
-    class Down(Through):
+    class Down(ForwardingQueue):
         tries = 0
 
         async def claim(self, n: int, *, lease: float, wait: float) -> Sequence[Claim]:
@@ -343,7 +343,7 @@ def test_a_queue_that_does_not_answer_is_asked_again(world: World) -> None:
         await world.submit("t")
         await world.ended("t")
 
-    world.run(scene, through=Down)
+    world.run(scene, wrap=Down)
     assert resolutions(world, "t") == ["completed"]
 
 
@@ -354,7 +354,7 @@ def test_the_claim_of_a_run_is_not_reclaimed_after_its_report(world: World) -> N
 
     count = Count()
 
-    class Counting(Through):
+    class Counting(ForwardingQueue):
         async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
             count.late += "t/0 reported" in world.seen.moves
             return await self.inner.reclaim(claim, lease=lease)
@@ -364,12 +364,12 @@ def test_the_claim_of_a_run_is_not_reclaimed_after_its_report(world: World) -> N
         await asyncio.sleep(900)
         world.host.leave()
 
-    world.run(scene, through=Counting)
+    world.run(scene, wrap=Counting)
     assert count.late == 0
 
 
-def test_the_log_is_passed_on_to_who_watches_it_before_the_end_is_told(world: World) -> None:
-    class Watched(Through):
+def test_the_whole_log_reaches_the_queue_before_the_resolution(world: World) -> None:
+    class LogQueue(ForwardingQueue):
         log = b""
         at_resolve = b""
 
@@ -381,22 +381,22 @@ def test_the_log_is_passed_on_to_who_watches_it_before_the_end_is_told(world: Wo
             self.at_resolve = self.log
             return await self.inner.resolve(claim, resolution)
 
-    queues: list[Watched] = []
+    queues: list[LogQueue] = []
 
-    def through(queue: Queue) -> Queue:
-        queues.append(Watched(queue))
+    def wrap(queue: Queue) -> Queue:
+        queues.append(LogQueue(queue))
         return queues[0]
 
     async def scene() -> None:
         await world.submit("t", run_for=30, log="tick\n", log_every=10)
         await world.ended("t")
 
-    world.run(scene, through=through)
+    world.run(scene, wrap=wrap)
     assert queues[0].at_resolve.decode() == world.log()
 
 
-def test_a_watcher_that_hangs_does_not_hold_up_the_resolution(world: World) -> None:
-    class Hanging(Through):
+def test_a_hanging_log_reader_does_not_delay_the_resolution(world: World) -> None:
+    class Hanging(ForwardingQueue):
         async def append_log(self, claim: Claim, offset: int, chunk: bytes) -> None:
             await asyncio.get_running_loop().create_future()
 
@@ -404,11 +404,11 @@ def test_a_watcher_that_hangs_does_not_hold_up_the_resolution(world: World) -> N
         await world.submit("t")
         await world.ended("t")
 
-    world.run(scene, through=Hanging)
+    world.run(scene, wrap=Hanging)
     assert resolutions(world, "t") == ["completed"]
 
 
-def test_a_full_disk_costs_the_caches_first(world: World) -> None:
+def test_caches_are_deleted_when_the_disk_is_full(world: World) -> None:
     async def scene() -> None:
         await world.submit("fill", caches=[{"name": "npm", "path": "c"}], files={"c/a": "1"})
         await asyncio.sleep(5)
@@ -421,18 +421,18 @@ def test_a_full_disk_costs_the_caches_first(world: World) -> None:
     world.run(scene)
 
 
-def test_a_queue_that_gives_no_notices_is_asked_for_them_again(world: World) -> None:
-    class Mute(Through):
+def test_the_notices_of_an_unavailable_queue_are_requested_again(world: World) -> None:
+    class NoNotices(ForwardingQueue):
         def __init__(self, inner: Queue) -> None:
             super().__init__(inner)
-            self.given, self.notices = inner.notices, self.no_notices  # type: ignore[method-assign]
+            self.inner_notices, self.notices = inner.notices, self.no_notices  # type: ignore[method-assign]
             self.tries = 0
 
         async def no_notices(self) -> AsyncIterator[Notice]:
             self.tries += 1
             if self.tries < 3:
                 raise Unavailable("connection reset")
-            async for notice in self.given():
+            async for notice in self.inner_notices():
                 yield notice
 
     async def scene() -> None:
@@ -441,17 +441,19 @@ def test_a_queue_that_gives_no_notices_is_asked_for_them_again(world: World) -> 
         await world.queue.cancel("t", "by a notice")
         await world.ended("t")
 
-    world.run(scene, through=Mute)
+    world.run(scene, wrap=NoNotices)
     assert "by a notice" in world.log()
 
 
-def test_a_bug_in_a_run_stops_the_worker_and_harms_no_other_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = TaskRun.run
+def test_a_bug_in_one_run_stops_the_worker_and_hands_back_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = TaskRun.run
 
     async def run(self: TaskRun) -> Resolution:
         if self.claim.task_id == "bad":
             raise ZeroDivisionError("a bug of ours")
-        return await honest(self)
+        return await original(self)
 
     monkeypatch.setattr(TaskRun, "run", run)
 
@@ -464,11 +466,11 @@ def test_a_bug_in_a_run_stops_the_worker_and_harms_no_other_run(world: World, mo
     assert world.worker.load.broken
     assert "a bug of ours" in world.worker.load.why
     assert resolutions(world, "good") == ["exception (worker-shutdown)"]
-    assert world.nothing_is_left()
+    assert world.is_clean()
 
 
-def test_a_bug_in_the_notices_stops_the_worker_which_hands_back_its_runs(world: World) -> None:
-    class Broken(Through):
+def test_a_bug_in_the_notices_stops_the_worker_and_hands_back_its_runs(world: World) -> None:
+    class Broken(ForwardingQueue):
         def __init__(self, inner: Queue) -> None:
             super().__init__(inner)
             self.notices = self.broken  # type: ignore[method-assign]
@@ -483,15 +485,15 @@ def test_a_bug_in_the_notices_stops_the_worker_which_hands_back_its_runs(world: 
         await asyncio.sleep(90)
         assert (await world.queue.status("t")).state == "pending"
 
-    world.run(scene, through=Broken)
+    world.run(scene, wrap=Broken)
     assert world.worker.load.broken
     assert "a bug of a plug" in world.worker.load.why
     assert resolutions(world, "t") == ["exception (worker-shutdown)"]
-    assert world.nothing_is_left()
+    assert world.is_clean()
 
 
-def test_a_claim_that_cannot_be_kept_for_a_bug_ends_its_run(world: World) -> None:
-    class Broken(Through):
+def test_a_bug_in_a_reclaim_ends_the_run(world: World) -> None:
+    class Broken(ForwardingQueue):
         async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
             raise ZeroDivisionError("a bug in the queue")
 
@@ -500,27 +502,27 @@ def test_a_claim_that_cannot_be_kept_for_a_bug_ends_its_run(world: World) -> Non
         status = await world.ended("t")
         assert str(status.resolution) == "exception (internal-error)"
 
-    world.run(scene, through=Broken)
+    world.run(scene, wrap=Broken)
     assert "a bug in the queue" in world.log()
-    assert world.nothing_is_left()
+    assert world.is_clean()
 
 
-def test_a_watcher_that_breaks_costs_the_run_nothing(world: World) -> None:
-    class Broken(Through):
+def test_an_error_of_a_log_reader_is_only_a_warning(world: World) -> None:
+    class Broken(ForwardingQueue):
         async def append_log(self, claim: Claim, offset: int, chunk: bytes) -> None:
-            raise Unavailable("nobody there")
+            raise Unavailable("connection refused by the reader")
 
     async def scene() -> None:
         await world.submit("t")
         await world.ended("t")
 
-    world.run(scene, through=Broken)
+    world.run(scene, wrap=Broken)
     assert resolutions(world, "t") == ["completed"]
-    assert any("is not passed on: nobody there" in warning for warning in world.seen.warnings)
+    assert any("is not passed on: connection refused by the reader" in warning for warning in world.seen.warnings)
 
 
 def test_the_host_is_asked_before_a_claim(world: World) -> None:
-    class Leaving(FakeHost):
+    class TerminatingHost(FakeHost):
         def should_shutdown_now(self) -> bool:
             return True
 
@@ -529,7 +531,7 @@ def test_the_host_is_asked_before_a_claim(world: World) -> None:
         await asyncio.sleep(60)
         assert (await world.queue.status("t")).runs == ()
 
-    world.host = Leaving()
+    world.host = TerminatingHost()
     world.run(scene)
     assert world.worker.load.why == "the host is about to go"
 
@@ -538,10 +540,10 @@ def test_the_host_is_asked_before_a_claim(world: World) -> None:
 def test_a_claim_is_renewed_after_a_third_of_its_lease_and_a_minute_at_most(
     world: World, lease: float, first: float
 ) -> None:
-    """Most cancelled tasks are cancelled early, and many queues tell of it at a reclaim."""
+    """Most cancelled tasks are cancelled early, and many queues report it at a reclaim."""
     times: list[float] = []
 
-    class Noting(Through):
+    class RecordingQueue(ForwardingQueue):
         async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
             times.append(asyncio.get_running_loop().time())
             return await self.inner.reclaim(claim, lease=lease)
@@ -553,16 +555,16 @@ def test_a_claim_is_renewed_after_a_third_of_its_lease_and_a_minute_at_most(
         times[:] = [time - began for time in times]
 
     world.lease = lease
-    world.run(scene, through=Noting)
+    world.run(scene, wrap=RecordingQueue)
     assert times[0] == pytest.approx(first, abs=1)
     assert times[1] - times[0] == pytest.approx(first, abs=1)
 
 
 def test_a_claim_is_not_renewed_while_its_resolution_is_reported(world: World) -> None:
-    """The renewal would arrive after the resolution, and be taken for a loss."""
+    """A reclaim that arrives after the resolution would be taken for a lost claim."""
     log: list[str] = []
 
-    class Slow(Through):
+    class Slow(ForwardingQueue):
         async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
             log.append("reclaim")
             return await self.inner.reclaim(claim, lease=lease)
@@ -577,12 +579,12 @@ def test_a_claim_is_not_renewed_while_its_resolution_is_reported(world: World) -
         await world.submit("t", run_for=90)
         await world.ended("t")
 
-    world.run(scene, through=Slow)
+    world.run(scene, wrap=Slow)
     assert log[-2:] == ["resolve", "resolved"]
     assert "reclaim" in log
 
 
-def test_runs_are_counted_by_the_stop_condition_and_not_claimed_beyond_it(world: World) -> None:
+def test_no_run_is_claimed_beyond_the_number_of_the_stop_condition(world: World) -> None:
     async def scene() -> None:
         for n in range(5):
             await world.submit(f"t{n}", run_for=60)
@@ -607,7 +609,7 @@ def test_a_slot_is_the_lowest_that_is_free(world: World) -> None:
 
 
 def test_a_notice_to_drain_begins_a_graceful_shutdown(world: World) -> None:
-    class Draining(Through):
+    class Draining(ForwardingQueue):
         def __init__(self, inner: Queue) -> None:
             super().__init__(inner)
             self.notices = self.drain  # type: ignore[method-assign]
@@ -619,12 +621,12 @@ def test_a_notice_to_drain_begins_a_graceful_shutdown(world: World) -> None:
     async def scene() -> None:
         await world.submit("t", run_for=60)
 
-    world.run(scene, through=Draining)
+    world.run(scene, wrap=Draining)
     assert world.worker.load.why == "the queue asked for it"
     assert resolutions(world, "t") == ["completed"]
 
 
-def test_a_cancel_ends_the_run_that_it_names_and_no_other(world: World) -> None:
+def test_a_cancel_ends_its_own_run_only(world: World) -> None:
     async def scene() -> None:
         await world.submit("a", run_for=600)
         await world.submit("b", run_for=600)
@@ -650,7 +652,7 @@ def test_a_run_that_cannot_be_begun_is_handed_back_and_tried_again(world: World)
     world.run(scene)
 
 
-def test_a_worker_that_is_to_stop_by_itself_does_not_spin(world: World) -> None:
+def test_a_worker_with_a_stop_condition_does_not_spin(world: World) -> None:
     asked = 0
 
     async def over() -> str:
@@ -664,10 +666,10 @@ def test_a_worker_that_is_to_stop_by_itself_does_not_spin(world: World) -> None:
     assert times[-1] - times[0] >= 5
 
 
-def test_no_more_is_claimed_at_once_than_the_queue_gives(world: World) -> None:
+def test_no_more_runs_are_claimed_at_once_than_the_queue_allows(world: World) -> None:
     asked: list[int] = []
 
-    class Narrow(Through):
+    class Narrow(ForwardingQueue):
         def __init__(self, inner: Queue) -> None:
             super().__init__(inner)
             self.capabilities = attrs.evolve(inner.capabilities, max_claim=2)
@@ -680,17 +682,17 @@ def test_no_more_is_claimed_at_once_than_the_queue_gives(world: World) -> None:
         for n in range(3):
             await world.submit(f"t{n}", run_for=60)
 
-    world.run(scene, capacity=3, stop_when=StopCondition(tasks=3), through=Narrow)
+    world.run(scene, capacity=3, stop_when=StopCondition(tasks=3), wrap=Narrow)
     assert asked == [2, 1]
 
 
 @pytest.mark.parametrize(("retry_after", "pause"), [(None, 5), (30.0, 30)])
-def test_a_queue_that_does_not_answer_is_left_alone_for_a_while(
+def test_the_worker_waits_between_calls_to_an_unavailable_queue(
     world: World, retry_after: float | None, pause: float
 ) -> None:
     asked: list[float] = []
 
-    class Down(Through):
+    class Down(ForwardingQueue):
         async def claim(self, n: int, *, lease: float, wait: float) -> Sequence[Claim]:
             asked.append(asyncio.get_running_loop().time())
             assert len(asked) < 10, "it asks without a pause"
@@ -700,5 +702,5 @@ def test_a_queue_that_does_not_answer_is_left_alone_for_a_while(
         await asyncio.sleep(pause + 1)
         world.host.leave()
 
-    world.run(scene, through=Down)
+    world.run(scene, wrap=Down)
     assert asked[1] - asked[0] == pytest.approx(pause)
