@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import shutil
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from taskrunner.connections import Connections
@@ -100,9 +101,19 @@ def check(archive: bytes) -> bool:
         assert sorted(path.name for path in target.parent.iterdir()) == ["archive", "target"]
         found = [Path(top) / name for top, folders, files in os.walk(target) for name in folders + files]
         assert all(path.is_symlink() or path.is_dir() or path.is_file() for path in found)
-        assert all(Path(os.path.realpath(path)).is_relative_to(target) for path in found)
+        assert [path for path in found if leaves(path, target)] == []
         assert sum(path.lstat().st_size for path in found if path.is_file() and not path.is_symlink()) <= TIGHT.bytes
         return done
+
+
+def leaves(path: Path, folder: Path) -> bool:
+    """Whether the system follows a path out of a folder. A circle of links leads nowhere; `realpath` invents an end."""
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+    return not Path(os.path.realpath(path)).is_relative_to(folder)
 
 
 def test_the_seeds_are_good() -> None:
@@ -159,6 +170,7 @@ MEMBERS = st.one_of(
 
 
 @settings(ROUNDS, max_examples=600)
+@example([link("a", "a//a")])
 @given(st.lists(MEMBERS, max_size=12))
 def test_members_in_any_order(members: list[bytes]) -> None:
     """Every member is well made: what matters is how links, folders and names meet."""
