@@ -30,7 +30,7 @@ TOTAL_TIME = 3600.0
 PAUSES = (1.0, 4.0, 15.0, 30.0)
 """Seconds before each further attempt: a restart of a server takes less than their sum."""
 LONGEST_WAIT = 120.0
-"""Seconds that a server may ask for by Retry-After; when it wants more, the run gives its slot to another one."""
+"""Seconds that a server may ask for by Retry-After. A longer wait ends the download, so that the run frees its slot."""
 GRACE = 5.0
 """Seconds for the thread to end after its connections were closed."""
 
@@ -64,8 +64,8 @@ async def download(
 
     `target` is a file in a folder of ours, and is overwritten. `ca_file` has certificates of authorities that are
     trusted beside the system's. Credentials are sent to the scheme, host and port of the location only, whatever it
-    redirects to. The log tells each further attempt. A cancel ends the connection at once; whatever this raises,
-    `target` may hold a part of the file, which the caller removes.
+    redirects to. The log has a line for each further attempt. A cancel ends the connection at once. Whatever this
+    raises, `target` may hold a part of the file, which the caller removes.
 
     Raises: TaskFailed `download-failed` (not found, refused, too large, a wrong checksum, a certificate that is not
     accepted), Unavailable (the last attempt failed, or time is up), TaskFailedInternally (this machine's disk, a

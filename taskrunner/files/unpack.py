@@ -1,4 +1,4 @@
-"""Unpacking an archive of source code that nobody has checked."""
+"""Unpacking an archive of source code that is not trusted."""
 
 from __future__ import annotations
 

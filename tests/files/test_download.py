@@ -348,7 +348,7 @@ def test_a_port_without_a_server(client: Client) -> None:
     assert len(client.lines) == len(PAUSES)
 
 
-def test_a_host_that_nobody_knows(client: Client) -> None:
+def test_a_host_that_is_unknown(client: Client) -> None:
     with pytest.raises(Unavailable) as failed:
         client.get("http://host.invalid/x", pauses=())
     assert failed.value.message == "download: host.invalid is not known to the name service"

@@ -234,11 +234,11 @@ COMPRESSED = {
         f"{WHOLE} is damaged: CRC check failed 0x0 != {zlib.crc32(TREE):#x}",
     ),
     "behind the end of gz": (COMPRESS["gz"](TREE) + b"x", f"{WHOLE} is damaged: Not a gzipped file (b'x')"),
-    "xz that wants a gigabyte of memory": (
+    "xz that needs a gigabyte of memory": (
         lzma.compress(TREE, filters=[{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 30}]),
         f"{WHOLE} is damaged: Memory usage limit exceeded",
     ),
-    "zst that wants two gigabytes of memory": (
+    "zst that needs two gigabytes of memory": (
         b"\x28\xb5\x2f\xfd\x00\xa8" + b"\x01\x00\x00",
         f"{WHOLE} is damaged: zstd decompress error: Frame requires too much memory for decoding",
     ),
@@ -262,7 +262,7 @@ ZIPS = {
     "a folder that goes up": (zipped(("../x/", b"")), '"../x/" has a part ".."'),
     "a path of Windows": (
         raw_zip({"name": b"..\\x", "made_by": 0}),
-        '"..\\x" has a "\\" in its name, for which the format wants a "/"',
+        '"..\\x" has a "\\" in its name where the format demands a "/"',
     ),
     "a link that goes up": (zipped((zip_info("a", 0o120777), b"../x")), f'"a" {OUT}'),
     "a link that is absolute": (zipped((zip_info("a", 0o120777), b"/etc")), '"a" links to an absolute path'),
@@ -298,7 +298,7 @@ ZIPS = {
         zipped(("a", b"b"), method=zipfile.ZIP_BZIP2),
         '"a" is compressed by bzip2, which is not supported: use Deflate',
     ),
-    "compressed by what nobody knows": (
+    "compressed by an unknown method": (
         raw_zip({"name": b"a", "method": 77}),
         '"a" is compressed by method 77, which is not supported: use Deflate',
     ),

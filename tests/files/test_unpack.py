@@ -201,7 +201,7 @@ def test_the_bits_of_a_zip_are_left_out_too(target: Path) -> None:
     assert seen(target)["a"][0] == "-rwxr-xr-x"
 
 
-def test_a_worker_without_rights_unpacks_folders_that_nobody_may_write_to(open_tmp: Path) -> None:
+def test_a_worker_without_rights_unpacks_folders_without_write_permission(open_tmp: Path) -> None:
     archive = open_tmp / "archive"
     archive.write_bytes(
         tar(folder("a", mode=0o555), folder("a/b", mode=0o500), entry("a/b/c", b"c"), link("a/b/l", "c"))

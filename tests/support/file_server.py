@@ -109,7 +109,7 @@ class _Nothing:
 def serving(certificate: Path | None = None) -> Iterator[FileServer]:
     """A server that runs; with a certificate, over TLS."""
     server = FileServer()
-    server.http.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients leave as they like
+    server.http.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients break off connections
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)

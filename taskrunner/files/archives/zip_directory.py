@@ -136,7 +136,7 @@ def _entry(archive: BinaryIO) -> Entry:
     if flags & _ENCRYPTED:
         raise member_refused(name, "is encrypted")
     if "\\" in name and made_by >> 8 in _DOS:
-        raise member_refused(name, 'has a "\\" in its name, for which the format wants a "/"')
+        raise member_refused(name, 'has a "\\" in its name where the format demands a "/"')
     size, packed_size, offset, disk = _long_values(extra.get(_ZIP64, b""), (size, packed_size, offset, disk), name)
     if disk:
         raise archive_refused("is one of several parts")
