@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from taskrunner.errors import Bug, NotSupported, TaskFailed, TaskFailedInternally
 from taskrunner.interfaces.execution import Exec, Execution, Input
+from taskrunner.interfaces.log import LogStream
 from taskrunner.interfaces.results import Results
 from taskrunner_process.child import Child
 from taskrunner_process.exec import ProcessExec
@@ -17,14 +18,24 @@ from taskrunner_process.results import ProcessResults
 
 
 class ProcessExecution(Execution):
-    """The run is over when its command exits. What the command has left running is killed, and the rest of the pipe is
+    """The run is over when its command exits. What the command has left running is killed, and the rest of the pipes is
     logged. So neither a forgotten daemon nor one that holds the output open keeps a run from ending.
     """
 
-    def __init__(self, launcher: Launcher, group: ProcessGroup, child: Child, output: int, stdin: int | None) -> None:
+    def __init__(
+        self,
+        launcher: Launcher,
+        group: ProcessGroup,
+        child: Child,
+        outputs: Mapping[LogStream, int],
+        stdin: int | None,
+    ) -> None:
+        """`outputs` and `stdin` are the worker's ends of the command's pipes."""
         self._launcher, self._group, self._child = launcher, group, child
         self._stdin = None if stdin is None else PipeInput(stdin)
-        self._output = LoggedOutput(output, launcher.context.log, self._log_failed)
+        self._outputs = [
+            LoggedOutput(number, launcher.context.log, stream, self._log_failed) for stream, number in outputs.items()
+        ]
         self._log_error: Exception | None = None
         self._execs: list[ProcessExec] = []
         self._starting: set[asyncio.Task[ProcessExec]] = set()
@@ -90,7 +101,8 @@ class ProcessExecution(Execution):
             status = await self._child.wait()
             await self._kill_groups()
         finally:
-            self._output.drain()
+            for output in self._outputs:
+                output.drain()
             self._release()
         if self._log_error:
             raise self._log_error

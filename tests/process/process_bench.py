@@ -84,7 +84,9 @@ class Bench:
     log: Log = attrs.field(factory=MemoryLog)
     count: int = 0
 
-    async def engine(self, *command: str, stdin: str = "", caches: tuple[CacheSpec, ...] = ()) -> ProcessEngine:
+    async def engine(
+        self, *command: str, stdin: str = "", separate_stderr: bool = False, caches: tuple[CacheSpec, ...] = ()
+    ) -> ProcessEngine:
         self.count += 1
         folder = self.home / f"run{self.count}"
         folder.mkdir()
@@ -93,13 +95,15 @@ class Bench:
             task, RunKey(task.id, 0), folder, self.log, FakeCaches(self.home), lambda s: s.literal, lambda _: None
         )
         engine = await self.platform.new_engine(context)
-        payload = ProcessPayload(command, stdin)
+        payload = ProcessPayload(command, stdin, separate_stderr)
         self.platform.check(payload)
         await engine.load(payload)
         return engine
 
-    async def start(self, *command: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Execution:
-        engine = await self.engine(*command, stdin=stdin)
+    async def start(
+        self, *command: str, stdin: str = "", separate_stderr: bool = False, env: Mapping[str, str] | None = None
+    ) -> Execution:
+        engine = await self.engine(*command, stdin=stdin, separate_stderr=separate_stderr)
         try:
             return await engine.start(env or {})
         except TaskrunnerError:
