@@ -34,12 +34,12 @@ def prefixes(ref: str) -> list[bytes]:
     return [name.encode() for name in _candidates(ref)]
 
 
-def find(ref: str, refs: Mapping[bytes, bytes]) -> str | None:
-    """The id of a ref among those that a server listed; a branch takes precedence over a tag."""
+def find(ref: str, refs: Mapping[bytes, bytes]) -> tuple[str, str] | None:
+    """The full name and the id of a ref among those that a server listed; a branch takes precedence over a tag."""
     if is_commit(ref):
-        return ref
+        return "", ref
     names = _candidates(ref) if ref else ["HEAD"]
-    return next((refs[name.encode()].decode() for name in names if name.encode() in refs), None)
+    return next(((name, refs[name.encode()].decode()) for name in names if name.encode() in refs), None)
 
 
 def find_abbreviated(ref: str, refs: Mapping[bytes, bytes]) -> str | None:

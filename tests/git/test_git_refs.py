@@ -68,7 +68,7 @@ def test_a_branch_takes_precedence_over_a_tag_of_the_same_name(web: Path, server
 def test_only_the_wanted_commit_is_transferred(web: Path, server: GitServer, fetcher: Fetcher) -> None:
     with fetcher.commit(server.url("team/web"), "main"):
         pass
-    [pack] = fetcher.mirror.glob("*.pack")
+    [pack] = fetcher.mirror.glob("objects/pack/*.pack")
     assert int.from_bytes(pack.read_bytes()[8:12], "big") == 3, "a commit, a folder and a file"
 
 
