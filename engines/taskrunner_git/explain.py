@@ -13,6 +13,7 @@ from dulwich.errors import GitProtocolError, HangupException, NotGitRepository
 from taskrunner.errors import TaskFailed, TaskFailedInternally, TaskrunnerError, Unavailable
 from taskrunner_git.failures import (
     Broken,
+    DumbHttp,
     HttpStatus,
     NotGit,
     ProgramFailed,
@@ -56,7 +57,7 @@ def explain(error: Exception, remote: Remote, ref: str, stderr: str = "") -> Tas
             return _status(error, remote)
         case NotGit() | NotGitRepository():
             return clone_failed(f"{remote} is no git repository: the server has something else there")
-        case Broken() | ProgramFailed():
+        case DumbHttp() | Broken() | ProgramFailed():
             return clone_failed(f"{remote}: {error}")
     if cause := next(_network_errors(error), None):
         return unavailable(f"{remote.netloc or remote} {_network(cause)}")

@@ -120,7 +120,7 @@ class _Fetch:
         if first:
             self._mirrors[folder] = Mirror(folder, str(remote))
         mirror = self._mirrors[folder]
-        updater = MirrorUpdater(remote, mirror, self._connections, self._progress)
+        updater = MirrorUpdater(remote, mirror, self._connections, self._say, self._progress)
         used = bool(mirror.tips)
         try:
             return mirror, *updater.fetch(ref)

@@ -11,7 +11,7 @@ from dulwich.objects import ObjectID
 from dulwich.refs import HEADREF
 
 from taskrunner.connections import Connections
-from taskrunner.errors import Unavailable
+from taskrunner.errors import TaskFailed, Unavailable
 from taskrunner.model import Progress
 from taskrunner_git import refs
 from taskrunner_git.commit_tree import CommitTree
@@ -19,18 +19,24 @@ from taskrunner_git.explain import explain
 from taskrunner_git.failures import Broken, clone_failed, quoted, unavailable
 from taskrunner_git.packs.commit_object import find_commit, find_parents
 from taskrunner_git.packs.mirror import Mirror
-from taskrunner_git.packs.pack import ID, TRAILER
+from taskrunner_git.packs.pack import HEADER, ID, TRAILER
 from taskrunner_git.protocol.transport import Transport
+from taskrunner_git.refs import Revision
 from taskrunner_git.remote import Remote
 
+EMPTY = HEADER + TRAILER
+"""Bytes of a pack without objects: what was asked for is here already."""
 Report = Callable[[Progress], None]
 
 
 class MirrorUpdater:
     """Brings commits of one repository into its mirror."""
 
-    def __init__(self, remote: Remote, mirror: Mirror, connections: Connections, progress: Report) -> None:
-        self._remote, self._mirror, self._connections, self._progress = remote, mirror, connections, progress
+    def __init__(
+        self, remote: Remote, mirror: Mirror, connections: Connections, say: Callable[[str], None], progress: Report
+    ) -> None:
+        self._remote, self._mirror, self._connections = remote, mirror, connections
+        self._say, self._progress = say, progress
 
     def fetch(self, ref: str) -> tuple[str, bytes]:
         """The commit that a ref means, and its root folder, with all their objects in the mirror. The server is not
@@ -39,89 +45,147 @@ class MirrorUpdater:
         Raises: TaskFailed, Unavailable, Interrupted, Broken (the mirror or the server's pack is damaged), OSError (the
         disk).
         """
-        ref = refs.validated(ref)
+        revision = refs.parse(ref)
         self._mirror.combine(self._connections.check)
-        if ref not in self._mirror.tips:
-            return self._update(ref)
-        self._mirror.refs.add_commit(ref)
-        return find_commit(self._mirror.objects, bytes.fromhex(ref))
+        if revision.name not in self._mirror.tips:
+            return self._update(revision, ref)
+        commit = self._step(revision.name, revision.steps)
+        if commit is None:
+            return self._update(revision, ref)
+        self._mirror.refs.add_commit(commit)
+        return find_commit(self._mirror.objects, bytes.fromhex(commit))
 
-    def _update(self, ref: str) -> tuple[str, bytes]:
+    def _update(self, revision: Revision, ref: str) -> tuple[str, bytes]:
         with self._mirror.incoming.open("wb") as file:
             spool = _Spool(file, self._connections, self._progress)
             try:
-                answer = self._download(ref, spool)
+                answer = self._download(revision, ref, spool)
             except Unavailable:
                 if spool.failure is not None:
                     raise spool.failure from None  # the disk failed, not the network
                 raise
-        if spool.size:
+        if spool.size > EMPTY:
             self._mirror.add_incoming(spool.pack_id(), self._connections.check)
         else:
             self._mirror.incoming.unlink()
-        commit, root = find_commit(self._mirror.objects, bytes.fromhex(answer.sha))
-        if spool.size:
+        tip, root = find_commit(self._mirror.objects, bytes.fromhex(answer.sha))
+        if spool.size > EMPTY:
             CommitTree(self._mirror.objects, root).check()
             self._connections.check()
             self._mirror.keep_incoming()
-        self._remember(commit, answer)
+        self._remember(tip, answer)
+        return self._stepped(tip, revision, ref) if revision.steps else (tip, root)
+
+    def _stepped(self, tip: str, revision: Revision, ref: str) -> tuple[str, bytes]:
+        """The commit that is some steps before another one."""
+        sha = self._step(tip, revision.steps)
+        if sha is None:
+            raise clone_failed(f'{self._remote} does not give out the commits before "{quoted(revision.name)}"')
+        commit, root = find_commit(self._mirror.objects, bytes.fromhex(sha))
+        CommitTree(self._mirror.objects, root).check()
+        self._mirror.refs.add_shallow(self._cut(commit))
+        self._mirror.refs.add_commit(commit)
+        self._say(f"clone: {quoted(ref)} is {len(revision.steps)} before commit {tip}")
         return commit, root
 
-    def _remember(self, commit: str, answer: _Answer) -> None:
+    def _step(self, sha: str, steps: Sequence[int]) -> str | None:
+        """The commit that is some steps before another one. None when the mirror lacks a commit on the way. Raises
+        TaskFailed when there is none."""
+        for number in steps:
+            parents = find_parents(self._mirror.objects, bytes.fromhex(sha))
+            if not parents:
+                raise clone_failed(f"the history ends before: commit {sha} is the first one")
+            if number > len(parents):
+                raise clone_failed(f"commit {sha} has {len(parents)} parents, and no number {number}")
+            if sha in self._mirror.refs.shallow or self._mirror.objects.find(parents[number - 1]) is None:
+                return None
+            sha = parents[number - 1].hex()
+        return sha
+
+    def _remember(self, tip: str, answer: _Answer) -> None:
         """Writes what the mirror has now; the list of shallow commits first, since refs mean complete commits."""
         stored = self._mirror.refs
-        cut = {commit} if self._lacks_parents(commit) else set()
-        stored.add_shallow(answer.shallow | cut, answer.unshallow)
-        stored.add_commit(commit)
+        stored.add_shallow(answer.shallow | self._cut(tip), answer.unshallow)
+        stored.add_commit(tip)
         if answer.name:
             stored.add_name(answer.name, answer.sha)
         stored.set_head(answer.head)
 
-    def _lacks_parents(self, commit: str) -> bool:
+    def _cut(self, commit: str) -> set[str]:
+        """The commit, if the mirror lacks a parent of it."""
         parents = find_parents(self._mirror.objects, bytes.fromhex(commit))
-        return any(self._mirror.objects.find(parent) is None for parent in parents)
+        return {commit} if any(self._mirror.objects.find(parent) is None for parent in parents) else set()
 
-    def _download(self, ref: str, spool: _Spool) -> _Answer:
-        answer = self._converse(lambda transport: self._receive(transport, ref, spool), ref)
-        if answer is None:  # not a branch or tag: the first digits of a commit, or an error that names refs
-            listed = _present(self._converse(lambda transport: transport.refs(), ref).refs)
-            full = refs.find_abbreviated(ref, listed)
-            if full is None:
-                raise clone_failed(f"{self._remote} {refs.missing(ref, listed)}")
-            answer = self._converse(lambda transport: self._receive(transport, full, spool), full)
-        return answer  # type: ignore[no-any-return]
+    def _download(self, revision: Revision, ref: str, spool: _Spool) -> _Answer:
+        names: list[str] = []
+        try:
+            answer = self._request(revision, ref, spool, names)
+        except TaskFailed:
+            if not (names and refs.is_commit(revision.name)):
+                raise
+            self._say(f"clone: {revision.name} is no commit here, and {quoted(names[0])} is taken")
+            return self._named(attrs.evolve(revision, name=names[0]), ref, spool)
+        if len(names) > 1:
+            others = ", ".join(map(quoted, names[1:]))
+            self._say(f'clone: warning: "{quoted(ref)}" is ambiguous: {quoted(names[0])} is taken, not {others}')
+        elif names and refs.is_commit(revision.name):
+            self._say(f"clone: warning: {revision.name} is ambiguous: the commit is taken, not {quoted(names[0])}")
+        if answer is not None:
+            return answer
+        # not a branch or tag: the first digits of a commit, or an error that names refs
+        listed = _present(self._converse(lambda transport: transport.refs(), ref).refs)
+        full = refs.find_abbreviated(revision.name, listed)
+        if full is None:
+            raise clone_failed(f"{self._remote} {refs.missing(revision.name, listed)}")
+        return self._named(attrs.evolve(revision, name=full), ref, spool)
 
-    def _receive(self, transport: Transport, ref: str, spool: _Spool) -> _Answer | None:
-        """Receives a pack with the new objects, if there are any. None when the server does not list the ref."""
-        found: list[tuple[str, str] | None] = [None]
+    def _named(self, revision: Revision, ref: str, spool: _Spool) -> _Answer:
+        """The answer for a name that the server has listed."""
+        answer = self._request(revision, ref, spool, [])
+        if answer is None:
+            raise unavailable(f"{self._remote} has changed meanwhile")
+        return answer
+
+    def _request(self, revision: Revision, ref: str, spool: _Spool, names: list[str]) -> _Answer | None:
+        """Receives a pack with the new objects, if there are any. None when the server does not list the name. `names`
+        becomes the refs that it can mean."""
+        return self._converse(  # type: ignore[no-any-return]
+            lambda transport: self._receive(transport, revision, spool, names), ref
+        )
+
+    def _receive(self, transport: Transport, revision: Revision, spool: _Spool, names: list[str]) -> _Answer | None:
+        sha: str | None = revision.name if refs.is_commit(revision.name) else None
 
         def wants(listed: Mapping[Any, Any], depth: int | None = None) -> list[ObjectID]:  # noqa: ARG001  dulwich's
-            found[0] = refs.find(ref, listed)
-            if any(len(sha) != 2 * ID for sha in listed.values()):
+            nonlocal sha
+            if any(len(other) != 2 * ID for other in listed.values()):
                 raise clone_failed(f"{self._remote} names its objects by SHA-256, which is not supported")
-            return [ObjectID(found[0][1].encode())] if found[0] and not self._has(found[0][1]) else []
+            names[:] = refs.find(revision.name, listed)
+            if sha is None and names:
+                sha = listed[names[0].encode()].decode()
+            return [ObjectID(sha.encode())] if sha and not self._has(sha, revision.steps) else []
 
         result = transport.fetch(
             determine_wants=wants,
             graph_walker=_Haves(self._mirror.tips, self._mirror.refs.shallow),
             pack_data=spool.write,
             progress=spool.note,
-            depth=1,
-            ref_prefix=refs.prefixes(ref),
+            depth=revision.depth,
+            ref_prefix=refs.prefixes(revision.name),
         )
-        if found[0] is None:
+        if sha is None:
             return None
         head = (result.symrefs or {}).get(HEADREF, b"").decode("utf-8", "replace")
-        name, sha = found[0]
-        return _Answer(
-            head if name == "HEAD" else name, sha, head, _texts(result.new_shallow), _texts(result.new_unshallow)
-        )
+        name = "" if refs.is_commit(revision.name) else names[0]
+        shallow, unshallow = _texts(result.new_shallow), _texts(result.new_unshallow)
+        return _Answer(head if name == "HEAD" else name, sha, head, shallow, unshallow)
 
-    def _has(self, sha: str) -> bool:
-        """Whether the mirror has this commit, or the one that this tag means."""
+    def _has(self, sha: str, steps: Sequence[int]) -> bool:
+        """Whether the mirror has this commit, or the one that this tag means, and those some steps before it."""
         if self._mirror.objects.find(bytes.fromhex(sha)) is None:
             return False
-        return find_commit(self._mirror.objects, bytes.fromhex(sha))[0] in self._mirror.tips
+        commit = find_commit(self._mirror.objects, bytes.fromhex(sha))[0]
+        return commit in self._mirror.tips and self._step(commit, steps) is not None
 
     def _converse(self, conversation: Callable[[Transport], Any], ref: str) -> Any:
         """One conversation with the server. Raises taskrunner's own errors, without causes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from http import HTTPStatus
 from typing import Any
@@ -12,12 +13,15 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from taskrunner.connections import Connections
-from taskrunner_git.failures import HttpStatus, NotGit
+from taskrunner_git.failures import DumbHttp, HttpStatus, NotGit
 from taskrunner_git.protocol.packets import raise_error_packets
 from taskrunner_git.protocol.timeouts import CONNECT_TIMEOUT, READ_TIMEOUT
 from taskrunner_git.remote import Remote
 
 _REDIRECTS = 5
+_LINE = 100
+_PLAIN_REFS = re.compile(rb"[0-9a-f]{40,64}\trefs/")
+"""The file `info/refs` of a repository, as a server of plain files gives it out."""
 
 
 class HttpClient(Urllib3HttpGitClient):
@@ -31,8 +35,9 @@ class HttpClient(Urllib3HttpGitClient):
             response.close()
             raise HttpStatus(response.status, response.headers.get("Retry-After", ""))
         if not response.headers.get("Content-Type", "").startswith("application/x-git-"):
+            start = read(_LINE)
             response.close()
-            raise NotGit
+            raise DumbHttp if _PLAIN_REFS.match(start) else NotGit
         return response, raise_error_packets(read)
 
     def close(self) -> None:
