@@ -15,6 +15,7 @@ from taskrunner_git.commit import Commit
 from taskrunner_git.commit_tree import CommitTree
 from taskrunner_git.explain import explain, internal
 from taskrunner_git.failures import Broken, clone_failed, quoted, unavailable
+from taskrunner_git.fetch_context import FetchContext
 from taskrunner_git.files import read_small
 from taskrunner_git.mirror_updater import MirrorUpdater
 from taskrunner_git.packs.mirror import MODULES, Mirror
@@ -42,6 +43,7 @@ async def fetch(
     say: Callable[[str], None],
     progress: Callable[[Progress], None],
     submodules: bool | Sequence[str] = True,
+    ca_file: Path | None = None,
 ) -> Commit:
     """Fetches one commit with its submodules; only objects that `mirror` lacks are transferred.
 
@@ -50,14 +52,15 @@ async def fetch(
     branch. `submodules` are all, none, or those at these paths, with the ones within them. `token` is sent over
     HTTP only, to this host and for submodules on the same host, and appears in no file, log or error. `mirror` is a
     folder that nothing else uses until the commit is closed; a damaged one is made anew. `say` and `progress` are
-    called from a thread.
+    called from a thread. `ca_file` has authorities in PEM format, trusted for HTTPS beside those of the system and of
+    SSL_CERT_FILE, or of GIT_SSL_CAINFO.
 
     Cancelling it ends the transfer at once; the mirror stays usable.
     Raises: TaskFailed (`clone-failed`), TaskFailedInternally (the disk), Unavailable.
     """
     remote = parse_url(repository).with_token(token)
     connections = Connections()
-    job = _Fetch(connections, Selection(submodules), say, progress)
+    job = _Fetch(FetchContext(connections, say, progress, ca_file), Selection(submodules))
     try:
         outcome = await run_blocking(
             lambda: job.run(remote, ref, mirror),
@@ -83,14 +86,8 @@ def _close(outcome: Commit | Exception) -> None:
 class _Fetch:
     """One fetch. All of it runs in one thread."""
 
-    def __init__(
-        self,
-        connections: Connections,
-        selection: Selection,
-        say: Callable[[str], None],
-        progress: Callable[[Progress], None],
-    ) -> None:
-        self._connections, self._selection, self._say, self._progress = connections, selection, say, progress
+    def __init__(self, context: FetchContext, selection: Selection) -> None:
+        self._context, self._selection, self._say = context, selection, context.say
         self._count = 0
         self._mirrors: dict[Path, Mirror] = {}
 
@@ -108,7 +105,7 @@ class _Fetch:
         except Exception as error:  # noqa: BLE001  `fetch` raises it
             failure = error
         finally:
-            self._connections.close()
+            self._context.connections.close()
         for mirror in self._mirrors.values():
             mirror.close()
         return failure
@@ -131,7 +128,7 @@ class _Fetch:
         if first:
             self._mirrors[folder] = Mirror(folder, str(remote))
         mirror = self._mirrors[folder]
-        updater = MirrorUpdater(remote, mirror, self._connections, self._say, self._progress)
+        updater = MirrorUpdater(remote, mirror, self._context)
         used = bool(mirror.tips)
         try:
             return mirror, *updater.fetch(ref)

@@ -17,6 +17,7 @@ from taskrunner_git import refs
 from taskrunner_git.commit_tree import CommitTree
 from taskrunner_git.explain import explain
 from taskrunner_git.failures import Broken, clone_failed, quoted, unavailable
+from taskrunner_git.fetch_context import FetchContext
 from taskrunner_git.packs.commit_object import find_commit, find_parents
 from taskrunner_git.packs.mirror import Mirror
 from taskrunner_git.packs.pack import HEADER, ID, TRAILER
@@ -32,11 +33,9 @@ Report = Callable[[Progress], None]
 class MirrorUpdater:
     """Brings commits of one repository into its mirror."""
 
-    def __init__(
-        self, remote: Remote, mirror: Mirror, connections: Connections, say: Callable[[str], None], progress: Report
-    ) -> None:
-        self._remote, self._mirror, self._connections = remote, mirror, connections
-        self._say, self._progress = say, progress
+    def __init__(self, remote: Remote, mirror: Mirror, context: FetchContext) -> None:
+        self._remote, self._mirror, self._context = remote, mirror, context
+        self._connections, self._say = context.connections, context.say
 
     def fetch(self, ref: str) -> tuple[str, bytes]:
         """The commit that a ref means, and its root folder, with all their objects in the mirror. The server is not
@@ -57,7 +56,7 @@ class MirrorUpdater:
 
     def _update(self, revision: Revision, ref: str) -> tuple[str, bytes]:
         with self._mirror.incoming.open("wb") as file:
-            spool = _Spool(file, self._connections, self._progress)
+            spool = _Spool(file, self._connections, self._context.progress)
             try:
                 answer = self._download(revision, ref, spool)
             except Unavailable:
@@ -189,7 +188,7 @@ class MirrorUpdater:
 
     def _converse(self, conversation: Callable[[Transport], Any], ref: str) -> Any:
         """One conversation with the server. Raises taskrunner's own errors, without causes."""
-        transport = Transport(self._remote, self._connections)
+        transport = Transport(self._remote, self._context)
         try:
             return conversation(transport)
         except Exception as error:  # noqa: BLE001  a hostile answer can make dulwich raise anything

@@ -12,8 +12,9 @@ from dulwich.client import Urllib3HttpGitClient, default_urllib3_manager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from taskrunner.connections import Connections
 from taskrunner_git.failures import DumbHttp, HttpStatus, NotGit
+from taskrunner_git.fetch_context import FetchContext
+from taskrunner_git.protocol.authorities import tls_context
 from taskrunner_git.protocol.packets import raise_error_packets
 from taskrunner_git.protocol.timeouts import CONNECT_TIMEOUT, READ_TIMEOUT
 from taskrunner_git.remote import Remote
@@ -25,8 +26,8 @@ _PLAIN_REFS = re.compile(rb"[0-9a-f]{40,64}\trefs/")
 
 
 class HttpClient(Urllib3HttpGitClient):
-    def __init__(self, remote: Remote, connections: Connections) -> None:
-        manager = _manager(str(remote), connections)
+    def __init__(self, remote: Remote, context: FetchContext) -> None:
+        manager = _manager(str(remote), context)
         super().__init__(str(remote), pool_manager=manager, username=remote.user or None, password=remote.password)
 
     def _http_request(self, url: str, headers: Any = None, data: Any = None, raise_for_status: bool = True) -> Any:  # noqa: ARG002  dulwich's
@@ -44,15 +45,20 @@ class HttpClient(Urllib3HttpGitClient):
         self.pool_manager.clear()
 
 
-def _manager(url: str, connections: Connections) -> urllib3.PoolManager:
+def _manager(url: str, context: FetchContext) -> urllib3.PoolManager:
     """Connections that can be interrupted. urllib3 gives no public access to a socket before TLS; `_new_conn` makes
     it."""
+    connections = context.connections
 
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:
             return connections.hold(super()._new_conn())
 
     class Secure(HTTPSConnection):
+        def connect(self) -> None:
+            self.ssl_context = tls_context(context.ca_file)
+            super().connect()
+
         def _new_conn(self) -> socket.socket:
             return connections.hold(super()._new_conn())
 
