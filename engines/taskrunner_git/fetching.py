@@ -143,6 +143,8 @@ class _Fetch:
     ) -> dict[str, CommitTree]:
         """The submodules of a tree by their path in it; `above` are the paths of the submodules that it is in."""
         known = described(tree)
+        if not known:
+            return {}
         found = {}
         for path, sha in tree.submodule_paths():
             self._count += 1

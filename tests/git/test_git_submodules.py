@@ -225,7 +225,10 @@ def test_a_few_trees_that_name_billions_of_submodules_are_refused(project: Proje
         make = ["git", "hash-object", "-t", "tree", "-w", "--stdin"]
         out = subprocess.run(make, cwd=project.web, env=GIT_ENV, input=entries, check=True, capture_output=True).stdout
         sha, mode = bytes.fromhex(out.decode().strip()), b"40000"
-    top = git(project.web, "commit-tree", "-m", "x", sha.hex()).decode().strip()
+    blob = bytes.fromhex(git(project.web, "rev-parse", "HEAD:.gitmodules").decode().strip())
+    entries = b"100644 .gitmodules\0%s40000 d\0%s" % (blob, sha)
+    top_tree = subprocess.run(make, cwd=project.web, env=GIT_ENV, input=entries, check=True, capture_output=True).stdout
+    top = git(project.web, "commit-tree", "-m", "x", top_tree.decode().strip()).decode().strip()
     git(project.web, "update-ref", "refs/heads/main", top)
     with pytest.raises(TaskFailed, match="more than 1000 submodules"):
         project.files(submodules=False)
