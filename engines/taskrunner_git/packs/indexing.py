@@ -8,7 +8,7 @@ import zlib
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 from taskrunner_git.failures import Broken
@@ -19,6 +19,8 @@ from taskrunner_git.packs.pack import BLOB, HEADER, ID, NAMES, OFS_DELTA, REF_DE
 
 _READ = 1 << 20
 """Bytes at a time from the file."""
+_SMALL = 1 << 14
+"""Bytes of an object that is inflated in one go: most are smaller."""
 _HEAD_SIZE = 64
 """Bytes: no head of an object is longer."""
 
@@ -94,14 +96,32 @@ class _Scan:
             digest.update(data)
         return digest.digest()
 
-    def _inflated(self, size: int) -> Iterator[bytes]:
+    def _inflated(self, size: int) -> Iterable[bytes]:
+        whole = self._whole(size) if size < _SMALL else None
+        return self._streamed(size) if whole is None else (whole,)
+
+    def _whole(self, size: int) -> bytes | None:
+        """A small object in one go. None, with nothing consumed, when it is unusual or damaged."""
+        inflate, data = zlib.decompressobj(), self._peek(size + 64)[: size + 64]
+        try:
+            piece = inflate.decompress(data, size + 1)
+        except zlib.error:
+            return None
+        if not inflate.eof or len(piece) != size:
+            return None
+        used = len(data) - len(inflate.unused_data)
+        self._crc = zlib.crc32(data[:used], self._crc)
+        self._at += used
+        return piece
+
+    def _streamed(self, size: int) -> Iterator[bytes]:
         inflate, left = zlib.decompressobj(), size
         step = size + (size >> 8) + 64
         while not inflate.eof:
             data = self._peek(min(step, _READ))[:step]
             piece = _inflate(inflate, data)
             used = len(data) - len(inflate.unused_data or inflate.unconsumed_tail)
-            self._crc = zlib.crc32(data[:used] if used < len(data) else data, self._crc)
+            self._crc = zlib.crc32(data[:used], self._crc)
             self._at += used
             left -= len(piece)
             if left < 0 or not data:
