@@ -42,6 +42,8 @@ class CommitTree:
         self.objects, self.root = objects, root
         self._submodules = dict(submodules or {})
         self._parsed: OrderedDict[bytes, dict[bytes, TreeItem]] = OrderedDict()
+        self._without_submodules: set[bytes] = set()
+        """Folders that are not searched again: a few can stand for billions."""
         self._opened: tuple[str, CommitTree, bytes] | None = None
         """The folder of the last file that was read: its path, its tree, and its id."""
 
@@ -160,12 +162,18 @@ class CommitTree:
     def _gitlinks(self, above: str, root: bytes, depth: int) -> Iterator[tuple[str, str]]:
         if depth > MAX_DEPTH:
             raise clone_failed(f"the commit has folders more than {MAX_DEPTH} deep")
-        for item in self._parse(root):
+        found = root in self._without_submodules
+        for item in () if found else self._parse(root):
             path = above + _text(item.name)
             if item.is_submodule:
+                found = True
                 yield path, item.sha.hex()
             elif item.is_folder:
-                yield from self._gitlinks(f"{path}/", item.sha, depth + 1)
+                for link in self._gitlinks(f"{path}/", item.sha, depth + 1):
+                    found = True
+                    yield link
+        if not found:
+            self._without_submodules.add(root)
 
     def _items(self, sha: bytes) -> dict[bytes, TreeItem]:
         """The items of a folder by name."""

@@ -13,6 +13,7 @@ from dulwich.errors import GitProtocolError, HangupException, NotGitRepository
 from taskrunner.errors import TaskFailed, TaskFailedInternally, TaskrunnerError, Unavailable
 from taskrunner_git.failures import (
     Broken,
+    DumbHttp,
     HttpStatus,
     NotGit,
     ProgramFailed,
@@ -50,23 +51,25 @@ def explain(error: Exception, remote: Remote, ref: str, stderr: str = "") -> Tas
     """The error that the task ends with. It has no cause, since causes may show credentials. `stderr` is what ssh or
     the local git wrote."""
     match error:
-        case TaskFailed() | Unavailable():
-            return _copied(error)
         case HttpStatus():
             return _status(error, remote)
         case NotGit() | NotGitRepository():
             return clone_failed(f"{remote} is no git repository: the server has something else there")
-        case Broken() | ProgramFailed():
+        case DumbHttp() | Broken() | ProgramFailed():
             return clone_failed(f"{remote}: {error}")
+        case TaskFailed() | Unavailable() | TaskFailedInternally():
+            return _copied(error)
     if cause := next(_network_errors(error), None):
-        return unavailable(f"{remote.netloc or remote} {_network(cause)}")
+        return _network_failure(cause, remote)
     return _server(error, remote, ref, stderr)
 
 
-def _copied(error: TaskFailed | Unavailable) -> TaskrunnerError:
+def _copied(error: TaskFailed | Unavailable | TaskFailedInternally) -> TaskrunnerError:
     """The same error without its frames and causes."""
     if isinstance(error, TaskFailed):
         return TaskFailed(error.reason, error.message)
+    if isinstance(error, TaskFailedInternally):
+        return TaskFailedInternally(str(error))
     return Unavailable(error.message, error.retry_after)
 
 
@@ -97,6 +100,16 @@ def _network_errors(error: BaseException | None) -> Iterator[BaseException]:
         inner = (getattr(error, "reason", None), *error.args[:1])
         error = next((link for link in inner if isinstance(link, BaseException)), error.__cause__)
     return (link for link in reversed(chain) if isinstance(link, (OSError, urllib3.exceptions.HTTPError)))
+
+
+def _network_failure(cause: BaseException, remote: Remote) -> TaskrunnerError:
+    where = remote.netloc or str(remote)
+    if isinstance(cause, ssl.SSLCertVerificationError):  # stays so until someone acts, unlike other errors
+        return clone_failed(
+            f"the certificate of {where} is not trusted: {quoted(cause.verify_message)}; the authority that signed it "
+            "can be named by `ca_file` in the worker's configuration, or by SSL_CERT_FILE"
+        )
+    return unavailable(f"{where} {_network(cause)}")
 
 
 def _network(error: BaseException) -> str:

@@ -49,5 +49,15 @@ class NotGit(Exception):
     """The server answered with something else than git's protocol, for instance a web page."""
 
 
+class DumbHttp(Exception):
+    """The server gives out the repository's files, and does not speak git's protocol."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the server gives out plain files (dumb HTTP), which is not supported: it must speak git's own protocol, "
+            "for instance by `git http-backend`"
+        )
+
+
 class ProgramFailed(Exception):
     """ssh or git could not be started on this machine."""

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from taskrunner.blocking import OverLimit, run_blocking
 from taskrunner.connections import Connections, Interrupted
-from taskrunner.errors import TaskrunnerError
+from taskrunner.errors import TaskFailed, TaskrunnerError, Unavailable
 from taskrunner.model import Progress
-from taskrunner_git import submodules
 from taskrunner_git.commit import Commit
 from taskrunner_git.commit_tree import CommitTree
 from taskrunner_git.explain import explain, internal
 from taskrunner_git.failures import Broken, clone_failed, quoted, unavailable
+from taskrunner_git.fetch_context import FetchContext
 from taskrunner_git.files import read_small
 from taskrunner_git.mirror_updater import MirrorUpdater
 from taskrunner_git.packs.mirror import MODULES, Mirror
 from taskrunner_git.remote import Remote, parse_url
+from taskrunner_git.submodules import Selection, Submodule, described, failed
 
 _LIMIT = 6 * 3600.0
 """Seconds for a commit with its submodules: 20 GB at 1 MB/s. A silent server or a limit of the run ends it earlier."""
@@ -28,6 +29,8 @@ _GRACE = 5.0
 made yet cannot be interrupted; the thread changes nothing after them."""
 _MAX_NESTED = 8
 """Levels of submodules within submodules."""
+_MAX_SUBMODULES = 1000
+"""A hostile repository of a few kilobytes can name billions."""
 _LFS = b"filter=lfs"
 
 
@@ -39,21 +42,25 @@ async def fetch(
     mirror: Path,
     say: Callable[[str], None],
     progress: Callable[[Progress], None],
+    submodules: bool | Sequence[str] = True,
+    ca_file: Path | None = None,
 ) -> Commit:
     """Fetches one commit with its submodules; only objects that `mirror` lacks are transferred.
 
     `repository` is a URL (https, http, ssh, git, file, `user@host:path`) or an absolute path; credentials in it are
-    used and never shown. `ref` is a branch, a tag or a commit; empty means the default branch. `token` is sent over
+    used and never shown. `ref` is a branch, a tag or a commit, by the rules of gitrevisions(7); empty means the default
+    branch. `submodules` are all, none, or those at these paths, with the ones within them. `token` is sent over
     HTTP only, to this host and for submodules on the same host, and appears in no file, log or error. `mirror` is a
     folder that nothing else uses until the commit is closed; a damaged one is made anew. `say` and `progress` are
-    called from a thread.
+    called from a thread. `ca_file` has authorities in PEM format, trusted for HTTPS beside those of the system and of
+    SSL_CERT_FILE, or of GIT_SSL_CAINFO.
 
     Cancelling it ends the transfer at once; the mirror stays usable.
     Raises: TaskFailed (`clone-failed`), TaskFailedInternally (the disk), Unavailable.
     """
     remote = parse_url(repository).with_token(token)
     connections = Connections()
-    job = _Fetch(connections, say, progress)
+    job = _Fetch(FetchContext(connections, say, progress, ca_file), Selection(submodules))
     try:
         outcome = await run_blocking(
             lambda: job.run(remote, ref, mirror),
@@ -79,10 +86,9 @@ def _close(outcome: Commit | Exception) -> None:
 class _Fetch:
     """One fetch. All of it runs in one thread."""
 
-    def __init__(
-        self, connections: Connections, say: Callable[[str], None], progress: Callable[[Progress], None]
-    ) -> None:
-        self._connections, self._say, self._progress = connections, say, progress
+    def __init__(self, context: FetchContext, selection: Selection) -> None:
+        self._context, self._selection, self._say = context, selection, context.say
+        self._count = 0
         self._mirrors: dict[Path, Mirror] = {}
 
     def run(self, remote: Remote, ref: str, folder: Path) -> Commit | Exception:
@@ -99,7 +105,7 @@ class _Fetch:
         except Exception as error:  # noqa: BLE001  `fetch` raises it
             failure = error
         finally:
-            self._connections.close()
+            self._context.connections.close()
         for mirror in self._mirrors.values():
             mirror.close()
         return failure
@@ -110,8 +116,10 @@ class _Fetch:
         self._say(f"clone: commit {sha}")
         tree = CommitTree(mirror.objects, root)
         self._warn_of_lfs(tree)
-        tree = CommitTree(mirror.objects, root, self._submodules(tree, remote, folder / MODULES, 1))
-        self._remove_unused(folder / MODULES)
+        tree = CommitTree(mirror.objects, root, self._submodules(tree, remote, folder / MODULES, ()))
+        self._selection.check()
+        if self._selection.all:
+            self._remove_unused(folder / MODULES)
         return Commit(sha, str(remote), tree, list(self._mirrors.values()))
 
     def _fetch(self, remote: Remote, ref: str, folder: Path) -> tuple[Mirror, str, bytes]:
@@ -120,7 +128,7 @@ class _Fetch:
         if first:
             self._mirrors[folder] = Mirror(folder, str(remote))
         mirror = self._mirrors[folder]
-        updater = MirrorUpdater(remote, mirror, self._connections, self._progress)
+        updater = MirrorUpdater(remote, mirror, self._context)
         used = bool(mirror.tips)
         try:
             return mirror, *updater.fetch(ref)
@@ -130,25 +138,47 @@ class _Fetch:
         mirror.clear()
         return mirror, *updater.fetch(ref)
 
-    def _submodules(self, tree: CommitTree, remote: Remote, modules: Path, depth: int) -> dict[str, CommitTree]:
-        urls = submodules.urls(tree)
-        if not urls:
+    def _submodules(
+        self, tree: CommitTree, remote: Remote, modules: Path, above: tuple[str, ...]
+    ) -> dict[str, CommitTree]:
+        """The submodules of a tree by their path in it; `above` are the paths of the submodules that it is in."""
+        known = described(tree)
+        if not known:
             return {}
-        if depth > _MAX_NESTED:
-            raise clone_failed(f"submodules are nested more than {_MAX_NESTED} deep")
         found = {}
         for path, sha in tree.submodule_paths():
-            if path in urls:
-                found[path] = self._submodule(remote.submodule(urls[path]), path, sha, modules, depth)
-            else:
-                self._say(f"clone: submodule {quoted(path)} has no URL in .gitmodules and stays empty")
+            self._count += 1
+            if self._count > _MAX_SUBMODULES:
+                raise clone_failed(f"the commit has more than {_MAX_SUBMODULES} submodules")
+            whole = (*above, path)
+            if self._is_fetched("/".join(whole), known.get(path)):
+                found[path] = self._submodule(remote, known[path].url, whole, sha, modules)
         return found
 
-    def _submodule(self, remote: Remote, path: str, sha: str, modules: Path, depth: int) -> CommitTree:
-        self._say(f"clone: submodule {quoted(path)} from {remote}, commit {sha}")
-        folder = modules / hashlib.sha256(str(remote).encode()).hexdigest()[:16]
-        mirror, _, root = self._fetch(remote, sha, folder)
-        inner = self._submodules(CommitTree(mirror.objects, root), remote, modules, depth + 1)
+    def _is_fetched(self, path: str, submodule: Submodule | None) -> bool:
+        if not self._selection.includes(path):
+            why = "is not among those that the task asks for"
+        elif submodule is None:
+            why = "has no URL in .gitmodules"
+        elif submodule.skipped:
+            why = "has `update = none` in .gitmodules"
+        else:
+            return True
+        self._say(f"clone: submodule {quoted(path)} {why} and stays empty")
+        return False
+
+    def _submodule(self, parent: Remote, url: str, path: tuple[str, ...], sha: str, modules: Path) -> CommitTree:
+        name = "/".join(path)
+        if len(path) > _MAX_NESTED:
+            raise clone_failed(f"submodules are nested more than {_MAX_NESTED} deep")
+        try:
+            remote = parent.submodule(url)
+            self._say(f"clone: submodule {quoted(name)} from {remote}, commit {sha}")
+            folder = modules / hashlib.sha256(str(remote).encode()).hexdigest()[:16]
+            mirror, _, root = self._fetch(remote, sha, folder)
+        except (TaskFailed, Unavailable) as error:
+            raise failed(name, error) from None
+        inner = self._submodules(CommitTree(mirror.objects, root), remote, modules, path)
         return CommitTree(mirror.objects, root, inner)
 
     def _warn_of_lfs(self, tree: CommitTree) -> None:

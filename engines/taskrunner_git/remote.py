@@ -82,7 +82,16 @@ class Remote:
         return attrs.evolve(other, user=self.user, password=self.password) if same and not other.password else other
 
     def _relative(self, url: str) -> Remote:
-        path = posixpath.normpath(posixpath.join(self.path, url))
+        """As git resolves it: each leading `../` removes the last part of this path."""
+        base, rest = self.path.rstrip("/"), url
+        while rest.startswith(("./", "../")):
+            step, _, rest = rest.partition("/")
+            if step == ".." and not base:
+                raise clone_failed(f"the submodule {url!r} leads out of {self}")
+            if step == "..":
+                base = base.rpartition("/")[0]
+        root = "/" if self.path.startswith("/") else ""
+        path = posixpath.normpath(posixpath.join(base or root, rest))
         if path.startswith(("..", "-")) or path in {"/", "."} or _UNSAFE.search(url):
             raise clone_failed(f"the submodule {url!r} leads out of {self}")
         return attrs.evolve(self, path=path)

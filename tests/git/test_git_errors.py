@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from taskrunner.errors import TaskFailed, TaskFailedInternally, Unavailable
 from tests.git.conftest import Fetcher, noise
-from tests.support.githttp import GitServer, make_repository
+from tests.support.githttp import GitServer, git, make_repository
 
 TOKEN = "the-t0ken/with+odd=signs"
 
@@ -137,6 +139,16 @@ def test_servers_with_odd_answers(
         fetcher.sha(f"http://127.0.0.1:{answering(answer)}/web")
     assert str(caught.value).startswith("clone: ")
     assert getattr(caught.value, "retry_after", None) == (7 if b"503" in answer else None)
+
+
+def test_a_repository_as_plain_files(web: Path, root: Path, fetcher: Fetcher) -> None:
+    git(web, "update-server-info")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(root))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as plain:
+        threading.Thread(target=plain.serve_forever, daemon=True).start()
+        with pytest.raises(TaskFailed, match=r"the server gives out plain files \(dumb HTTP\), which is not"):
+            fetcher.sha(f"http://127.0.0.1:{plain.server_port}/web/.git", "main")
+        plain.shutdown()
 
 
 @pytest.mark.parametrize("answer", [b"", b"junk and more junk", b"0000", b"ffff", b"0007abc"])

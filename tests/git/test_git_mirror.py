@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from dulwich.repo import Repo
 
 from taskrunner.blocking import run_blocking
 from taskrunner.errors import Unavailable
@@ -24,6 +25,22 @@ def web(root: Path) -> Path:
     files: dict[str, str | bytes] = {"random": noise(1, SIZE)}
     make_repository(root / "web", files | {f"d/{n}": f"{n}\n" for n in range(100)})
     return root / "web"
+
+
+def packs(mirror: Path) -> list[Path]:
+    return list((mirror / "objects/pack").glob("*.pack"))
+
+
+def index(mirror: Path) -> Path:
+    [found] = (mirror / "objects/pack").glob("*.idx")
+    return found
+
+
+def check_by_git(mirror: Path) -> None:
+    """The real git finds nothing wrong, with the packs nor with what the refs need."""
+    assert git(mirror, "fsck", "--full", "--strict", "--no-dangling") == b""
+    for pack in packs(mirror):
+        git(mirror, "verify-pack", str(pack))
 
 
 def bytes_sent(server: GitServer) -> int:
@@ -60,6 +77,69 @@ def test_the_same_commit_again_transfers_nothing(web: Path, server: GitServer, f
     assert len(server.requests) == 2, "one for the capabilities, one for the refs"
 
 
+def test_a_mirror_is_a_repository_of_git(web: Path, server: GitServer, fetcher: Fetcher) -> None:
+    first = fetcher.sha(server.url("web"))
+    commit(web, {"d/1": "changed\n"})
+    second = fetcher.sha(server.url("web"), "main")
+    check_by_git(fetcher.mirror)
+    assert git(fetcher.mirror, "symbolic-ref", "HEAD") == b"refs/heads/main\n"
+    assert git(fetcher.mirror, "rev-parse", "main", f"{first}^{{commit}}").decode().split() == [second, first]
+    assert git(fetcher.mirror, "config", "remote.origin.url").decode().strip() == server.url("web")
+    assert git(fetcher.mirror, "archive", "main") == git(web, "archive", "main")
+    with Repo(str(fetcher.mirror)) as repository:
+        assert repository[second.encode()].id == second.encode()
+        assert repository.get_shallow() == {first.encode(), second.encode()}
+
+
+def test_a_checkout_shares_the_packs_by_hard_links(
+    web: Path, server: GitServer, fetcher: Fetcher, tmp_path: Path
+) -> None:
+    fetcher.sha(server.url("web"), "main")
+    commit(web, {"d/1": "changed\n"})
+    sha = fetcher.sha(server.url("web"), "main")
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    git(checkout, "init", "--quiet", "--initial-branch=main")
+    for path in (fetcher.mirror / "objects/pack").glob("pack-*.*"):
+        if path.suffix in {".pack", ".idx"}:
+            (checkout / ".git/objects/pack" / path.name).hardlink_to(path)
+    shutil.copy(fetcher.mirror / "shallow", checkout / ".git/shallow")
+    git(checkout, "reset", "--quiet", "--hard", sha)
+    assert (checkout / "d/1").read_text() == "changed\n"
+    assert git(checkout, "status", "--porcelain") == b""
+    assert git(checkout, "log", "--format=%H").decode().split() == [sha]
+    shutil.rmtree(fetcher.mirror)
+    assert git(checkout, "fsck", "--full", "--strict", "--no-dangling") == b""
+
+
+def test_git_itself_may_fetch_and_repack_in_a_mirror(web: Path, server: GitServer, fetcher: Fetcher) -> None:
+    fetcher.sha(server.url("web"), "main")
+    sha = commit(web, {"d/1": "changed\n"})
+    git(fetcher.mirror, "fetch", "--quiet", "origin", f"{sha}:refs/commits/{sha}")
+    git(fetcher.mirror, "pack-refs", "--all")
+    server.requests.clear()
+    assert fetcher.files(server.url("web"), sha)["d/1"] == b"changed\n"
+    git(fetcher.mirror, "gc", "--quiet", "--prune=now")
+    git(fetcher.mirror, "multi-pack-index", "write")
+    assert fetcher.files(server.url("web"), sha)["d/1"] == b"changed\n"
+    assert server.requests == []
+    commit(web, {"d/2": "changed\n"})
+    assert fetcher.files(server.url("web"), "main")["d/2"] == b"changed\n"
+    check_by_git(fetcher.mirror)
+
+
+def test_a_branch_in_the_place_of_a_folder_of_branches(web: Path, server: GitServer, fetcher: Fetcher) -> None:
+    git(web, "branch", "a")
+    fetcher.sha(server.url("web"), "a")
+    git(web, "branch", "-D", "a")
+    git(web, "branch", "a/b")
+    fetcher.sha(server.url("web"), "a/b")
+    git(web, "branch", "-D", "a/b")
+    git(web, "branch", "a")
+    fetcher.sha(server.url("web"), "a")
+    assert git(fetcher.mirror, "branch", "--format=%(refname)") == b"refs/heads/a\n"
+
+
 def test_a_full_id_in_the_mirror_asks_no_server(web: Path, server: GitServer, fetcher: Fetcher) -> None:
     sha = fetcher.sha(server.url("web"), "main")
     server.requests.clear()
@@ -80,50 +160,119 @@ def test_a_new_tag_of_a_commit_in_the_mirror(web: Path, server: GitServer, fetch
     sha = fetcher.sha(server.url("web"), "main")
     git(web, "tag", "--annotate", "--message=x", "v1")
     assert fetcher.sha(server.url("web"), "v1") == sha
-    packs = len(list(fetcher.mirror.glob("*.pack")))
+    found = packs(fetcher.mirror)
     assert fetcher.sha(server.url("web"), "v1") == sha
-    assert len(list(fetcher.mirror.glob("*.pack"))) == packs
+    assert packs(fetcher.mirror) == found
+    assert git(fetcher.mirror, "cat-file", "-t", "v1") == b"tag\n"
 
 
 def test_the_number_of_packs_is_bounded(
     web: Path, server: GitServer, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mirror, "_MAX_PACKS", 3)
+    monkeypatch.setattr(mirror, "_KEPT_COMMITS", 2)
+    commits = []
+    random = noise(1, SIZE)
     for number in range(8):
-        commit(web, {"n": f"{number}"})
-        assert fetcher.files(server.url("web"), "main")["n"] == f"{number}".encode()
-        assert len(list(fetcher.mirror.glob("*.pack"))) <= 3
+        random = random[:1000] + b"x" + random[1000:]
+        commits.append(commit(web, {"n": f"{number}", "random": random}))
+        git(web, "tag", f"--message={number}", f"v{number}")
+        bytes_sent(server)
+        files = fetcher.files(server.url("web"), f"v{number}")
+        assert (files["n"], files["random"]) == (f"{number}".encode(), random)
+        assert number == 0 or bytes_sent(server) < 5000, "all packs as one need no transfer"
+        assert len(packs(fetcher.mirror)) <= 3
+        check_by_git(fetcher.mirror)
+    server.requests.clear()
+    kept = [sha for sha in commits if (fetcher.mirror / "refs/commits" / sha).exists()]
+    assert kept == commits[-len(kept) :]
+    assert 2 <= len(kept) <= 4
+    for sha in kept:
+        assert fetcher.files(server.url("web"), sha)["n"] == f"{commits.index(sha)}".encode()
+    assert server.requests == []
+    assert git(fetcher.mirror, "tag").split() == [f"v{commits.index(sha)}".encode() for sha in kept]
+
+
+def test_a_mirror_that_cannot_be_combined_is_made_anew(
+    web: Path, server: GitServer, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "_MAX_PACKS", 2)
+    commit(web, {"n": "0"})
+    fetcher.sha(server.url("web"), "main")
+    commit(web, {"n": "1"})
+    sha = fetcher.sha(server.url("web"), "main")
+    (fetcher.mirror / "shallow").unlink()
+    git(web, "commit", "--quiet", "--allow-empty", "--message=x")
+    assert len(fetcher.files(server.url("web"), sha)) == 102
+    assert [path.name for path in (fetcher.mirror / "refs/commits").iterdir()] == [sha]
+    check_by_git(fetcher.mirror)
 
 
 def cut_pack(mirror: Path) -> None:
-    [pack] = mirror.glob("*.pack")
+    [pack] = packs(mirror)
     pack.write_bytes(pack.read_bytes()[:-1000])
 
 
 def flip_bit(mirror: Path) -> None:
-    [pack] = mirror.glob("*.pack")
+    [pack] = packs(mirror)
     data = bytearray(pack.read_bytes())
     data[SIZE // 2] ^= 1
     pack.write_bytes(data)
 
 
 def cut_index(mirror: Path) -> None:
-    [index] = mirror.glob("*.index")
-    index.write_bytes(index.read_bytes()[:-5])
+    index(mirror).write_bytes(index(mirror).read_bytes()[:-5])
 
 
 def empty_index(mirror: Path) -> None:
-    [index] = mirror.glob("*.index")
-    index.write_bytes(b"")
+    index(mirror).write_bytes(b"")
 
 
 def no_pack(mirror: Path) -> None:
-    [pack] = mirror.glob("*.pack")
+    [pack] = packs(mirror)
     pack.unlink()
 
 
+def no_index(mirror: Path) -> None:
+    index(mirror).unlink()
+
+
+def no_sizes(mirror: Path) -> None:
+    index(mirror).with_suffix(".sizes").unlink()
+
+
+def sizes_are_a_folder(mirror: Path) -> None:
+    index(mirror).with_suffix(".sizes").unlink()
+    index(mirror).with_suffix(".sizes").mkdir()
+
+
+def half_a_ref(mirror: Path) -> None:
+    [ref] = (mirror / "refs/commits").iterdir()
+    ref.write_text(ref.name[:20])
+
+
+def foreign_ref(mirror: Path) -> None:
+    (mirror / "refs/commits" / ("0" * 40)).write_text("0" * 40)
+
+
+def junk_in_shallow(mirror: Path) -> None:
+    (mirror / "shallow").write_bytes(b"\xff")
+
+
+def no_refs(mirror: Path) -> None:
+    shutil.rmtree(mirror / "refs")
+
+
+def no_config(mirror: Path) -> None:
+    (mirror / "config").unlink()
+
+
+def junk_config(mirror: Path) -> None:
+    (mirror / "config").write_bytes(b"[\xff")
+
+
 def other_repository(mirror: Path) -> None:
-    (mirror / "repository").write_text("taskrunner packs 1\nhttps://example.org/other\n")
+    git(mirror, "config", "remote.origin.url", "https://example.org/other")
 
 
 def something_else(mirror: Path) -> None:
@@ -139,24 +288,27 @@ def a_file(mirror: Path) -> None:
 
 
 def wrong_name(mirror: Path) -> None:
-    [index] = mirror.glob("*.index")
-    index.rename(mirror / "x-y.index")
+    index(mirror).rename(index(mirror).with_name("pack-x.idx"))
 
 
 def half_a_fetch(mirror: Path) -> None:
-    (mirror / "incoming").write_bytes(b"PACK")
-    (mirror / "0001-abc.pack").write_bytes(b"PACK")
+    for name in ("tmp_pack_incoming", "tmp_idx_incoming", "tmp_sizes_incoming", "pack-abc.pack", "pack-abc.sizes"):
+        (mirror / "objects/pack" / name).write_bytes(b"PACK")
 
 
 def name_is_a_folder(mirror: Path) -> None:
-    (mirror / "repository").unlink()
-    (mirror / "repository").mkdir()
+    (mirror / "config").unlink()
+    (mirror / "config").mkdir()
 
 
-DAMAGES = [cut_pack, flip_bit, cut_index, empty_index, no_pack, other_repository, something_else, a_file, wrong_name]
+DAMAGES = [
+    *(cut_pack, flip_bit, cut_index, empty_index, no_pack, no_index, no_sizes, sizes_are_a_folder, half_a_ref),
+    *(foreign_ref, junk_in_shallow, no_refs, no_config, junk_config, other_repository, something_else, a_file),
+    *(wrong_name, half_a_fetch, name_is_a_folder),
+]
 
 
-@pytest.mark.parametrize("damage", [*DAMAGES, half_a_fetch, name_is_a_folder], ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_a_damaged_or_foreign_mirror_is_made_anew(
     damage: object, web: Path, server: GitServer, fetcher: Fetcher
 ) -> None:
@@ -164,7 +316,9 @@ def test_a_damaged_or_foreign_mirror_is_made_anew(
     assert callable(damage)
     damage(fetcher.mirror)
     assert fetcher.files(server.url("web"), "main") == files
-    assert len(list(fetcher.mirror.iterdir())) == 3, "the owner, a pack and its index"
+    assert {path.name for path in fetcher.mirror.iterdir()} <= {"HEAD", "config", "objects", "refs", "shallow"}
+    assert len(list((fetcher.mirror / "objects/pack").iterdir())) == 3, "a pack, its index and its sizes"
+    check_by_git(fetcher.mirror)
 
 
 def test_a_cancelled_fetch_ends_at_once_and_harms_nothing(web: Path, server: GitServer, fetcher: Fetcher) -> None:

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from taskrunner_git.failures import Broken
 from taskrunner_git.packs.delta import apply_delta
-from taskrunner_git.packs.index import Index, build, parse_record, record
+from taskrunner_git.packs.index import Index, Place, SizedIndex, build, parse_record, record
 from taskrunner_git.packs.indexing import index_pack
 from taskrunner_git.packs.objects import Objects
 from taskrunner_git.packs.pack import Pack
+from taskrunner_git.packs.sizes import load_sizes
 from tests.support.githttp import git, make_repository
 
 
@@ -26,8 +27,9 @@ def indexed(path: Path) -> dict[bytes, bytes]:
     objects = Objects()
     pack = Pack(path)
     try:
-        records = index_pack(pack, objects, lambda: None)
-        objects.add(pack, Index(build(records, bytes(20))))
+        records, _ = index_pack(pack, objects, lambda: None)
+        index, sizes = build(records, bytes(20))
+        objects.add(pack, SizedIndex(Index(index), sizes))
         return {sha: objects.read(sha)[1] for sha, _ in map(parse_record, records)}
     finally:
         pack.close()
@@ -155,9 +157,55 @@ def test_a_delta_copies_and_inserts() -> None:
 
 @given(st.sets(st.binary(min_size=20, max_size=20), max_size=300), st.binary(min_size=20, max_size=20))
 def test_an_index_finds_its_objects_and_no_others(ids: set[bytes], other: bytes) -> None:
-    index = Index(build([record(sha, number, number * 2, 3) for number, sha in enumerate(ids)], bytes(20)))
-    for number, sha in enumerate(ids):
-        place = index.find(sha)
-        assert place is not None
-        assert (place.offset, place.size, place.kind) == (number, number * 2, 3)
+    places = {sha: Place(number << 27, number * 2, 3) for number, sha in enumerate(ids)}
+    data, sizes = build(
+        [record(sha, 0, place.offset, place.size, place.kind) for sha, place in places.items()], bytes(20)
+    )
+    index = SizedIndex(Index(data), sizes)
+    assert {sha: index.find(sha) for sha in ids} == places, "with offsets below and above 2 GiB"
     assert (index.find(other) is not None) == (other in ids)
+
+
+def test_an_index_equals_that_of_git(packed: Path) -> None:
+    pack = Pack(packed)
+    records, _ = index_pack(pack, Objects(), lambda: None)
+    pack.close()
+    assert build(records, packed.read_bytes()[-20:])[0] == packed.with_suffix(".idx").read_bytes()
+
+
+@given(st.sets(st.binary(min_size=20, max_size=20), max_size=9), st.integers(0, 2000), st.integers(0, 255))
+def test_a_damaged_index_is_refused(ids: set[bytes], at: int, byte: int) -> None:
+    data, _ = build([record(sha, 0, 12, 0, 3) for sha in ids], bytes(20))
+    damaged = bytearray(data)
+    damaged[at % len(data)] = byte
+    if damaged == data:
+        assert Index(bytes(damaged)).count == len(ids)
+    else:
+        with pytest.raises(Broken):
+            Index(bytes(damaged))
+    with pytest.raises(Broken):
+        Index(data[: at % len(data)])
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"junk", "cut", "flip", "other"])
+def test_sizes_are_made_again(damage: bytes | str | None, packed: Path, tmp_path: Path) -> None:
+    index, file, pack = Index(packed.with_suffix(".idx").read_bytes()), tmp_path / "x.sizes", Pack(packed)
+    sizes = load_sizes(file, index, pack)
+    whole = file.read_bytes()
+    records, _ = index_pack(pack, Objects(), lambda: None)
+    assert sizes == build(records, index.pack_id)[1]
+    if damage is None:
+        file.unlink()
+    elif isinstance(damage, bytes):
+        file.write_bytes(damage)
+    else:
+        file.write_bytes(
+            {
+                "cut": whole[:-1],
+                "flip": whole[:30] + bytes([whole[30] ^ 1]) + whole[31:],
+                "other": whole[:-20] + hashlib.sha1(whole[:-20], usedforsecurity=False).digest(),
+            }[damage]
+        )
+    assert load_sizes(file, index, pack) == sizes
+    assert file.read_bytes() == whole
+    pack.close()

@@ -17,7 +17,7 @@ from taskrunner.blocking import run_blocking
 from taskrunner.errors import TaskFailed, TaskrunnerError, Unavailable
 from taskrunner_git.remote import parse_url
 from tests.git.conftest import Fetcher
-from tests.support.githttp import GIT_ENV, GitServer, commit, git, make_repository
+from tests.support.githttp import GIT_ENV, GitServer, commit, make_repository
 
 TOKEN = "the-t0ken/with+odd=signs"
 FAKE_SSH = """#!/bin/sh
@@ -197,89 +197,3 @@ def test_the_token_does_not_follow_a_redirect_to_another_host(web: Path, root: P
         assert len(other.requests) == 1
         other.token = None
         assert fetcher.files(first.url("web"), token=TOKEN) == {"a": b"1\n"}
-
-
-# ---- submodules -------------------------------------------------------------------------------------------
-
-
-def add_submodule(parent: Path, name: str, url: str, sha: str) -> None:
-    """As `git submodule add`, with any URL."""
-    old = (parent / ".gitmodules").read_text() if (parent / ".gitmodules").exists() else ""
-    (parent / ".gitmodules").write_text(old + f'[submodule "{name}"]\n\tpath = {name}\n\turl = {url}\n')
-    git(parent, "add", ".gitmodules")
-    git(parent, "update-index", "--add", "--cacheinfo", f"160000,{sha},{name}")
-    git(parent, "commit", "--quiet", "--message=submodule")
-
-
-def test_nested_submodules_with_relative_urls_are_fetched(root: Path, locked: GitServer, fetcher: Fetcher) -> None:
-    inner = make_repository(root / "team/inner", {"i": "inner\n"})
-    lib = root / "team/lib"
-    make_repository(lib, {"l": "lib\n"})
-    add_submodule(lib, "vendor/inner", "../inner", inner)
-    web = root / "team/web"
-    make_repository(web, {"a": "1\n", "libs/z": "z\n"})
-    add_submodule(web, "libs/lib", "../lib", git(lib, "rev-parse", "HEAD").decode().strip())
-    with fetcher.commit(locked.url("team/web"), token=TOKEN) as source:
-        paths = [entry.path for entry in source.entries()]
-        assert paths == [
-            ".gitmodules",
-            "a",
-            "libs",
-            "libs/lib",
-            "libs/lib/.gitmodules",
-            "libs/lib/l",
-            "libs/lib/vendor",
-            "libs/lib/vendor/inner",
-            "libs/lib/vendor/inner/i",
-            "libs/z",
-        ]
-        assert b"".join(source.read("libs/lib/vendor/inner/i")) == b"inner\n"
-        assert [entry.path for entry in source.below("libs/lib/vendor").entries()] == ["inner", "inner/i"]
-        assert b"".join(source.below("libs/lib").read("vendor/inner/i")) == b"inner\n"
-    locked.requests.clear()
-    sha = git(web, "rev-parse", "HEAD").decode().strip()
-    assert len(fetcher.files(locked.url("team/web"), sha, TOKEN)) == 6
-    assert locked.requests == []
-    git(web, "rm", "-q", "--cached", "libs/lib", ".gitmodules")
-    git(web, "commit", "-q", "--message=without")
-    fetcher.sha(locked.url("team/web"), "main", TOKEN)
-    assert list((fetcher.mirror / "modules").iterdir()) == []
-
-
-def test_the_token_is_not_sent_to_a_submodule_on_another_host(root: Path, locked: GitServer, fetcher: Fetcher) -> None:
-    sha = make_repository(root / "lib", {"l": "lib\n"})
-    make_repository(root / "web", {"a": "1\n"})
-    with GitServer(root, token=TOKEN) as other:
-        add_submodule(root / "web", "lib", other.url("lib"), sha)
-        with pytest.raises(TaskFailed, match=rf"{other.port}/lib needs a token, and none was given"):
-            fetcher.sha(locked.url("web"), "main", TOKEN)
-
-
-@pytest.mark.parametrize(
-    "url", ["/etc", "file:///etc", "ext::sh", "-x", "../../../../x/../../etc", "ftp://x/y", "--x=y"]
-)
-def test_a_submodule_with_a_forbidden_url_is_refused(url: str, root: Path, server: GitServer, fetcher: Fetcher) -> None:
-    sha = make_repository(root / "lib", {"l": "lib\n"})
-    make_repository(root / "web", {"a": "1\n"})
-    add_submodule(root / "web", "lib", url, sha)
-    with pytest.raises(TaskFailed) as caught:
-        fetcher.sha(server.url("web"), "main")
-    assert caught.value.reason == "clone-failed"
-
-
-def test_a_submodule_without_a_url_stays_empty(root: Path, server: GitServer, fetcher: Fetcher) -> None:
-    sha = make_repository(root / "web", {"a": "1\n", ".gitmodules": '[submodule "x"]\n\tpath = x\n\turl = ../x\n'})
-    git(root / "web", "update-index", "--add", "--cacheinfo", f"160000,{sha},lib")
-    git(root / "web", "commit", "--quiet", "--message=x")
-    assert set(fetcher.files(server.url("web"), "main")) == {"a", ".gitmodules"}
-    assert any("submodule lib has no URL" in line for line in fetcher.lines)
-
-
-def test_a_submodule_that_names_itself_ends(root: Path, server: GitServer, fetcher: Fetcher) -> None:
-    sha = make_repository(root / "web", {"a": "1\n"})
-    for _ in range(12):
-        (root / "web/.gitmodules").unlink(missing_ok=True)
-        add_submodule(root / "web", "me", "../web", sha)
-        sha = git(root / "web", "rev-parse", "HEAD").decode().strip()
-    with pytest.raises(TaskFailed, match="nested more than 8 deep"):
-        fetcher.sha(server.url("web"), "main")

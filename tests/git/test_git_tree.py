@@ -83,7 +83,7 @@ def test_deep_chains_of_deltas_are_resolved(web: Path, server: GitServer, fetche
     commit(web, {f"versions/{n:04}": text.replace(f"line {n}\n", f"changed {n}\n" * 3) for n in range(400)})
     git(web, "repack", "-adfq", "--depth=4000", "--window=10", "--window-memory=0")
     assert fetched(fetcher, server.url("web"), "main") == archive(web, "main")
-    [pack] = fetcher.mirror.glob("*.pack")
+    [pack] = fetcher.mirror.glob("objects/pack/*.pack")
     assert pack.stat().st_size < 400_000, "the server sent deltas"
 
 

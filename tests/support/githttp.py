@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import ssl
 import subprocess
 import threading
 from collections.abc import Mapping
@@ -60,8 +61,10 @@ class GitServer:
             url = server.url("team/web.git")
     """
 
-    def __init__(self, root: Path, token: str | None = None) -> None:
+    def __init__(self, root: Path, token: str | None = None, certificate: Path | None = None) -> None:
+        """`certificate` is a PEM file with its key: the server then speaks HTTPS."""
         self.root, self.token = root, token
+        self._scheme = "https" if certificate else "http"
         self.requests: list[str] = []
         """Method and path of each request."""
         self.sent = 0
@@ -76,6 +79,10 @@ class GitServer:
         self.broken_pipes = threading.Semaphore(0)
         """Released each time that a client disconnects during an answer."""
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        if certificate:
+            tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            tls.load_cert_chain(certificate)
+            self._http.socket = tls.wrap_socket(self._http.socket, server_side=True)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
 
     def __enter__(self) -> Self:
@@ -93,7 +100,7 @@ class GitServer:
         return int(self._http.server_address[1])
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}/{path}"
+        return f"{self._scheme}://127.0.0.1:{self.port}/{path}"
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self

@@ -1,4 +1,4 @@
-"""From an id to the commit that it means, and the folder at its root."""
+"""Git's commit and tag objects: the commit that an id means, the folder at its root, and its parents."""
 
 from __future__ import annotations
 
@@ -16,15 +16,45 @@ def find_commit(objects: Objects, sha: bytes) -> tuple[str, bytes]:
     for _ in range(_MAX_TAGS):
         kind, data = objects.read(sha)
         if kind == COMMIT:
-            return sha.hex(), _header(data, b"tree ")
+            return sha.hex(), _tree(data)
         if kind != TAG:
             break
-        sha = _header(data, b"object ")
+        sha = _tagged(data)
     raise clone_failed("the tag or id does not mean a commit")
 
 
-def _header(data: bytes, word: bytes) -> bytes:
-    line = data.split(b"\n", 1)[0]
+def find_tree(objects: Objects, commit: bytes) -> bytes:
+    """The root folder of a commit. Raises Broken."""
+    return _tree(objects.read(commit)[1])
+
+
+def find_tagged(objects: Objects, sha: bytes) -> list[bytes]:
+    """An object, and if it is a tag, the objects that it means one after the other. Empty when one is missing. Raises
+    Broken."""
+    found = [sha]
+    while (place := objects.find(found[-1])) is not None and len(found) <= _MAX_TAGS:
+        if place.kind != TAG:
+            return found
+        found.append(_tagged(objects.read(found[-1])[1]))
+    return []
+
+
+def find_parents(objects: Objects, sha: bytes) -> list[bytes]:
+    """The parents that a commit names, in order; they may be missing in the mirror. Raises Broken."""
+    _, data = objects.read(sha)
+    header = data.split(b"\n\n", 1)[0].split(b"\n")
+    return [_id(line, b"parent ") for line in header if line.startswith(b"parent ")]
+
+
+def _tree(commit: bytes) -> bytes:
+    return _id(commit.split(b"\n", 1)[0], b"tree ")
+
+
+def _tagged(tag: bytes) -> bytes:
+    return _id(tag.split(b"\n", 1)[0], b"object ")
+
+
+def _id(line: bytes, word: bytes) -> bytes:
     try:
         sha = bytes.fromhex(line.removeprefix(word).decode())
     except ValueError:

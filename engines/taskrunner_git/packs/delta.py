@@ -10,13 +10,15 @@ from taskrunner_git.failures import Broken
 MAX_IN_MEMORY = 256 << 20
 """Bytes of an object that must be whole in memory. A server makes no deltas of objects over 512 MiB, and seldom any of
 objects near it; a hostile delta could describe terabytes in a line."""
+MAX_HEADER = 20
+"""Bytes of the two sizes that a delta begins with, at most."""
 _MAX_BITS = 63
 """Bits of a size in a delta: git itself takes no more."""
 
 
 def apply_delta(base: bytes, delta: bytes) -> bytes:
     """The object that a delta describes. Raises Broken."""
-    if _described_size(delta) > MAX_IN_MEMORY:  # dulwich allocates it before it reads on
+    if described_size(delta) > MAX_IN_MEMORY:  # dulwich allocates it before it reads on
         raise Broken("a delta describes an object that is too large to be held in memory")
     try:
         return b"".join(dulwich.pack.apply_delta(base, delta))
@@ -24,8 +26,9 @@ def apply_delta(base: bytes, delta: bytes) -> bytes:
         raise Broken("a delta is damaged, or does not fit its base") from None
 
 
-def _described_size(delta: bytes) -> int:
-    """Bytes of the object: the second number of a delta, after the size of the base."""
+def described_size(delta: bytes) -> int:
+    """Bytes of the object: the second number of a delta, after the size of the base. The first MAX_HEADER bytes of the
+    delta suffice. Raises Broken."""
     try:
         _, at = _varint(delta, 0)
         return _varint(delta, at)[0]

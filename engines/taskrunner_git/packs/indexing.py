@@ -8,32 +8,34 @@ import zlib
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 from taskrunner_git.failures import Broken
 from taskrunner_git.packs.delta import MAX_IN_MEMORY
 from taskrunner_git.packs.index import Place, parse_record, record
 from taskrunner_git.packs.objects import Objects
-from taskrunner_git.packs.pack import BLOB, HEADER, NAMES, OFS_DELTA, REF_DELTA, TRAILER, Head, Pack, parse_head
+from taskrunner_git.packs.pack import BLOB, HEADER, ID, NAMES, OFS_DELTA, REF_DELTA, TRAILER, Head, Pack, parse_head
 
 _READ = 1 << 20
 """Bytes at a time from the file."""
+_SMALL = 1 << 14
+"""Bytes of an object that is inflated in one go: most are smaller."""
 _HEAD_SIZE = 64
 """Bytes: no head of an object is longer."""
 
 
-def index_pack(pack: Pack, objects: Objects, check: Callable[[], None]) -> list[bytes]:
-    """The index records of a pack. The bases of its deltas may be among `objects` too. `check` is called between
-    reads, and may raise an error to end it. Raises Broken, OSError.
+def index_pack(pack: Pack, objects: Objects, check: Callable[[], None]) -> tuple[list[bytes], set[bytes]]:
+    """The index records of a pack, and the ids of the bases that it lacks: they are among `objects`. `check` is called
+    between reads, and may raise an error to end it. Raises Broken, OSError.
     """
     with pack.path.open("rb") as file:
         scan = _Scan(file, check)
         scan.run()
     growing = _GrowingIndex(scan.records)
     with objects.including(pack, growing):
-        _resolve(pack, objects, scan, check)
-    return scan.records
+        bases = _resolve(pack, objects, scan, check)
+    return scan.records, bases and bases.difference(data[:ID] for data in scan.records)
 
 
 def object_id(kind: int, data: bytes) -> bytes:
@@ -49,11 +51,12 @@ class _Scan:
 
     def __init__(self, file: BinaryIO, check: Callable[[], None]) -> None:
         self.records: list[bytes] = []
-        self.waiting: dict[int | bytes, list[int]] = defaultdict(list)
-        self._offsets, self._kinds = array("Q"), bytearray()
+        self.waiting: dict[int | bytes, list[tuple[int, int]]] = defaultdict(list)
+        """By the base of deltas: their offsets and CRC-32."""
+        self._offsets = array("Q")
         self._file, self._check = file, check
         self._buffer = memoryview(b"")
-        self._offset = self._at = 0
+        self._offset = self._at = self._crc = 0
 
     def run(self) -> None:
         magic, version, count = struct.unpack(">4sII", bytes(self._peek(HEADER)[:HEADER]).ljust(HEADER, b"\0"))
@@ -65,23 +68,25 @@ class _Scan:
         if len(self._peek(TRAILER + 1)) != TRAILER:
             raise Broken("the pack is longer than it claims")
 
-    def kind_at(self, offset: int) -> int | None:
-        """The type of the whole object at an offset."""
+    def has(self, offset: int) -> bool:
+        """Whether a whole object begins at an offset."""
         at = bisect_left(self._offsets, offset)
-        return self._kinds[at] if at < len(self._offsets) and self._offsets[at] == offset else None
+        return at < len(self._offsets) and self._offsets[at] == offset
 
     def _object(self) -> None:
         offset = self._offset + self._at
-        head = parse_head(self._peek(_HEAD_SIZE), offset)
+        start = self._peek(_HEAD_SIZE)
+        head = parse_head(start, offset)
         self._at += head.length
+        self._crc = zlib.crc32(start[: head.length])
         if head.kind in {OFS_DELTA, REF_DELTA}:
-            self.waiting[head.base].append(offset)
             for _ in self._inflated(head.size):
                 pass
+            self.waiting[head.base].append((offset, self._crc))
         else:
-            self.records.append(record(self._id(head), offset, head.size, head.kind))
+            sha = self._id(head)
+            self.records.append(record(sha, self._crc, offset, head.size, head.kind))
             self._offsets.append(offset)
-            self._kinds.append(head.kind)
 
     def _id(self, head: Head) -> bytes:
         if head.kind != BLOB and head.size > MAX_IN_MEMORY:
@@ -91,13 +96,33 @@ class _Scan:
             digest.update(data)
         return digest.digest()
 
-    def _inflated(self, size: int) -> Iterator[bytes]:
+    def _inflated(self, size: int) -> Iterable[bytes]:
+        whole = self._whole(size) if size < _SMALL else None
+        return self._streamed(size) if whole is None else (whole,)
+
+    def _whole(self, size: int) -> bytes | None:
+        """A small object in one go. None, with nothing consumed, when it is unusual or damaged."""
+        inflate, data = zlib.decompressobj(), self._peek(size + 64)[: size + 64]
+        try:
+            piece = inflate.decompress(data, size + 1)
+        except zlib.error:
+            return None
+        if not inflate.eof or len(piece) != size:
+            return None
+        used = len(data) - len(inflate.unused_data)
+        self._crc = zlib.crc32(data[:used], self._crc)
+        self._at += used
+        return piece
+
+    def _streamed(self, size: int) -> Iterator[bytes]:
         inflate, left = zlib.decompressobj(), size
         step = size + (size >> 8) + 64
         while not inflate.eof:
             data = self._peek(min(step, _READ))[:step]
             piece = _inflate(inflate, data)
-            self._at += len(data) - len(inflate.unused_data or inflate.unconsumed_tail)
+            used = len(data) - len(inflate.unused_data or inflate.unconsumed_tail)
+            self._crc = zlib.crc32(data[:used], self._crc)
+            self._at += used
             left -= len(piece)
             if left < 0 or not data:
                 raise Broken("the pack ends within an object, or an object is larger than it claims")
@@ -138,24 +163,28 @@ class _GrowingIndex:
         return self._places.get(sha)
 
 
-def _resolve(pack: Pack, objects: Objects, scan: _Scan, check: Callable[[], None]) -> None:
-    """Indexes the deltas, each after its base. Depth goes first, so that the base is still cached."""
+def _resolve(pack: Pack, objects: Objects, scan: _Scan, check: Callable[[], None]) -> set[bytes]:
+    """Indexes the deltas, each after its base. Depth goes first, so that the base is still cached. Returns the bases
+    by id that are no whole objects of this pack."""
     todo: list[tuple[int, int]] = []
+    others: set[bytes] = set()
     for base in list(scan.waiting):
-        kind = scan.kind_at(base) if isinstance(base, int) else _kind(objects, base)
-        if kind is not None:
-            todo += [(offset, kind) for offset in scan.waiting.pop(base)]
+        if isinstance(base, int):
+            found = scan.has(base)
+        else:
+            place = objects.find_pack(base)
+            found = place is not None
+            if place and place[0] is not pack:
+                others.add(base)
+        if found:
+            todo += scan.waiting.pop(base)
     while todo:
         check()
-        offset, kind = todo.pop()
-        data = objects.read_at(pack, offset)
+        offset, crc = todo.pop()
+        kind, data = objects.read_at(pack, offset)
         sha = object_id(kind, data)
-        scan.records.append(record(sha, offset, len(data), kind))
-        todo += [(child, kind) for base in (offset, sha) for child in scan.waiting.pop(base, ())]
+        scan.records.append(record(sha, crc, offset, len(data), kind))
+        todo += [waiting for base in (offset, sha) for waiting in scan.waiting.pop(base, ())]
     if scan.waiting:
         raise Broken("the pack lacks the base of a delta")
-
-
-def _kind(objects: Objects, sha: bytes) -> int | None:
-    place = objects.find(sha)
-    return place.kind if place else None
+    return others

@@ -15,6 +15,9 @@ from taskrunner_git.packs.pack import OFS_DELTA, REF_DELTA, Pack
 _KEPT_BASES = 16 << 20
 """Bytes of bases in the cache: the next delta usually has the same base."""
 
+_MAX_CHAIN = 100_000
+"""Deltas on deltas. Git itself makes at most 4095."""
+
 PackOffset = tuple[Pack, int]
 """A pack and an offset in it."""
 
@@ -30,7 +33,7 @@ class Objects:
 
     def __init__(self) -> None:
         self._packs: list[tuple[Pack, Lookup]] = []
-        self._bases: OrderedDict[PackOffset, bytes] = OrderedDict()
+        self._bases: OrderedDict[PackOffset, tuple[int, bytes]] = OrderedDict()
         self._kept = 0
 
     def add(self, pack: Pack, lookup: Lookup) -> None:
@@ -56,46 +59,52 @@ class Objects:
 
     def find(self, sha: bytes) -> Place | None:
         """Offset, size and type of an object, which is not read."""
-        found = self._find(sha)
+        found = self.find_pack(sha)
         return found[1] if found else None
+
+    def find_pack(self, sha: bytes) -> tuple[Pack, Place] | None:
+        """The first pack that has an object, and its place there."""
+        for pack, lookup in self._packs:
+            if place := lookup.find(sha):
+                return pack, place
+        return None
 
     def read(self, sha: bytes) -> tuple[int, bytes]:
         """An object's type and data."""
         pack, place = self._found(sha)
-        return place.kind, self.read_at(pack, place.offset)
+        return self.read_at(pack, place.offset)
 
     def stream(self, sha: bytes) -> Iterator[bytes]:
         """An object's data in pieces; in one piece, if it is a delta."""
         pack, place = self._found(sha)
         head = pack.head(place.offset)
         if head.kind in {OFS_DELTA, REF_DELTA}:
-            return iter([self.read_at(pack, place.offset)])
+            return iter([self.read_at(pack, place.offset)[1]])
         return pack.stream(place.offset, head)
 
-    def read_at(self, pack: Pack, offset: int) -> bytes:
-        """The object at an offset. A chain of deltas is followed in a loop: it may be thousands long."""
+    def read_at(self, pack: Pack, offset: int) -> tuple[int, bytes]:
+        """Type and data of the object at an offset. A chain of deltas is followed in a loop: it may be thousands
+        long."""
         at: PackOffset = (pack, offset)
         deltas: list[tuple[PackOffset, bytes]] = []
-        while (data := self._cached(at)) is None:
+        while (found := self._cached(at)) is None:
             head, data = at[0].read(at[1])
             if head.kind not in {OFS_DELTA, REF_DELTA}:
+                found = head.kind, data
                 break
             deltas.append((at, data))
+            if len(deltas) > _MAX_CHAIN:
+                raise Broken("the deltas of a pack are their own bases")
             at = self._locate(at[0], head.base)
+        kind, data = found
         for next_place, delta in reversed(deltas):
-            self._cache(at, data)
+            self._cache(at, kind, data)
             data = apply_delta(data, delta)
             at = next_place
-        return data
-
-    def _find(self, sha: bytes) -> tuple[Pack, Place] | None:
-        for pack, lookup in self._packs:
-            if place := lookup.find(sha):
-                return pack, place
-        return None
+        return kind, data
 
     def _found(self, sha: bytes) -> tuple[Pack, Place]:
-        found = self._find(sha)
+        found = self.find_pack(sha)
         if found is None:
             raise Broken(f"the object {sha.hex()} is missing")
         return found
@@ -106,18 +115,18 @@ class Objects:
         pack, place = self._found(base)
         return pack, place.offset
 
-    def _cached(self, at: PackOffset) -> bytes | None:
+    def _cached(self, at: PackOffset) -> tuple[int, bytes] | None:
         if at in self._bases:
             self._bases.move_to_end(at)
         return self._bases.get(at)
 
-    def _cache(self, at: PackOffset, data: bytes) -> None:
+    def _cache(self, at: PackOffset, kind: int, data: bytes) -> None:
         if at in self._bases or len(data) > _KEPT_BASES:
             return
-        self._bases[at] = data
+        self._bases[at] = kind, data
         self._kept += len(data)
         while self._kept > _KEPT_BASES:
-            self._kept -= len(self._bases.popitem(last=False)[1])
+            self._kept -= len(self._bases.popitem(last=False)[1][1])
 
     def _clear_cache(self) -> None:
         self._bases.clear()

@@ -21,6 +21,10 @@ HEADER, TRAILER, ID = 12, 20, 20
 """Bytes of a pack's header and its trailing SHA-1, and of an object's id."""
 _MAX_HEAD = 10 + 20
 """Bytes of an object's head: type and size, and the longest name of a base."""
+_START = 1 << 10
+"""Bytes of compressed data that hold the first bytes of an object, with the tables of the compression."""
+_USUAL = 1 << 12
+"""Bytes that hold the head and the compressed data of most objects."""
 _READ = 1 << 18
 """Bytes at a time of a large object."""
 
@@ -52,6 +56,17 @@ def parse_head(data: bytes | memoryview, offset: int) -> Head:
     if kind not in NAMES:
         raise Broken("the pack has an object of an unknown type")
     return Head(kind, size, 0, at)
+
+
+def made_head(kind: int, size: int) -> bytes:
+    """The head of an object, or of a delta before the name of its base."""
+    data = bytearray([kind << 4 | size & 15])
+    size >>= 4
+    while size:
+        data[-1] |= 0x80
+        data.append(size & 0x7F)
+        size >>= 7
+    return bytes(data)
 
 
 def _kind_and_size(data: bytes | memoryview) -> tuple[int, int, int]:
@@ -90,10 +105,30 @@ class Pack:
 
     def read(self, offset: int) -> tuple[Head, bytes]:
         """The head of an object and its data, or its delta. Raises Broken."""
-        head = self.head(offset)
+        start = os.pread(self._fd, _USUAL, offset)
+        head = parse_head(start, offset)
         if head.size > MAX_IN_MEMORY:
             raise Broken("an object is too large to be held in memory")
+        if head.size < _USUAL and (data := _inflate_whole(start[head.length :], head.size)) is not None:
+            return head, data
         return head, b"".join(self._inflated(offset + head.length, head.size))
+
+    def start(self, offset: int, head: Head, count: int) -> bytes:
+        """The first bytes of an object, or of its delta: `count` of them, or all. Raises Broken."""
+        data = os.pread(self._fd, _START, offset + head.length)
+        try:
+            return zlib.decompressobj().decompress(data, count)
+        except zlib.error:
+            raise Broken("an object cannot be inflated") from None
+
+    def raw(self, offset: int, end: int) -> Iterator[bytes]:
+        """The bytes of the file between two offsets, in pieces."""
+        while offset < end:
+            data = os.pread(self._fd, min(_READ, end - offset), offset)
+            if not data:
+                raise Broken("the pack ends within an object")
+            offset += len(data)
+            yield data
 
     def stream(self, offset: int, head: Head) -> Iterator[bytes]:
         """The data of an object that is no delta, in pieces. Raises Broken."""
@@ -114,6 +149,16 @@ class Pack:
                 yield piece
         if left:
             raise Broken("an object is smaller than it claims")
+
+
+def _inflate_whole(data: bytes, size: int) -> bytes | None:
+    """A small object, if all of it is in these bytes."""
+    inflate = zlib.decompressobj()
+    try:
+        found = inflate.decompress(data, size + 1)
+    except zlib.error:
+        return None
+    return found if inflate.eof and len(found) == size else None
 
 
 def _pieces(inflate: zlib._Decompress, data: bytes) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from dulwich.client import FetchPackResult, LsRemoteResult
 
-from taskrunner.connections import Connections
+from taskrunner_git.fetch_context import FetchContext
 from taskrunner_git.protocol.http_client import HttpClient
 from taskrunner_git.protocol.stream_client import StreamClient
 from taskrunner_git.remote import Remote
@@ -19,8 +19,8 @@ from taskrunner_git.remote import Remote
 class Transport:
     """The connection to one repository."""
 
-    def __init__(self, remote: Remote, connections: Connections) -> None:
-        self._client = HttpClient(remote, connections) if remote.is_http else StreamClient(remote, connections)
+    def __init__(self, remote: Remote, context: FetchContext) -> None:
+        self._client = HttpClient(remote, context) if remote.is_http else StreamClient(remote, context.connections)
         self._path = b"" if remote.is_http else remote.path.encode()
 
     def refs(self) -> LsRemoteResult:
