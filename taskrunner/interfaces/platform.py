@@ -50,6 +50,8 @@ class RunContext:
     """A fresh empty folder that is the run's alone; the worker removes it after the engine is done with it."""
     log: Log
     caches: Caches
+    """For the engine itself, such as mirrors of repositories: plain folders, which all platforms of the home share. The
+    caches that tasks name are others, so that no task reaches one of these."""
     reveal: Callable[[Secret], str]
     """Returns the value of a secret, and masks it in the run's log from then on. Raises MalformedPayload for a name
     that the worker's configuration does not have."""

@@ -169,8 +169,9 @@ class TaskRun:
         except Unavailable as unavailable:
             return Signal(TaskEvent.REJECT, {"after": REJECT_DELAY, "message": unavailable.message})
         await engine.load(self.payload)
+        caches = self.services.caches(self.task.platform)
         for cache in self.task.caches:
-            lease = await (context.caches.shared if cache.read_only else context.caches.exclusive)(cache.name)
+            lease = await (caches.shared if cache.read_only else caches.exclusive)(cache.name)
             self._resources.leases.append(lease)
             await engine.attach_cache(lease.folder, cache.path, read_only=cache.read_only)
         return Signal(TaskEvent.LOADED)
@@ -224,7 +225,7 @@ class TaskRun:
             run=self.claim.run,
             folder=self.record.folder.work,
             log=self.record.log,
-            caches=self.services.caches(self.task.platform),
+            caches=self.services.engine_caches,
             reveal=self._reveal,
             progress=self._progressed,
         )
