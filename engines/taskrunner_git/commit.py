@@ -20,18 +20,20 @@ class Commit:
         """The full id, 40 hex digits."""
         self.url = url
         """The repository, without credentials."""
-        self._tree, self._mirrors = tree, mirrors
+        self.tree = tree
+        """The same files, with the ids of their objects: for this package."""
+        self._mirrors = mirrors
 
     def entries(self) -> Iterator[FileEntry]:
-        return self._tree.entries()
+        return self.tree.entries()
 
     def read(self, path: str) -> Iterator[bytes]:
-        return self._tree.read(path)
+        return self.tree.read(path)
 
     def below(self, path: str) -> CommitTree:
         """A folder as a tree of its own, valid until `close`. Raises TaskFailed, which names the folders that
         exist."""
-        return self._tree.below(path)
+        return self.tree.below(path)
 
     def close(self) -> None:
         """A second call does nothing."""

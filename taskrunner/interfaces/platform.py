@@ -71,6 +71,8 @@ class Platform(ABC, Generic[Payload, Options]):
     payload: type[Payload]
     """The class `Payload` itself, an attrs class: what a task tells this platform, beside the common fields. The worker
     reads it to decode tasks, strictly."""
+    takes_source: ClassVar[bool] = False
+    """Whether its engines get the `source` of a task. The worker refuses such a task for any other platform."""
     options: type[Options]
     """The class `Options` itself, an attrs class: the table of the worker's configuration that has the platform's
     name."""
