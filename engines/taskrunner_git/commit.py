@@ -20,20 +20,23 @@ class Commit:
         """The full id, 40 hex digits."""
         self.url = url
         """The repository, without credentials."""
-        self.tree = tree
-        """The same files, with the ids of their objects: for this package."""
-        self._mirrors = mirrors
+        self._tree, self._mirrors = tree, mirrors
+
+    @property
+    def tree(self) -> CommitTree:
+        """The same files, with the ids of their objects."""
+        return self._tree
 
     def entries(self) -> Iterator[FileEntry]:
-        return self.tree.entries()
+        return self._tree.entries()
 
     def read(self, path: str) -> Iterator[bytes]:
-        return self.tree.read(path)
+        return self._tree.read(path)
 
     def below(self, path: str) -> CommitTree:
         """A folder as a tree of its own, valid until `close`. Raises TaskFailed, which names the folders that
         exist."""
-        return self.tree.below(path)
+        return self._tree.below(path)
 
     def close(self) -> None:
         """A second call does nothing."""

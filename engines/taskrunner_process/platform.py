@@ -30,6 +30,7 @@ class ProcessPlatform(Platform[ProcessPayload, ProcessOptions]):
     """Runs the command of a task as a process."""
 
     name = "process"
+    takes_source = True
     payload = ProcessPayload
     options = ProcessOptions
 
