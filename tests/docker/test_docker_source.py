@@ -57,7 +57,7 @@ def test_a_project_runs_its_own_tests(bench: DockerBench, folder: str) -> None:
 
 def test_a_build_of_the_same_project(bench: DockerBench) -> None:
     async def scene() -> None:
-        results = await finished(bench, DockerPayload(build=BuildSpec()))
+        results = await finished(bench, DockerPayload(build=BuildSpec(build_args={"SALT": uuid.uuid4().hex})))
         await results.dispose()
 
     bench.run(scene)

@@ -22,7 +22,7 @@ FILES = {
     ),
     "run.sh": "#!/bin/sh\necho it works\n",
     ".gitignore": "__pycache__\nreport.txt\n",
-    "Dockerfile": "FROM taskrunner-base\nCOPY . /src\nWORKDIR /src\nRUN sh check.sh\n",
+    "Dockerfile": "FROM taskrunner-base\nARG SALT\nCOPY . /src\nWORKDIR /src\nRUN echo $SALT; sh check.sh\n",
 }
 
 
