@@ -111,7 +111,7 @@ def _text(status: TaskStatus, runs: list[tuple[RunStatus, tuple[StateVisit, ...]
     lines = [
         f"{_title(status)}: {resolution_line(status.resolution) or status.state}",
         f"submitted {_local(status.submitted)}",
-        *_source(status.submission.document.get("source")),
+        *source_lines(status.submission.document.get("source")),
     ]
     for run, visits in runs:
         lines += ["", *_run_text(run, visits)]
@@ -150,11 +150,11 @@ def _title(status: TaskStatus) -> str:
     return f"{status.task_id} ({printable(name)})" if name and isinstance(name, str) else status.task_id
 
 
-_LOGIN = re.compile(r"//[^/@]*@")
+_LOGIN = re.compile(r"//[^/]*@")
 """User and password in a URL."""
 
 
-def _source(source: object) -> list[str]:
+def source_lines(source: object) -> list[str]:
     """Repository and ref of a task, without credentials."""
     if not isinstance(source, Mapping):
         return []
