@@ -211,6 +211,12 @@ def test_a_task_without_source_is_told_what_to_write(run: Run) -> None:
     )
 
 
+@pytest.mark.parametrize("submodules", [False, ("lib",)])
+def test_a_choice_of_submodules_is_refused(run: Run, submodules: bool | tuple[str, ...]) -> None:
+    with pytest.raises(MalformedPayload, match=r"source\.submodules: all submodules are fetched here"):
+        asyncio.run(fetch_source(run.context(Source("https://git.example/web.git", submodules=submodules))))
+
+
 def tree_of(repository: Path, *lines: str) -> None:
     """Commits a tree that git itself would not make."""
     entries = b""
