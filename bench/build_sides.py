@@ -170,8 +170,8 @@ def start(
 
 
 def _document(task: str, url: str, tag: str) -> dict[str, Any]:
-    build = {"repository": url, "ref": "main", "tags": [tag], "push": True}
-    return {"id": task, "platform": "docker", "build": build}
+    source = {"repository": url, "ref": "main"}
+    return {"id": task, "platform": "docker", "source": source, "build": {"tags": [tag], "push": True}}
 
 
 def _timed(command: list[str]) -> tuple[float, str]:

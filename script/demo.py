@@ -48,10 +48,12 @@ id = "{id}"
 name = "an image"
 platform = "docker"
 
-[build]
+[source]
 repository = "{url}"
 ref = "main"
 token = {{secret = "git"}}
+
+[build]
 build_args = {{GREETING = "hello from a build"}}
 tags = ["{host}/demo/web:1.0"]
 push = true

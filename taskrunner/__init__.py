@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from taskrunner.model import RunKey as RunKey
     from taskrunner.model import RunStatus as RunStatus
     from taskrunner.model import Secret as Secret
+    from taskrunner.model import Source as Source
     from taskrunner.model import Submission as Submission
     from taskrunner.model import Task as Task
     from taskrunner.model import TaskStatus as TaskStatus
@@ -111,7 +112,7 @@ __all__ = [  # noqa: RUF022  under headings
     "TaskEvent", "TaskMachine", "WorkerChart", "WorkerEvent", "WorkerMachine", "declare", "read_table",
     # The words
     "Artifact", "ArtifactSpec", "CacheSpec", "Claim", "Health", "Notice", "Progress", "Resolution", "RunKey",
-    "RunStatus", "Secret", "Submission", "Task", "TaskStatus", "submission_of",
+    "RunStatus", "Secret", "Source", "Submission", "Task", "TaskStatus", "submission_of",
     # What can go wrong
     "Bug", "ClaimLost", "Complaint", "ConfigError", "Conflict", "MalformedPayload", "NotSupported", "TaskFailed",
     "TaskFailedInternally", "TaskrunnerError", "Unavailable", "UnknownTask", "WorkerBroken",
@@ -145,7 +146,7 @@ _HOMES = {
     "machines.worker": ["Load", "WorkerChart", "WorkerEvent", "WorkerMachine"],
     "model": [
         "Artifact", "ArtifactSpec", "CacheSpec", "Claim", "Health", "Notice", "Progress", "Resolution", "RunKey",
-        "RunStatus", "Secret", "Submission", "Task", "TaskStatus",
+        "RunStatus", "Secret", "Source", "Submission", "Task", "TaskStatus",
     ],
     "worker.observer": ["Observer", "RunView"],
     "schema.task": ["submission_of"],

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Literal
 
 import attrs
-from attrs.validators import and_, deep_iterable, deep_mapping, ge, le, matches_re
+from attrs.validators import and_, deep_iterable, deep_mapping, ge, le, matches_re, min_len
 
 from taskrunner import limits
 
@@ -79,6 +79,22 @@ class Secret:
 
     name: str = ""
     literal: str = attrs.field(default="", repr=False)
+
+
+@attrs.frozen
+class Source:
+    """A commit of a git repository, whose files the run gets."""
+
+    repository: str = attrs.field(
+        validator=min_len(1), metadata={"hint": "write a URL that git can fetch from: https://git.example/team/web.git"}
+    )
+    """Any URL that git can fetch from, without credentials in it."""
+    ref: str = ""
+    """A branch, a tag, or the full id of a commit; empty for the default branch."""
+    token: Secret | None = None
+    """The password for the repository."""
+    submodules: bool | tuple[str, ...] = True
+    """Whether the files of submodules are fetched too, or the paths of those whose files are."""
 
 
 @attrs.frozen
@@ -153,6 +169,8 @@ class Task:
     """A time of day (UTC) after which the result is not needed."""
     not_before: datetime | None = None
     """A time of day (UTC) before which the queue does not grant it."""
+    source: Source | None = None
+    """Where the files of the run come from; without it, a run begins in an empty folder."""
     artifacts: tuple[ArtifactSpec, ...] = ()
     """Files and folders of the run that are kept."""
     caches: tuple[CacheSpec, ...] = ()

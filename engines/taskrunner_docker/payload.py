@@ -8,22 +8,18 @@ from pathlib import PurePosixPath
 import attrs
 
 from taskrunner.errors import Complaint, MalformedPayload
-from taskrunner.model import Secret
 from taskrunner_docker.registry.references import Reference
 
 
 @attrs.frozen
 class BuildSpec:
-    """An image to be built from a commit, and perhaps pushed.
+    """An image to be built from the source of the task, and perhaps pushed.
 
     The secrets of the task are there for `RUN --mount=type=secret,id=NAME`, under the name of their environment
     variable. They never become build arguments, which everyone can read in an image. A build does not get the task's
     plain environment: the values for the Dockerfile stand in `build_args`.
     """
 
-    repository: str = attrs.field(metadata={"doc": "Any URL that git can fetch from, without credentials in it."})
-    ref: str = attrs.field(default="HEAD", metadata={"doc": "A branch, a tag, or the full id of a commit."})
-    token: Secret | None = attrs.field(default=None, metadata={"doc": "The password for the repository."})
     dockerfile: str = attrs.field(default="Dockerfile", metadata={"doc": "Path of the Dockerfile, below the context."})
     context: str = attrs.field(
         default=".", metadata={"doc": "The folder of the repository that is the build's context."}
@@ -90,9 +86,6 @@ def _run_complaints(payload: DockerPayload) -> Iterator[Complaint]:
 
 
 def _build_complaints(build: BuildSpec) -> Iterator[Complaint]:
-    for field in ("repository", "ref"):
-        if not getattr(build, field):
-            yield Complaint(f"build.{field}", "is empty", "say what to fetch")
     for field in ("dockerfile", "context"):
         yield from _inner_path_complaints(f"build.{field}", getattr(build, field))
     if build.push and not build.tags:

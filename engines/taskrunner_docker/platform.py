@@ -34,6 +34,7 @@ class DockerPlatform(Platform[tasks.DockerPayload, configuration.DockerOptions])
     """One daemon on this machine. Importing this class needs none of its libraries."""
 
     name = "docker"
+    takes_source = True
     payload = tasks.DockerPayload
     options = configuration.DockerOptions
 

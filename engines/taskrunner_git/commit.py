@@ -22,6 +22,11 @@ class Commit:
         """The repository, without credentials."""
         self._tree, self._mirrors = tree, mirrors
 
+    @property
+    def tree(self) -> CommitTree:
+        """The same files, with the ids of their objects."""
+        return self._tree
+
     def entries(self) -> Iterator[FileEntry]:
         return self._tree.entries()
 

@@ -16,6 +16,7 @@ from taskrunner.files.results import empty_run_folder
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.log import LogStream
+from taskrunner_process.check_out import check_out
 from taskrunner_process.child import Start
 from taskrunner_process.command import TEMPORARY, environment
 from taskrunner_process.execution import ProcessExecution
@@ -36,8 +37,10 @@ class ProcessEngine(Engine[ProcessPayload]):
         self._links: list[str] = []
 
     async def load(self, payload: ProcessPayload) -> None:
-        """Prepares the folder; there is nothing to fetch."""
+        """Prepares the folder, with the files of the task's source."""
         self._payload = payload
+        if self._context.task.source:
+            await check_out(self._context, self._account)
         try:
             self._make_folder(self._context.folder / TEMPORARY)
             if self._account:
@@ -81,7 +84,7 @@ class ProcessEngine(Engine[ProcessPayload]):
         if os.path.lexists(place):
             raise self._complaint(target, "something is there already", "give each cache a path of its own")
         if any((self._context.folder / parent).is_symlink() for parent in path.parents):
-            raise self._complaint(target, "lies inside another cache", "give each cache a path of its own")
+            raise self._complaint(target, "lies behind a link", "give each cache a path of its own")
         return place
 
     def _complaint(self, target: str, problem: str, fix: str) -> MalformedPayload:

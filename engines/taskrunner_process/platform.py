@@ -12,10 +12,10 @@ from typing import Self
 
 from taskrunner.blocking import run_blocking
 from taskrunner.errors import Unavailable
+from taskrunner.files.plain_folder import PlainFolder
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.platform import Platform, PlatformContext, RunContext
 from taskrunner_process.account import Account, account_of
-from taskrunner_process.cache import PlainFolder
 from taskrunner_process.engine import ProcessEngine
 from taskrunner_process.groups.available import available_groups
 from taskrunner_process.groups.process_group import ProcessGroups
@@ -30,6 +30,7 @@ class ProcessPlatform(Platform[ProcessPayload, ProcessOptions]):
     """Runs the command of a task as a process."""
 
     name = "process"
+    takes_source = True
     payload = ProcessPayload
     options = ProcessOptions
 

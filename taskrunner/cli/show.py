@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,7 @@ def _text(status: TaskStatus, runs: list[tuple[RunStatus, tuple[StateVisit, ...]
     lines = [
         f"{_title(status)}: {resolution_line(status.resolution) or status.state}",
         f"submitted {_local(status.submitted)}",
+        *source_lines(status.submission.document.get("source")),
     ]
     for run, visits in runs:
         lines += ["", *_run_text(run, visits)]
@@ -145,6 +148,18 @@ def _title(status: TaskStatus) -> str:
     """The id of a task, and its name if it has one."""
     name = status.submission.document.get("name")
     return f"{status.task_id} ({printable(name)})" if name and isinstance(name, str) else status.task_id
+
+
+_LOGIN = re.compile(r"//[^/]*@")
+"""User and password in a URL."""
+
+
+def source_lines(source: object) -> list[str]:
+    """Repository and ref of a task, without credentials."""
+    if not isinstance(source, Mapping):
+        return []
+    words = [str(source[key]) for key in ("repository", "ref") if source.get(key)]
+    return [f"source {printable(_LOGIN.sub('//', ' '.join(words)))}"] if words else []
 
 
 def _local(time: datetime) -> str:

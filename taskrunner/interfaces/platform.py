@@ -50,6 +50,8 @@ class RunContext:
     """A fresh empty folder that is the run's alone; the worker removes it after the engine is done with it."""
     log: Log
     caches: Caches
+    """For the engine itself, such as mirrors of repositories: plain folders, which all platforms of the home share. The
+    caches that tasks name are others, so that no task reaches one of these."""
     reveal: Callable[[Secret], str]
     """Returns the value of a secret, and masks it in the run's log from then on. Raises MalformedPayload for a name
     that the worker's configuration does not have."""
@@ -69,6 +71,8 @@ class Platform(ABC, Generic[Payload, Options]):
     payload: type[Payload]
     """The class `Payload` itself, an attrs class: what a task tells this platform, beside the common fields. The worker
     reads it to decode tasks, strictly."""
+    takes_source: ClassVar[bool] = False
+    """Whether its engines get the `source` of a task. The worker refuses such a task for any other platform."""
     options: type[Options]
     """The class `Options` itself, an attrs class: the table of the worker's configuration that has the platform's
     name."""

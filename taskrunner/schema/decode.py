@@ -1,9 +1,9 @@
 """Plain values to attrs classes, strictly: every mistake is refused, all of them at once.
 
-A class declares its fields by annotations (`str`, `int`, `float`, `bool`, `datetime`, `Secret`, `Json`,
-`Literal[...]`, `X | None`, `tuple[X, ...]`, `Mapping[str, X]`, other attrs classes) and its attrs validators. Nothing
-is coerced: `"yes"` is not true, `"rm"` is not a list of two texts, `1.0` is not `1`. The purpose of a field stands in
-the docstring below it, or in `metadata={"doc": ...}`; what to write when a validator refuses a value, in
+A class declares its fields by annotations (`str`, `int`, `float`, `bool`, `datetime`, `Secret`, `Json`, `Literal[...]`,
+`X | None`, `tuple[X, ...]`, `bool | tuple[str, ...]`, `Mapping[str, X]`, other attrs classes) and its attrs validators.
+Nothing is coerced: `"yes"` is not true, `"rm"` is not a list of two texts, `1.0` is not `1`. The purpose of a field
+stands in the docstring below it, or in `metadata={"doc": ...}`; what to write when a validator refuses a value, in
 `metadata={"hint": ...}`.
 
 The converter is that of cattrs, which coerces by default: every hook here accepts exactly one kind of value. A type
@@ -28,7 +28,7 @@ from cattrs.gen import make_dict_structure_fn, make_mapping_structure_fn, overri
 from taskrunner.errors import Bug, Complaint, MalformedPayload
 from taskrunner.limits import DOCUMENT_HINT, EARLIEST, LATEST, SECRET_PATTERN, TIME_HINT
 from taskrunner.model import Json, Secret
-from taskrunner.schema.field_types import is_choice, is_json, is_list, is_optional, is_table
+from taskrunner.schema.field_types import is_choice, is_flag_or_list, is_json, is_list, is_optional, is_table
 from taskrunner.schema.parse import kind_of, plain_value
 from taskrunner.schema.validators import at_key, below, violations
 
@@ -202,6 +202,17 @@ def _list(tp: Any, converter: cattrs.Converter) -> Hook:
     return structure_list
 
 
+def _flag_or_list(_: Any, converter: cattrs.Converter) -> Hook:
+    flag, texts = converter.get_structure_hook(bool), converter.get_structure_hook(tuple[str, ...])
+
+    def structure_flag_or_list(value: Any, _: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return texts(value, tuple[str, ...])
+        return flag(value, bool)
+
+    return structure_flag_or_list
+
+
 def _table(tp: Any, converter: cattrs.Converter) -> Hook:
     inner = make_mapping_structure_fn(tp, converter, structure_to=dict)
 
@@ -264,6 +275,7 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook_factory(is_choice, _choice)
     converter.register_structure_hook_factory(is_optional, _optional)
     converter.register_structure_hook_factory(is_list, _list)
+    converter.register_structure_hook_factory(is_flag_or_list, _flag_or_list)
     converter.register_structure_hook_factory(is_table, _table)
     return converter
 

@@ -18,6 +18,11 @@ def is_list(tp: Any) -> bool:
     return get_origin(tp) is tuple and get_args(tp)[1:] == (Ellipsis,)
 
 
+def is_flag_or_list(tp: Any) -> bool:
+    """Whether a type is `bool | tuple[str, ...]`."""
+    return set(get_args(tp)) == {bool, tuple[str, ...]}
+
+
 def is_table(tp: Any) -> bool:
     """Whether a type is `Mapping[str, X]`."""
     return get_origin(tp) is Mapping and get_args(tp)[0] is str

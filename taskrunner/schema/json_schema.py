@@ -21,7 +21,7 @@ from taskrunner.errors import Bug
 from taskrunner.limits import SECRET_PATTERN
 from taskrunner.model import Secret, Task
 from taskrunner.schema.decode import MAX_ITEMS
-from taskrunner.schema.field_types import is_choice, is_json, is_list, is_optional, is_table
+from taskrunner.schema.field_types import is_choice, is_flag_or_list, is_json, is_list, is_optional, is_table
 from taskrunner.schema.validators import Schema, constrained
 
 
@@ -138,6 +138,8 @@ def _compound_schema(tp: Any) -> Schema:
     if is_optional(tp):
         (inner,) = (member for member in get_args(tp) if member is not type(None))
         return {"anyOf": [type_schema(inner), {"type": "null"}]}
+    if is_flag_or_list(tp):
+        return {"anyOf": [type_schema(bool), type_schema(tuple[str, ...])]}
     if is_list(tp):
         return {"type": "array", "items": type_schema(get_args(tp)[0]), "maxItems": MAX_ITEMS}
     if is_table(tp):

@@ -24,7 +24,8 @@ async def check_health(services: Services, min_free_disk: int) -> Health:
 async def _make_room(services: Services, min_free: int) -> int:
     """Deletes caches that are not in use. Returns how many."""
     with suppress(OSError):
-        return sum([await services.caches(name).trim(min_free=min_free) for name in services.platforms.open_ones])
+        caches = [*map(services.caches, services.platforms.open_ones), services.engine_caches]
+        return sum([await each.trim(min_free=min_free) for each in caches])
     return 0
 
 

@@ -22,7 +22,7 @@ import attrs
 from taskrunner.blocking import OverLimit, run_blocking
 from taskrunner.bounded import BoundedCalls
 from taskrunner.driver import Driver, Step
-from taskrunner.errors import Bug, ClaimLost, Unavailable, WorkerBroken
+from taskrunner.errors import Bug, ClaimLost, Complaint, MalformedPayload, Unavailable, WorkerBroken
 from taskrunner.files.untrusted import has_room, remove_folder
 from taskrunner.interfaces.platform import Platform, RunContext
 from taskrunner.interfaces.results import Results
@@ -154,6 +154,9 @@ class TaskRun:
         if self.task.deadline:
             self._timers.start("deadline", at(self.task.deadline, self._pass_deadline))
         self._platform = await self.services.platforms.get(self.task.platform)
+        if self.task.source and not self._platform.takes_source:
+            fix = "remove it, and let the task fetch its files"
+            raise MalformedPayload(Complaint("source", f"the {self.task.platform} platform fetches no files", fix))
         self._platform.check(self.payload)
         on_exit = self.task.on_exit_status
         return Signal(
@@ -169,8 +172,9 @@ class TaskRun:
         except Unavailable as unavailable:
             return Signal(TaskEvent.REJECT, {"after": REJECT_DELAY, "message": unavailable.message})
         await engine.load(self.payload)
+        caches = self.services.caches(self.task.platform)
         for cache in self.task.caches:
-            lease = await (context.caches.shared if cache.read_only else context.caches.exclusive)(cache.name)
+            lease = await (caches.shared if cache.read_only else caches.exclusive)(cache.name)
             self._resources.leases.append(lease)
             await engine.attach_cache(lease.folder, cache.path, read_only=cache.read_only)
         return Signal(TaskEvent.LOADED)
@@ -224,7 +228,7 @@ class TaskRun:
             run=self.claim.run,
             folder=self.record.folder.work,
             log=self.record.log,
-            caches=self.services.caches(self.task.platform),
+            caches=self.services.engine_caches,
             reveal=self._reveal,
             progress=self._progressed,
         )

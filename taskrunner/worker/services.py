@@ -25,7 +25,9 @@ class Services:
     store: ArtifactStore
     platforms: Platforms
     caches: Callable[[str], Caches]
-    """The caches of a platform, by its name."""
+    """The caches of tasks on a platform, by its name."""
+    engine_caches: Caches
+    """The caches of engines, such as mirrors of repositories. A task cannot name one of them."""
     reveal: Callable[[Secret], str]
     observer: Observer
     lease: float = 60.0

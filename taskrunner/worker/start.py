@@ -22,6 +22,7 @@ from taskrunner.config.config import Config
 from taskrunner.config.environment import environment
 from taskrunner.config.plugins import open_queue, platforms
 from taskrunner.config.secrets import Secrets
+from taskrunner.files.plain_folder import PlainFolder
 from taskrunner.interfaces.host import Host
 from taskrunner.interfaces.platform import Platform, PlatformContext
 from taskrunner.interfaces.queue import Queue
@@ -85,6 +86,7 @@ async def services(
             store=FolderStore(home / "artifacts"),
             platforms=available,
             caches=lambda name: FolderCaches(home / "caches" / name, available.open_ones[name].new_cache_folder),
+            engine_caches=FolderCaches(home / "engine-caches", PlainFolder),
             reveal=known.reveal,
             observer=observer,
             lease=config.lease,

@@ -7,6 +7,7 @@ import pytest
 from taskrunner.cli.display.lines import Throttle
 from taskrunner.cli.display.sanitize import printable
 from taskrunner.cli.display.text import amount, duration, public_url, run_state, worker_event
+from taskrunner.cli.show import source_lines
 from taskrunner.machines.chart import Move
 from taskrunner.model import Claim, Progress
 from taskrunner.worker.observer import RunView
@@ -72,3 +73,11 @@ def test_a_url_is_shown_without_its_password() -> None:
     assert public_url("sqlite:///var/lib/queue.db") == "sqlite:///var/lib/queue.db"
     assert public_url("nats://host:4222/tasks?token=sesame") == "nats://host:4222/tasks"
     assert public_url("nats://me:sesame@host:4222/tasks?token=sesame") == "nats://***@host:4222/tasks"
+
+
+def test_the_source_of_a_task_is_shown_without_credentials() -> None:
+    assert source_lines({"repository": "https://ann:se@cret@git.example/web.git", "ref": "main"}) == [
+        "source https://git.example/web.git main"
+    ]
+    assert source_lines({"repository": "git@git.example:web.git"}) == ["source git@git.example:web.git"]
+    assert source_lines({"ref": None}) == source_lines(None) == source_lines("x") == []

@@ -31,10 +31,11 @@ BUILD = """
 id = "build-web"
 platform = "docker"
 max_run_time = 1800
-[build]
+[source]
 repository = "https://git.example/team/web.git"
 ref = "main"
 token = {secret = "git"}
+[build]
 dockerfile = "Dockerfile"
 context = "."
 build_args = {VERSION = "1.2"}

@@ -12,13 +12,12 @@ from typing import Any
 import docker
 import pytest
 
-from taskrunner.errors import Bug, NotSupported, TaskFailed
+from taskrunner.errors import Bug, MalformedPayload, NotSupported, TaskFailed
 from taskrunner.interfaces.execution import Execution
 from taskrunner.interfaces.platform import PlatformContext
 from taskrunner.interfaces.results import Results
-from taskrunner.model import Document, Secret
+from taskrunner.model import Document, Secret, Source
 from taskrunner_docker import BuildSpec, DockerOptions, DockerPayload, DockerPlatform
-from taskrunner_docker.build.engine import mirror_name
 from taskrunner_docker.cleanup.labels import WorkerLabels, build_repository
 from taskrunner_docker.options import RegistryOptions
 from tests.support.docker_bench import DockerBench, DockerState, SourceRepository
@@ -37,11 +36,6 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 
 @pytest.fixture
-def repository(tmp_path: Path, base_image: str) -> SourceRepository:
-    return SourceRepository(tmp_path / "repository")
-
-
-@pytest.fixture
 def bench(tmp_path: Path, api: docker.APIClient, private: Registry) -> Iterator[DockerBench]:
     """Checks that Docker has no more objects after a test than before it."""
     logins = {private.host: RegistryOptions("ci", Secret(literal=PASSWORD))}
@@ -53,6 +47,14 @@ def bench(tmp_path: Path, api: docker.APIClient, private: Registry) -> Iterator[
     ours = (build_repository(worker), private.host, "kept-by-test")
     assert [name for name in left.images if name.startswith(ours)] == []
     assert bench.caches.leased == []
+
+
+@pytest.fixture
+def repository(tmp_path: Path, base_image: str, bench: DockerBench) -> SourceRepository:
+    """The source of every run of the bench."""
+    made = SourceRepository(tmp_path / "repository")
+    bench.source = Source(made.url)
+    return made
 
 
 async def built(bench: DockerBench, spec: BuildSpec, **secrets: str) -> Results:
@@ -74,7 +76,7 @@ async def delivered(bench: DockerBench, spec: BuildSpec) -> Document:
 def test_a_commit_becomes_a_pushed_image(bench: DockerBench, repository: SourceRepository, private: Registry) -> None:
     commit = repository.commit({"Dockerfile": "FROM taskrunner-base\nCOPY hello /hello\n", "hello": "hello\n"})
     name = f"{private.host}/team/app:1.0"
-    result = bench.run(lambda: delivered(bench, BuildSpec(repository.url, "main", tags=(name,), push=True)))
+    result = bench.run(lambda: delivered(bench, BuildSpec(tags=(name,), push=True)))
     (image,) = result["images"]
     assert result["commit"] == commit
     assert result["image_id"].startswith("sha256:")
@@ -88,7 +90,7 @@ def test_the_same_commit_has_the_same_digest(
     bench: DockerBench, repository: SourceRepository, private: Registry
 ) -> None:
     repository.commit({"Dockerfile": "FROM taskrunner-base\nRUN date +%N > /time\n"})
-    spec = BuildSpec(repository.url, tags=(f"{private.host}/app:1", f"{private.host}/app:2"), push=True)
+    spec = BuildSpec(tags=(f"{private.host}/app:1", f"{private.host}/app:2"), push=True)
 
     async def twice() -> list[Document]:
         return [await delivered(bench, spec), await delivered(bench, spec)]
@@ -101,7 +103,7 @@ def test_the_same_commit_has_the_same_digest(
 def test_without_push_the_names_are_local_and_move(
     bench: DockerBench, repository: SourceRepository, api: docker.APIClient
 ) -> None:
-    spec = BuildSpec(repository.url, tags=("kept-by-test:latest",))
+    spec = BuildSpec(tags=("kept-by-test:latest",))
 
     async def twice() -> list[Document]:
         repository.commit({"Dockerfile": "FROM taskrunner-base\nENV VERSION=1\n"})
@@ -126,7 +128,7 @@ def test_a_step_that_fails_is_named(bench: DockerBench, repository: SourceReposi
     repository.commit({"Dockerfile": "FROM taskrunner-base\nRUN echo so far so good\nRUN echo oh no >&2; exit 5\n"})
 
     async def fail() -> Results:
-        results = await built(bench, BuildSpec(repository.url))
+        results = await built(bench, BuildSpec())
         await results.dispose()
         return results
 
@@ -144,7 +146,7 @@ def test_secrets_are_there_for_a_step_and_nowhere_else(
     secret = uuid.uuid4().hex
 
     async def build() -> Any:
-        results = await built(bench, BuildSpec(repository.url, build_args={"SALT": uuid.uuid4().hex}), TOKEN=secret)
+        results = await built(bench, BuildSpec(build_args={"SALT": uuid.uuid4().hex}), TOKEN=secret)
         assert results.exit_code == 0, results.message
         try:
             return api.history(f"{build_repository(bench.worker_id)}:{_only_tag(api, bench.worker_id)}")
@@ -178,7 +180,7 @@ def test_a_private_base_image_is_fetched_with_the_login(
     bench: DockerBench, repository: SourceRepository, private_base: str
 ) -> None:
     repository.commit({"Dockerfile": f"FROM {private_base}\nRUN echo from the private base\n"})
-    bench.run(lambda: delivered(bench, BuildSpec(repository.url)))
+    bench.run(lambda: delivered(bench, BuildSpec()))
     assert PASSWORD not in bench.log.text
 
 
@@ -189,7 +191,7 @@ def test_a_private_base_image_without_a_login(
     bench.options = DockerOptions()
 
     async def fail() -> Results:
-        results = await built(bench, BuildSpec(repository.url))
+        results = await built(bench, BuildSpec())
         await results.dispose()
         return results
 
@@ -201,8 +203,9 @@ def test_a_private_base_image_without_a_login(
 
 def test_a_branch_that_is_not_there_leaves_the_mirror(bench: DockerBench, repository: SourceRepository) -> None:
     repository.commit({"Dockerfile": "FROM taskrunner-base\n"})
+    bench.source = Source(repository.url, "nope")
     with pytest.raises(TaskFailed) as caught:
-        bench.run(lambda: bench.loaded(DockerPayload(build=BuildSpec(repository.url, "nope"))))
+        bench.run(lambda: bench.loaded(DockerPayload(build=BuildSpec())))
     assert caught.value.reason == "clone-failed"
     (lease,) = bench.caches.leases
     assert lease.ended == "committed"
@@ -211,7 +214,7 @@ def test_a_branch_that_is_not_there_leaves_the_mirror(bench: DockerBench, reposi
 def test_the_folder_of_the_context_and_the_stage(bench: DockerBench, repository: SourceRepository) -> None:
     stages = "FROM taskrunner-base AS one\nCOPY x /x\nFROM one AS two\nRUN exit 9\n"
     repository.commit({"sub/build/Dockerfile": stages, "sub/x": "x"})
-    spec = BuildSpec(repository.url, context="sub", dockerfile="build/Dockerfile", target="one")
+    spec = BuildSpec(context="sub", dockerfile="build/Dockerfile", target="one")
     assert bench.run(lambda: delivered(bench, spec))["images"] == []
 
 
@@ -220,7 +223,7 @@ def test_a_wrong_password_fails_the_delivery_and_leaves_nothing(
 ) -> None:
     repository.commit({"Dockerfile": "FROM taskrunner-base\n"})
     bench.options = DockerOptions(registries={private.host: RegistryOptions("ci", Secret(literal="wr0ng"))})
-    spec = BuildSpec(repository.url, tags=(f"{private.host}/app:1",), push=True)
+    spec = BuildSpec(tags=(f"{private.host}/app:1",), push=True)
     with pytest.raises(TaskFailed, match="check the login") as caught:
         bench.run(lambda: delivered(bench, spec))
     assert caught.value.reason == "login-failed"
@@ -230,7 +233,7 @@ def test_a_cancelled_push_removes_its_name(bench: DockerBench, repository: Sourc
     repository.commit({"Dockerfile": "FROM taskrunner-base\n"})
 
     async def cancel(stuck: StuckRegistry) -> None:
-        results = await built(bench, BuildSpec(repository.url, tags=(f"{stuck.host}/app:1",), push=True))
+        results = await built(bench, BuildSpec(tags=(f"{stuck.host}/app:1",), push=True))
         delivering = asyncio.create_task(results.deliver())
         assert await asyncio.to_thread(stuck.came.wait, 60)
         delivering.cancel()
@@ -260,7 +263,7 @@ def test_crash_recovery_removes_a_name_that_was_being_pushed(
 
     async def crash(stuck: StuckRegistry) -> list[str]:
         """As Docker and the disk are after a crash."""
-        results = await built(bench, BuildSpec(repository.url, tags=(f"{stuck.host}/app:1",), push=True))
+        results = await built(bench, BuildSpec(tags=(f"{stuck.host}/app:1",), push=True))
         delivering = asyncio.create_task(results.deliver())
         assert await asyncio.to_thread(stuck.came.wait, 60)
         successor = await DockerPlatform.open(bench.options, PlatformContext("successor", bench.home, bench.reveal))
@@ -288,7 +291,7 @@ async def sleeping(bench: DockerBench, repository: SourceRepository) -> Executio
     """A build in the middle of a step that does not end."""
     step = "RUN echo asleep; exec sleep 1000000\n"
     repository.commit({"Dockerfile": f"FROM taskrunner-base\n{NEW_STEP}{step}"})
-    spec = BuildSpec(repository.url, build_args={"SALT": uuid.uuid4().hex})
+    spec = BuildSpec(build_args={"SALT": uuid.uuid4().hex})
     execution = await (await bench.loaded(DockerPayload(build=spec))).start({})
     await bench.log.until(" asleep")
     return execution
@@ -326,7 +329,7 @@ def test_a_build_that_is_killed_before_it_begins_releases_the_mirror(
     repository.commit({"Dockerfile": "FROM taskrunner-base\n"})
 
     async def kill() -> Results:
-        engine = await bench.loaded(DockerPayload(build=BuildSpec(repository.url)))
+        engine = await bench.loaded(DockerPayload(build=BuildSpec()))
         return await (await engine.start({})).kill()
 
     assert bench.run(kill).reason == "killed"
@@ -343,8 +346,8 @@ def test_a_cancelled_fetch_discards_the_mirror(bench: DockerBench, base_image: s
 
         async with await asyncio.start_server(stay_silent, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            spec = BuildSpec(f"http://127.0.0.1:{port}/repository.git")
-            loading = asyncio.create_task(bench.loaded(DockerPayload(build=spec)))
+            bench.source = Source(f"http://127.0.0.1:{port}/repository.git")
+            loading = asyncio.create_task(bench.loaded(DockerPayload(build=BuildSpec())))
             await came.wait()
             loading.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -361,7 +364,7 @@ def test_crash_recovery_removes_a_built_image(
     repository.commit({"Dockerfile": "FROM taskrunner-base\nENV MADE=before-a-crash\n"})
 
     async def crash_and_recover() -> tuple[list[str], list[str]]:
-        await built(bench, BuildSpec(repository.url))
+        await built(bench, BuildSpec())
         tag = f"{build_repository(bench.worker_id)}:{_only_tag(api, bench.worker_id)}"
         assert await bench.platform.clean_up_after("another-worker") == []
         found = await bench.platform.clean_up_after(bench.worker_id)
@@ -375,7 +378,7 @@ def test_a_build_takes_neither_caches_nor_input(bench: DockerBench, repository: 
     repository.commit({"Dockerfile": "FROM taskrunner-base\n"})
 
     async def ask() -> None:
-        engine = await bench.loaded(DockerPayload(build=BuildSpec(repository.url)))
+        engine = await bench.loaded(DockerPayload(build=BuildSpec()))
         with pytest.raises(NotSupported, match="--mount=type=cache"):
             await engine.attach_cache((await bench.caches.exclusive("some")).folder, "cache")
         with pytest.raises(NotSupported):
@@ -388,6 +391,6 @@ def test_a_build_takes_neither_caches_nor_input(bench: DockerBench, repository: 
     bench.run(ask)
 
 
-def test_a_mirror_is_named_without_credentials() -> None:
-    assert mirror_name("https://me:pw@git.example/a.git") == mirror_name("https://git.example/a.git")
-    assert mirror_name("https://git.example/a.git") != mirror_name("https://git.example/b.git")
+def test_a_build_without_source_is_told_what_to_write(bench: DockerBench) -> None:
+    with pytest.raises(MalformedPayload, match="source"):
+        bench.run(lambda: bench.loaded(DockerPayload(build=BuildSpec())))

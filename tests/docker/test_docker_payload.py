@@ -16,7 +16,7 @@ from taskrunner_docker.options import EcrOptions, RegistryOptions
 from taskrunner_docker.payload import check
 from taskrunner_docker.registry.references import DOCKER_HUB, Reference
 
-BUILD = {"repository": "https://git.example/app.git", "tags": ["registry.example/app:1"], "push": True}
+BUILD = {"tags": ["registry.example/app:1"], "push": True}
 
 
 def complaints(document: dict[str, Any]) -> dict[str, str]:
@@ -27,11 +27,9 @@ def complaints(document: dict[str, Any]) -> dict[str, str]:
 
 def test_a_run_and_a_build_are_taken() -> None:
     check(decode(DockerPayload, {"image": "busybox", "command": ["echo", "hi"], "working_dir": "/work"}))
-    build = decode(DockerPayload, {"build": {**BUILD, "token": {"secret": "git"}, "build_args": {"A": "b"}}})
+    build = decode(DockerPayload, {"build": {**BUILD, "build_args": {"A": "b"}}})
     check(build)
     assert build.build == BuildSpec(
-        "https://git.example/app.git",
-        token=Secret("git"),
         build_args={"A": "b"},
         tags=("registry.example/app:1",),
         push=True,
@@ -46,15 +44,11 @@ def test_it_is_either_a_run_or_a_build() -> None:
 
 def test_every_mistake_is_named_at_its_place() -> None:
     build = {
-        "repository": "",
-        "ref": "",
         "dockerfile": "/etc/passwd",
         "context": "../up",
         "tags": ["Upper", "a@sha256:00", "ok:1"],
     }
     assert set(complaints({"build": build})) == {
-        "build.repository",
-        "build.ref",
         "build.dockerfile",
         "build.context",
         "build.tags[0]",
@@ -63,7 +57,7 @@ def test_every_mistake_is_named_at_its_place() -> None:
 
 
 def test_a_push_needs_names() -> None:
-    assert "to push, name the image" in complaints({"build": {"repository": "x", "push": True}})["build.tags"]
+    assert "to push, name the image" in complaints({"build": {"push": True}})["build.tags"]
 
 
 def test_a_bad_run_is_refused() -> None:

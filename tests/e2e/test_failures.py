@@ -44,10 +44,11 @@ def case(name: str, document: dict[str, Any], kind: str, reason: str, message: s
     CASES[name] = document, kind, reason, message
 
 
-def build(repository: str = "{git}/faulty", **spec: Any) -> dict[str, Any]:
+def build(repository: str = "{git}/faulty", source: Mapping[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
     return {
         "platform": "docker",
-        "build": {"repository": repository, "ref": "main", "labels": {LABEL: "{label}"}, **spec},
+        "source": {"repository": repository, "ref": "main", **(source or {})},
+        "build": {"labels": {LABEL: "{label}"}, **spec},
     }
 
 
@@ -60,7 +61,7 @@ def push(image: str) -> dict[str, Any]:
 
 
 case(
-    "wrong branch", build(ref="nope"), "failed", "clone-failed",
+    "wrong branch", build(source={"ref": "nope"}), "failed", "clone-failed",
     'clone: {git}/faulty has no branch, tag or commit "nope"; it has main',
 )  # fmt: skip
 case(
@@ -72,7 +73,7 @@ case(
     "clone: {private}/web needs a token, and none was given",
 )  # fmt: skip
 case(
-    "wrong token", build("{private}/web", token=WRONG_TOKEN), "failed", "clone-failed",
+    "wrong token", build("{private}/web", {"token": WRONG_TOKEN}), "failed", "clone-failed",
     "clone: {private}/web refused the token: is it expired, and may it read this repository?",
 )  # fmt: skip
 case(

@@ -32,7 +32,7 @@ def test_a_token_and_a_password_are_visible_nowhere(
     make_repository(repositories / repository, {"Dockerfile": "FROM taskrunner-base\nRUN echo a step\n"})
     host, _, port = private_registry.host.partition(":")
     url = private_git.url(repository)
-    spec = {
+    source = {
         "named": {"repository": url, "token": {"secret": "git"}},
         "literal": {"repository": url, "token": GIT_TOKEN},
         "in the URL": {"repository": url.replace("://", f"://ann:{GIT_TOKEN}@")},
@@ -46,7 +46,7 @@ def test_a_token_and_a_password_are_visible_nowhere(
             f'[docker.registries."{gate.address}"]\nusername = "ann"\npassword = {{secret = "registry"}}\n'
         )
         tag = f"{gate.address}/team/app:{site.token}"
-        task = site.submit(site.build(url, build={**spec, "tags": [tag], "push": True}))
+        task = site.submit(site.build(url, source=source, build={"tags": [tag], "push": True}))
         worker = site.worker("--max-tasks", "1")
         gate.wait_until_held()
         while_running = command_lines() + site.command("show", task, "--json").everything

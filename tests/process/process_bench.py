@@ -16,7 +16,7 @@ from taskrunner.interfaces.execution import Execution
 from taskrunner.interfaces.log import Log
 from taskrunner.interfaces.platform import PlatformContext, RunContext
 from taskrunner.interfaces.results import Results
-from taskrunner.model import CacheSpec, RunKey, Task
+from taskrunner.model import CacheSpec, RunKey, Source, Task
 from taskrunner.testing.conformance.platform_harness import joined
 from taskrunner.testing.fakes.caches import FakeCaches
 from taskrunner.testing.fakes.log import MemoryLog
@@ -83,6 +83,8 @@ class Bench:
     home: Path
     log: Log = attrs.field(factory=MemoryLog)
     count: int = 0
+    source: Source | None = None
+    """Of every run."""
 
     async def engine(
         self, *command: str, stdin: str = "", separate_stderr: bool = False, caches: tuple[CacheSpec, ...] = ()
@@ -90,7 +92,7 @@ class Bench:
         self.count += 1
         folder = self.home / f"run{self.count}"
         folder.mkdir()
-        task = Task(f"task{self.count}", "process", caches=caches)
+        task = Task(f"task{self.count}", "process", caches=caches, source=self.source)
         context = RunContext(
             task, RunKey(task.id, 0), folder, self.log, FakeCaches(self.home), lambda s: s.literal, lambda _: None
         )

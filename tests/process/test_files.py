@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from taskrunner.errors import MalformedPayload, TaskFailedInternally
+from taskrunner.files.plain_folder import PlainFolder
 from taskrunner.model import CacheSpec
 from taskrunner.testing.conformance.platform_harness import joined
-from taskrunner_process.cache import PlainFolder
 from tests.process.process_bench import KINDS, Bench, bench_on, contents
 
 BEST = KINDS[0]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from taskrunner.errors import Complaint, MalformedPayload
 from taskrunner.limits import MAX_DOCUMENT
-from taskrunner.model import Document, Secret, Submission, Task
+from taskrunner.model import Document, Secret, Source, Submission, Task
 from taskrunner.schema.task import TASK_FIELDS, decode_task, new_task_id, submission_of
 from tests.support.document_sample import CLASSES, TASK, Other, SamplePayload
 
@@ -198,3 +198,22 @@ def test_ids_are_unique_and_sort_by_time(monkeypatch: pytest.MonkeyPatch) -> Non
         ids.append(new_task_id())
     assert ids == sorted(set(ids))
     assert all(Task(id=task_id, platform="x") for task_id in ids)
+
+
+def test_every_mistake_in_a_source_is_named() -> None:
+    found = complaints(
+        MINIMAL | {"source": {"repository": "", "ref": 1, "token": 5, "submodules": "lib", "branch": "x"}}
+    )
+    assert set(found) == {"source.repository", "source.ref", "source.token", "source.submodules", "source.branch"}
+    assert "write a URL that git can fetch from" in found["source.repository"]
+    assert "expected true or false" in found["source.submodules"]
+    assert set(complaints(MINIMAL | {"source": {"submodules": ["a", 1]}})) == {
+        "source.repository",
+        "source.submodules[1]",
+    }
+
+
+@pytest.mark.parametrize(("value", "expected"), [(True, True), (False, False), ([], ()), (["lib/a"], ("lib/a",))])
+def test_submodules_are_all_none_or_some(value: Any, expected: Any) -> None:
+    task, _ = decode_task({**MINIMAL, "source": {"repository": "x", "submodules": value}}, CLASSES)
+    assert task.source == Source("x", submodules=expected)

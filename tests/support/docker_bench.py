@@ -13,7 +13,7 @@ import docker
 
 from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.platform import PlatformContext, RunContext
-from taskrunner.model import Progress, RunKey, Secret, Task
+from taskrunner.model import Progress, RunKey, Secret, Source, Task
 from taskrunner.testing import FakeCaches, MemoryLog
 from taskrunner_docker import DockerOptions, DockerPayload, DockerPlatform
 
@@ -30,6 +30,8 @@ class DockerBench:
     worker_id: str = "w1"
     log: MemoryLog = attrs.field(factory=MemoryLog)
     reported: list[Progress] = attrs.field(factory=list)
+    source: Source | None = None
+    """Of every run."""
     caches: FakeCaches = attrs.field(init=False)
     platform: DockerPlatform = attrs.field(init=False)
     _runs: int = 0
@@ -56,7 +58,7 @@ class DockerBench:
         key = RunKey(f"task{self._runs}", 0)
         folder = self.home / "runs" / str(self._runs)
         folder.mkdir(parents=True)
-        task = Task(key.task_id, "docker", secrets=secrets or {})
+        task = Task(key.task_id, "docker", secrets=secrets or {}, source=self.source)
         context = RunContext(task, key, folder, self.log, self.caches, self.reveal, self.reported.append)
         return await self.platform.new_engine(context)
 

@@ -57,6 +57,7 @@ TASK: Mapping[str, Any] = {
     "priority": -5,
     "deadline": "2030-01-31T12:00:00Z",
     "not_before": "2029-01-31T12:00:00+01:00",
+    "source": {"repository": "https://git.example/web.git", "token": {"secret": "git"}, "submodules": ["lib/a"]},
     "artifacts": [
         {"name": "public/report.xml", "path": "report.xml", "content_type": "text/xml; charset=utf-8"},
         {"name": "wheels", "path": "build/**/*.whl", "optional": True},

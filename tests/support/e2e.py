@@ -152,8 +152,9 @@ class Site:
 
     def build(self, url: str, *, build: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
         """A task that builds an image."""
-        spec = {"repository": url, "ref": "main", "labels": {LABEL: self.token}, **(build or {})}
-        return {"id": f"t{self.token}", "platform": "docker", "build": spec, **more}
+        spec = {"labels": {LABEL: self.token}, **(build or {})}
+        source = {"repository": url, "ref": "main"}
+        return {"id": f"t{self.token}", "platform": "docker", "source": source, "build": spec, **more}
 
     def submit(self, document: Mapping[str, Any]) -> str:
         submission = submission_of(document)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from taskrunner.caches.folder_caches import FolderCaches
+from taskrunner.files.plain_folder import PlainFolder
 from taskrunner.interfaces.caches import CacheFolder, Caches
 from taskrunner.interfaces.host import Host
 from taskrunner.interfaces.log import index_of
@@ -22,7 +23,6 @@ from taskrunner.testing import (
     HostConformance,
     LogConformance,
 )
-from taskrunner_process.cache import PlainFolder
 from taskrunner_standalone import StandaloneHost
 
 

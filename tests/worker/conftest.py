@@ -12,6 +12,7 @@ import pytest
 
 from taskrunner.bounded import BoundedCalls
 from taskrunner.caches.folder_caches import FolderCaches
+from taskrunner.files.plain_folder import PlainFolder
 from taskrunner.interfaces.platform import PlatformContext
 from taskrunner.interfaces.queue import Queue
 from taskrunner.machines.chart import Move
@@ -98,6 +99,7 @@ class World:
             store=self.store,
             platforms=platforms,
             caches=lambda name: FolderCaches(self.home / "caches" / name, platforms.open_ones[name].new_cache_folder),
+            engine_caches=FolderCaches(self.home / "engine-caches", PlainFolder),
             reveal=reveal,
             observer=self.seen,
             lease=self.lease,

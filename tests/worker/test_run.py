@@ -107,6 +107,12 @@ def test_an_unknown_platform_is_the_authors_fault(world: World) -> None:
     assert "platform" in world.log()
 
 
+def test_a_platform_that_fetches_nothing_refuses_a_source(world: World) -> None:
+    status = run_one(world, source={"repository": "https://git.example/web.git"})
+    assert ending(status) == "exception (malformed-payload)"
+    assert "source: the fake platform fetches no files" in world.log()
+
+
 def test_a_missing_artifact_fails_a_run_that_had_succeeded(world: World) -> None:
     status = run_one(world, artifacts=[{"name": "a", "path": "nowhere.txt"}])
     assert ending(status) == "failed (artifact-missing)"

@@ -9,6 +9,7 @@ from taskrunner import Config, MemoryQueue, Submission, WorkerBroken, run_worker
 from taskrunner.machines.worker import Load
 from taskrunner.state.worker_lock import dead_workers
 from taskrunner.testing import FakeHost, FakePlatform
+from taskrunner.worker.start import services
 from taskrunner.worker.stop_condition import StopCondition
 
 
@@ -39,3 +40,26 @@ def test_the_next_worker_recovers_from_a_broken_one(tmp_path: Path) -> None:
     assert len(dead_workers(tmp_path)) == 1
     assert not run(tmp_path, MemoryQueue("submitter"), FakePlatform(), "t2").broken
     assert dead_workers(tmp_path) == []
+
+
+def test_a_cache_of_an_engine_has_no_name_that_a_task_can_use(tmp_path: Path) -> None:
+    """A task that names a mirror's folder, as a cache, gets an empty one."""
+    seen: list[list[Path]] = []
+
+    platform = FakePlatform()
+
+    async def main() -> None:
+        async with services(Config(), tmp_path, queue=MemoryQueue, plugins={"fake": platform.plugin()}) as shared:
+            mirror = await shared.engine_caches.exclusive("git-mirror")
+            (mirror.folder.path / "pack").write_text("private")
+            await mirror.commit()
+            await shared.platforms.get("fake")
+            tasks = await shared.caches("fake").exclusive("git-mirror")
+            seen.append(list(tasks.folder.path.iterdir()))
+            await tasks.commit()
+            again = await shared.engine_caches.exclusive("git-mirror")
+            seen.append([path.relative_to(again.folder.path) for path in again.folder.path.iterdir()])
+            await again.commit()
+
+    asyncio.run(main())
+    assert seen == [[], [Path("pack")]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -79,21 +80,25 @@ class DockerClient:
         A cancelled call waits for the function to end, so that what the function has made is known to the code that
         undoes it. Raises: DockerError, Unavailable.
         """
+        return await self.call_within(CALL_TIMEOUT, partial(function, *args, **kwargs))
+
+    async def call_within(self, limit: float, function: Callable[[], T]) -> T:
+        """As `call`, for a function that may take longer: `limit` seconds."""
         connections = Connections()
 
         def work() -> T:
             with holding(connections):
-                return function(*args, **kwargs)
+                return function()
 
         calling = asyncio.ensure_future(
-            run_blocking(work, limit=CALL_TIMEOUT, doing="a call", interrupt=connections.interrupt, grace=END_TIMEOUT)
+            run_blocking(work, limit=limit, doing="a call", interrupt=connections.interrupt, grace=END_TIMEOUT)
         )
         try:
             await wait_through(calling)
         except asyncio.CancelledError:
             calling.exception()  # seen: the cancellation is what counts
             raise
-        return self._result(calling)
+        return self._result(calling, limit)
 
     async def stream(
         self,
@@ -143,12 +148,14 @@ class DockerClient:
         """Closes the connections that wait for a call. A call that still runs closes its own."""
         self.api.close()
 
-    def _result(self, calling: asyncio.Future[T]) -> T:
+    def _result(self, calling: asyncio.Future[T], limit: float) -> T:
         try:
             return calling.result()
         except APIError as error:
             raise refusal(error) from None  # its chain shows the request, with the environment in it
-        except (OverLimit, Timeout):
+        except OverLimit:
+            raise no_answer(self.socket_path, limit) from None
+        except Timeout:
             raise no_answer(self.socket_path, CALL_TIMEOUT) from None
         except FAILURES as error:
             raise unreachable(self.socket_path, error) from error

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
-from taskrunner.errors import Bug, NotSupported, TaskFailed, Unavailable
+from taskrunner.errors import Bug, NotSupported, Unavailable
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.execution import Execution
 from taskrunner.interfaces.platform import RunContext
-from taskrunner_docker.build.execution import BuildExecution, Checkout
+from taskrunner_docker.build.execution import BuildExecution
 from taskrunner_docker.build.job import BuildJob
 from taskrunner_docker.buildkit import BuildRequest
 from taskrunner_docker.payload import BuildSpec, DockerPayload
 from taskrunner_docker.registry.transfer import Transfers
-from taskrunner_git import Commit, fetch, parse_url
+from taskrunner_git import Commit, FetchedSource, fetch_source
 
 _LOGIN_TIMEOUT = 9.0
 """Seconds to find the password for a base image: BuildKit ends a session that is silent for ten."""
@@ -26,32 +24,20 @@ _LOGIN_TIMEOUT = 9.0
 class BuildEngine(Engine[DockerPayload]):
     """Fetches in `load`, begins to build in `start`.
 
-    The repository's mirror is a cache that this run alone uses until its build has ended. A fetch that failed in an
-    orderly way, for instance by a branch that does not exist, leaves it intact. After an interrupted fetch it is
-    discarded, as every cache is.
+    The mirror of the repository is leased until the build has ended, since BuildKit reads from it.
     """
 
     def __init__(self, job: Callable[[BuildSpec], BuildJob], context: RunContext) -> None:
         self._new_job, self._context = job, context
         self._job: BuildJob | None = None
-        self._checkout: Checkout | None = None
+        self._source: FetchedSource | None = None
 
     async def load(self, payload: DockerPayload) -> None:
         spec = payload.build
         if spec is None:
             raise Bug("this engine builds images")
         self._job = self._new_job(spec)
-        token = self._context.reveal(spec.token) if spec.token else None
-        mirror = await self._context.caches.exclusive(mirror_name(spec.repository))
-        try:
-            commit = await self._fetch(spec, token, mirror.folder.path)
-        except (TaskFailed, Unavailable):
-            await mirror.commit()
-            raise
-        except BaseException:
-            await mirror.discard()
-            raise
-        self._checkout = Checkout(commit, mirror)
+        self._source = await fetch_source(self._context)
 
     async def attach_cache(self, folder: CacheFolder, target: str, *, read_only: bool = False) -> None:  # noqa: ARG002  refuses all
         raise NotSupported(
@@ -61,20 +47,16 @@ class BuildEngine(Engine[DockerPayload]):
     async def start(self, env: Mapping[str, str], *, stdin: bool = False) -> Execution:
         if stdin:
             raise NotSupported("a build has no standard input")
-        if self._job is None or self._checkout is None:
+        if self._job is None or self._source is None:
             raise Bug("an engine is loaded before it starts")
-        request = self._request(self._job, self._checkout.commit, env)
-        checkout, self._checkout = self._checkout, None
-        return BuildExecution(self._job, request, checkout)
+        request = self._request(self._job, self._source.commit, env)
+        source, self._source = self._source, None
+        return BuildExecution(self._job, request, source)
 
     async def discard(self) -> None:
-        checkout, self._checkout = self._checkout, None
-        if checkout is not None:
-            await checkout.release()
-
-    async def _fetch(self, spec: BuildSpec, token: str | None, mirror: Path) -> Commit:
-        say, progress = self._context.log.say, self._context.progress
-        return await fetch(spec.repository, spec.ref, token=token, mirror=mirror, say=say, progress=progress)
+        source, self._source = self._source, None
+        if source is not None:
+            await source.release()
 
     def _request(self, job: BuildJob, commit: Commit, env: Mapping[str, str]) -> BuildRequest:
         return BuildRequest(
@@ -86,13 +68,8 @@ class BuildEngine(Engine[DockerPayload]):
             target=job.spec.target,
             secrets={name: env[name].encode() for name in self._context.task.secrets if name in env},
             credentials=_credentials(job.transfers, asyncio.get_running_loop()),
-            shared_key=mirror_name(job.spec.repository),
+            shared_key=commit.url,
         )
-
-
-def mirror_name(repository: str) -> str:
-    """The cache of a repository, by its address without user and password. Raises TaskFailed when it is no address."""
-    return f"git-{hashlib.sha256(str(parse_url(repository)).encode()).hexdigest()[:32]}"
 
 
 def _credentials(transfers: Transfers, loop: asyncio.AbstractEventLoop) -> Callable[[str], tuple[str, str] | None]:

@@ -5,40 +5,24 @@ from __future__ import annotations
 import asyncio
 import re
 
-import attrs
-
 from taskrunner.errors import Bug, TaskFailedInternally, Unavailable
-from taskrunner.interfaces.caches import Lease
 from taskrunner.interfaces.execution import Execution
 from taskrunner.interfaces.results import Results
 from taskrunner_docker.build.job import BuildJob
 from taskrunner_docker.build.results import BuildResults
 from taskrunner_docker.buildkit import BuildOutcome, BuildRequest, build
 from taskrunner_docker.cleanup.removal import remove_tag
-from taskrunner_git import Commit
+from taskrunner_git import FetchedSource
 
 _NO_LOGIN = re.compile(r"cannot be pulled.*(?:401|403|denied|authorization|basic auth)", re.IGNORECASE | re.DOTALL)
 _LOGIN_ADVICE = "check the login for its registry in [docker.registries] of the worker's configuration"
 
 
-@attrs.frozen
-class Checkout:
-    """A commit, and the lease on the mirror that holds its files."""
-
-    commit: Commit
-    mirror: Lease
-
-    async def release(self) -> None:
-        """May be called again."""
-        self.commit.close()
-        await self.mirror.commit()
-
-
 class BuildExecution(Execution):
     """One build that runs. It ends with the connection to BuildKit, and so with this worker at the latest."""
 
-    def __init__(self, job: BuildJob, request: BuildRequest, checkout: Checkout) -> None:
-        self._job, self._checkout = job, checkout
+    def __init__(self, job: BuildJob, request: BuildRequest, source: FetchedSource) -> None:
+        self._job, self._source = job, source
         self._aborted = False
         write, progress = job.context.log.write, job.context.progress
         self._building = asyncio.create_task(build(job.client, request, write=write, progress=progress))
@@ -66,8 +50,8 @@ class BuildExecution(Execution):
     async def _end(self) -> BuildResults:
         """Never cancelled: only the build is, so that the mirror is released however it ends."""
         await asyncio.wait({self._building})
-        commit = self._checkout.commit.sha
-        await self._checkout.release()
+        commit = self._source.commit.sha
+        await self._source.release()
         if self._building.cancelled():
             return BuildResults(self._job, commit, exit_code=1, reason="killed", message="the build was stopped")
         return _results(self._job, commit, self._building.result())

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
+from taskrunner.blocking import run_blocking
 from taskrunner.errors import Complaint, MalformedPayload, TaskFailed, TaskFailedInternally
+from taskrunner.files.untrusted import remove_folder
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.platform import RunContext
@@ -15,10 +19,15 @@ from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.api.docker_errors import DockerError
 from taskrunner_docker.cleanup.labels import WorkerLabels
 from taskrunner_docker.cleanup.removal import remove_container
+from taskrunner_docker.container.cache_folder import WALK_LIMIT
 from taskrunner_docker.container.execution import ContainerExecution
+from taskrunner_docker.container.source_files import copy_source, owner_of
 from taskrunner_docker.payload import DockerPayload
 from taskrunner_docker.registry.transfer import Transfers
+from taskrunner_git import checkout
 
+_DEFAULT_FOLDER = "/work"
+"""Where the files of a source go when neither the task nor the image names a folder."""
 _BAD_REQUEST, _NOT_FOUND, _CONFLICT = 400, 404, 409
 
 
@@ -34,6 +43,7 @@ class ContainerEngine(Engine[DockerPayload]):
         self._payload = DockerPayload()
         self._image_id = ""
         self._working_dir = "/"
+        self._user = ""
         self._mounts: dict[str, dict[str, Any]] = {}
 
     async def load(self, payload: DockerPayload) -> None:
@@ -47,13 +57,35 @@ class ContainerEngine(Engine[DockerPayload]):
             raise TaskFailedInternally(gone)
         self._image_id = str(image["Id"])
         self._working_dir = _plain(self._payload.working_dir or image["Config"].get("WorkingDir") or "/")
+        self._user = str(image["Config"].get("User") or "")
         self._context.log.say(f"image {self._payload.image} is {self._image_id}")
+        if self._context.task.source:
+            await self._check_out()
+
+    async def _check_out(self) -> None:
+        """Into a folder of this machine; `start` copies the files into the container."""
+        if self._working_dir == "/":
+            self._working_dir = _DEFAULT_FOLDER
+        self._source.mkdir()
+        caches = (posixpath.join(self._working_dir, cache.path) for cache in self._context.task.caches)
+        within = [posixpath.relpath(path, self._working_dir) for path in caches]
+        await checkout(
+            self._context, self._source, ignored=[path for path in within if path.split("/")[0] != ".."], moved=True
+        )
+
+    @property
+    def _source(self) -> Path:
+        return self._context.folder / "source"
 
     async def attach_cache(self, folder: CacheFolder, target: str, *, read_only: bool = False) -> None:
         where = _plain(posixpath.join(self._working_dir, target))
         if ".." in target.split("/") or where == "/":
             raise MalformedPayload(
                 Complaint("caches", f"{target!r} is no place for a cache", "name a folder of its own")
+            )
+        if self._context.task.source and posixpath.commonpath([where, self._working_dir]) == where:
+            raise MalformedPayload(
+                Complaint("caches", f"{where} is where the files of the source go", "name a folder of its own")
             )
         if where in self._mounts:
             raise MalformedPayload(Complaint("caches", f"{where} has two caches", "give each a folder of its own"))
@@ -64,6 +96,8 @@ class ContainerEngine(Engine[DockerPayload]):
         streams: list[Stream] = []
         try:
             container = await self._create(env, stdin=stdin)
+            if self._context.task.source:
+                await self._copy_source(container)
             query = {"stream": "1", "stdout": "1", "stderr": "1", **({"stdin": "1"} if stdin else {})}
             path = f"/containers/{container}"
             streams.append(await self._client.stream("POST", f"{path}/attach", query, upgrade=True))
@@ -80,6 +114,23 @@ class ContainerEngine(Engine[DockerPayload]):
         return ContainerExecution(
             self._client, self._context, container, self._working_dir, output=output, ending=ending, stdin=stdin
         )
+
+    async def _copy_source(self, container: str) -> None:
+        owner = await owner_of(self._client, container, self._user, self._context.log)
+        try:
+            await copy_source(
+                self._client, container, self._source, self._working_dir, owner=owner, hidden=self._mounts.keys()
+            )
+            left = await run_blocking(
+                partial(remove_folder, self._source),
+                limit=WALK_LIMIT,
+                doing="removing copied files",
+                error=TaskFailedInternally,
+            )
+        except OSError as error:
+            raise TaskFailedInternally(f"the files could not be copied: {error.strerror}") from None
+        for line in left:
+            self._context.log.say(line)
 
     async def discard(self) -> None:
         await remove_container(self._client, self._labels.container_name(self._context.run))

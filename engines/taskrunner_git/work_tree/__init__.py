@@ -1,0 +1,1 @@
+"""A commit as files on disk, with a `.git` beside them."""
