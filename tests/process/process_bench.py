@@ -16,7 +16,7 @@ from taskrunner.interfaces.execution import Execution
 from taskrunner.interfaces.log import Log
 from taskrunner.interfaces.platform import PlatformContext, RunContext
 from taskrunner.interfaces.results import Results
-from taskrunner.model import CacheSpec, RunKey, Task
+from taskrunner.model import CacheSpec, Progress, RunKey, Task
 from taskrunner.testing.conformance.platform_harness import joined
 from taskrunner.testing.fakes.caches import FakeCaches
 from taskrunner.testing.fakes.log import MemoryLog
@@ -83,17 +83,22 @@ class Bench:
     home: Path
     log: Log = attrs.field(factory=MemoryLog)
     count: int = 0
+    reported: list[Progress] = attrs.field(factory=list)
 
     async def engine(self, *command: str, stdin: str = "", caches: tuple[CacheSpec, ...] = ()) -> ProcessEngine:
+        return await self.loaded(ProcessPayload(command, stdin), caches=caches)
+
+    async def loaded(
+        self, payload: ProcessPayload, *, caches: tuple[CacheSpec, ...] = (), env: Mapping[str, str] | None = None
+    ) -> ProcessEngine:
         self.count += 1
         folder = self.home / f"run{self.count}"
         folder.mkdir()
-        task = Task(f"task{self.count}", "process", caches=caches)
+        task = Task(f"task{self.count}", "process", caches=caches, env=env or {})
         context = RunContext(
-            task, RunKey(task.id, 0), folder, self.log, FakeCaches(self.home), lambda s: s.literal, lambda _: None
+            task, RunKey(task.id, 0), folder, self.log, FakeCaches(self.home), lambda s: s.literal, self.reported.append
         )
         engine = await self.platform.new_engine(context)
-        payload = ProcessPayload(command, stdin)
         self.platform.check(payload)
         await engine.load(payload)
         return engine
