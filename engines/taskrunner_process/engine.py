@@ -164,7 +164,7 @@ class ProcessEngine(Engine[ProcessPayload]):
         except OSError as error:
             raise TaskFailedInternally(f"the files of the steps could not be made: {error.strerror}") from None
         reading, writing = os.pipe()
-        sandbox = ProcessSteps(launcher, self._worker_id, writing)
+        sandbox = ProcessSteps(launcher, self._worker_id, stdout=writing, stderr=writing)
         sandbox.runner = StepRunner(steps, sandbox, files, self._context, env)
         return ProcessExecution(launcher, sandbox, reading, None)
 

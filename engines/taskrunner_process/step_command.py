@@ -40,9 +40,11 @@ def make_files(launcher: Launcher) -> StepFiles:
 class ProcessSteps(MainCommand, StepSandbox):
     """Starts each step like the command of a task without steps. What one leaves running is killed with the run."""
 
-    def __init__(self, launcher: Launcher, worker_id: str, output: int) -> None:
-        """`output` is the writing end of the run's output; it is closed at the end."""
-        self._launcher, self._worker_id, self._output = launcher, worker_id, output
+    def __init__(self, launcher: Launcher, worker_id: str, *, stdout: int, stderr: int) -> None:
+        """`stdout` and `stderr` are the writing ends of the run's output, which may be one; they are closed at the
+        end."""
+        self._launcher, self._worker_id = launcher, worker_id
+        self._stdout, self._stderr = stdout, stderr
         self._groups: list[ProcessGroup] = []
         self.run_folder = str(launcher.context.folder)
         self.step_folder = str(launcher.context.folder / STEP_FOLDER)
@@ -69,7 +71,8 @@ class ProcessSteps(MainCommand, StepSandbox):
             await self.runner.remove_files()
 
     def _finish(self, running: asyncio.Task[None]) -> None:
-        os.close(self._output)
+        for number in {self._stdout, self._stderr}:
+            os.close(number)
         error = None if running.cancelled() else running.exception()
         if self._ended.done():
             return
@@ -103,8 +106,9 @@ class ProcessSteps(MainCommand, StepSandbox):
         env = environment(context.run, self._worker_id, context.folder, self._launcher.account, step.env)
         folder = _existing(context.folder, step.working_dir)
         command = find_command(step.command, folder, env["PATH"])
-        stdin, output = os.open(os.devnull, os.O_RDONLY), os.dup(self._output)
-        start = Start(command, env, folder, self._launcher.account, stdin, output, output)
+        stdin, stdout = os.open(os.devnull, os.O_RDONLY), os.dup(self._stdout)
+        stderr = stdout if self._stderr == self._stdout else os.dup(self._stderr)
+        start = Start(command, env, folder, self._launcher.account, stdin, stdout, stderr)
         child, group = await self._launcher.launch(start, f"+step{step.number}")
         self._groups.append(group)
         return ProcessStep(self, child, group)

@@ -55,7 +55,7 @@ class ContainerExec(Exec):
         stream: Stream,
         *,
         tty: bool,
-        sink: Callable[[bytes], Awaitable[None]] | None,
+        sink: Callable[[int, bytes], Awaitable[None]] | None,
     ) -> None:
         self._sink, self._beginning = sink, b""
         self._client, self._container, self._id, self._marker, self._tty = client, container, exec_id, marker, tty
@@ -73,9 +73,9 @@ class ContainerExec(Exec):
         tty: bool = False,
         env: Mapping[str, str] | None = None,
         working_dir: str | None = None,
-        sink: Callable[[bytes], Awaitable[None]] | None = None,
+        sink: Callable[[int, bytes], Awaitable[None]] | None = None,
     ) -> Self:
-        """With a `sink`, all output goes there, in its order, and the standard input is empty.
+        """With a `sink`, each piece of output goes there with the number of its stream, and standard input is empty.
 
         Raises: TaskFailed (`exec-failed`).
         """
@@ -192,7 +192,7 @@ class ContainerExec(Exec):
             await self._pipes[number].put(piece)
             return
         self._beginning = self._beginning or piece[:_MAX_REFUSAL]
-        await self._sink(piece)
+        await self._sink(number, piece)
 
 
 def _cannot_start(command: Sequence[str], why: str) -> TaskFailed:

@@ -71,7 +71,7 @@ class ContainerSteps(StepSandbox):
         )
         return ContainerStep(self, exec_)
 
-    async def _log(self, piece: bytes) -> None:
+    async def _log(self, _: int, piece: bytes) -> None:
         """A run without its log is useless: it ends now."""
         if self._lost:
             return
@@ -84,7 +84,7 @@ class ContainerSteps(StepSandbox):
 
     async def end_line(self) -> None:
         if self._in_line:
-            await self._log(b"\n")
+            await self._log(1, b"\n")
 
 
 class ContainerStep(RunningStep):
