@@ -1,6 +1,6 @@
 """The tests of each contract: a subclass defines a method or two."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,10 @@ class TestLog(LogConformance[MemoryLog]):
     def contents(self, log: MemoryLog) -> bytes:
         log.end()
         return log.data
+
+    def pieces(self, log: MemoryLog) -> Sequence[tuple[str, bytes]]:
+        log.end()
+        return log.pieces
 
 
 class TestCacheFolder(CacheFolderConformance):

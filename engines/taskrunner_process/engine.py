@@ -15,6 +15,7 @@ from taskrunner.errors import Bug, Complaint, MalformedPayload, NotSupported, Ta
 from taskrunner.files.results import empty_run_folder
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.engine import Engine
+from taskrunner.interfaces.log import LogStream
 from taskrunner.steps.expansion import expand_run_folder
 from taskrunner.steps.runner import StepRunner
 from taskrunner.steps.specification import StepSpec
@@ -138,15 +139,15 @@ class ProcessEngine(Engine[ProcessPayload]):
     async def _launch(
         self, launcher: Launcher, command: list[str], stdin: int, writing_stdin: int | None
     ) -> ProcessExecution:
-        reading, writing = os.pipe()
-        start = Start(command, launcher.env, launcher.context.folder, self._account, stdin, writing, writing)
+        outputs, stdout, stderr = open_outputs(separate=self._payload is not None and self._payload.separate_stderr)
+        start = Start(command, launcher.env, launcher.context.folder, self._account, stdin, stdout, stderr)
         try:
             child, group = await launcher.launch(start, "")
         except BaseException:
-            for number in (reading, *([] if writing_stdin is None else [writing_stdin])):
+            for number in (*outputs.values(), *([] if writing_stdin is None else [writing_stdin])):
                 os.close(number)
             raise
-        return ProcessExecution(launcher, OneCommand(launcher, child, group), reading, writing_stdin)
+        return ProcessExecution(launcher, OneCommand(launcher, child, group), outputs, writing_stdin)
 
     async def _start_steps(
         self, launcher: Launcher, steps: Sequence[StepSpec], env: Mapping[str, str], *, stdin: bool
@@ -163,10 +164,23 @@ class ProcessEngine(Engine[ProcessPayload]):
             )
         except OSError as error:
             raise TaskFailedInternally(f"the files of the steps could not be made: {error.strerror}") from None
-        reading, writing = os.pipe()
-        sandbox = ProcessSteps(launcher, self._worker_id, stdout=writing, stderr=writing)
+        outputs, stdout, stderr = open_outputs(separate=self._payload is not None and self._payload.separate_stderr)
+        sandbox = ProcessSteps(launcher, self._worker_id, stdout=stdout, stderr=stderr)
         sandbox.runner = StepRunner(steps, sandbox, files, self._context, env)
-        return ProcessExecution(launcher, sandbox, reading, None)
+        return ProcessExecution(launcher, sandbox, outputs, None)
 
     async def discard(self) -> None:
         await empty_run_folder(self._context.folder)
+
+
+def open_outputs(*, separate: bool) -> tuple[dict[LogStream, int], int, int]:
+    """The worker's ends of the output, by stream, and the stdout and stderr of the command.
+
+    By default these two are one pipe, which keeps the order in which the command writes. Of two pipes, the kernel does
+    not say which was written to first: a shell that writes to both in turn has half of its lines out of place.
+    """
+    reading, stdout = os.pipe()
+    if not separate:
+        return {"both": reading}, stdout, stdout
+    reading_stderr, stderr = os.pipe()
+    return {"stdout": reading, "stderr": reading_stderr}, stdout, stderr

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from taskrunner.errors import Bug, NotSupported, TaskFailed, TaskFailedInternally
 from taskrunner.interfaces.execution import Exec, Execution, Input
+from taskrunner.interfaces.log import LogStream
 from taskrunner.interfaces.results import Results
 from taskrunner_process.exec import ProcessExec
 from taskrunner_process.launcher import Launcher
@@ -17,20 +18,25 @@ from taskrunner_process.results import ProcessResults
 
 class ProcessExecution(Execution):
     """The run is over when its command, or the last step, exits. What is still running then is killed, and the rest of
-    the pipe is logged. So neither a forgotten daemon nor one that holds the output open keeps a run from ending.
+    the pipes is logged. So neither a forgotten daemon nor one that holds the output open keeps a run from ending.
     """
 
-    def __init__(self, launcher: Launcher, main: MainCommand, output: int, stdin: int | None) -> None:
+    def __init__(
+        self, launcher: Launcher, main: MainCommand, outputs: Mapping[LogStream, int], stdin: int | None
+    ) -> None:
+        """`outputs` and `stdin` are the worker's ends of the command's pipes."""
         self._launcher, self._main = launcher, main
         self._stdin = None if stdin is None else PipeInput(stdin)
-        self._output = LoggedOutput(output, launcher.context.log, self._log_failed)
+        self._outputs = [
+            LoggedOutput(number, launcher.context.log, stream, self._log_failed) for stream, number in outputs.items()
+        ]
         self._log_error: Exception | None = None
         self._execs: list[ProcessExec] = []
         self._starting: set[asyncio.Task[ProcessExec]] = set()
         self._over = False
         self._aborted = False
         self._kill: asyncio.Task[None] | None = None
-        main.begin(self._output.copy)
+        main.begin(self._copy_outputs)
         self._end = asyncio.create_task(self._run_to_end())
         self._end.add_done_callback(_mark_seen)
 
@@ -91,11 +97,16 @@ class ProcessExecution(Execution):
             status = await self._main.wait()
             await self._kill_groups()
         finally:
-            self._output.drain()
+            for output in self._outputs:
+                output.drain()
             self._release()
         if self._log_error:
             raise self._log_error
         return self._main.results(status, self._execs)
+
+    def _copy_outputs(self) -> None:
+        for output in self._outputs:
+            output.copy()
 
     def _release(self) -> None:
         if self._stdin:

@@ -32,6 +32,13 @@ class ProcessPayload:
         },
     )
     stdin: str = attrs.field(default="", metadata={"doc": "What it reads from its standard input."})
+    separate_stderr: bool = attrs.field(
+        default=False,
+        metadata={
+            "doc": "Gives stderr a pipe of its own, so that `logs --stderr` can show it. Lines that go to both streams "
+            "within a few milliseconds may then be in another order."
+        },
+    )
     steps: tuple[StepSpec, ...] = attrs.field(
         default=(), metadata={"doc": "Instead of `command`: scripts and commands, one after the other."}
     )

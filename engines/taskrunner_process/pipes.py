@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 
 from taskrunner.interfaces.execution import Input
-from taskrunner.interfaces.log import Log
+from taskrunner.interfaces.log import Log, LogStream
 
 PIECE = 1 << 16
 """Bytes at a time: what a pipe holds on Linux."""
@@ -132,10 +132,10 @@ class PipeOutput:
 class LoggedOutput:
     """Copies a pipe to the run's log as it comes; memory holds one piece of it at a time."""
 
-    def __init__(self, number: int, log: Log, failed: Callable[[Exception], None]) -> None:
+    def __init__(self, number: int, log: Log, stream: LogStream, failed: Callable[[Exception], None]) -> None:
         """`failed` is called once when the log cannot be written to; later output is dropped."""
         self._descriptor = Descriptor(number)
-        self._log, self._failed = log, failed
+        self._log, self._stream, self._failed = log, stream, failed
         self._broken = False
         self._in_line = False
         self._descriptor.on_readable(self._copy)
@@ -153,7 +153,7 @@ class LoggedOutput:
         if self._broken:
             return
         try:
-            self._log.write(piece)
+            self._log.write(piece, self._stream)
             self._in_line = not piece.endswith(b"\n")
         except Exception as error:  # noqa: BLE001  it is passed on, and raised where the run is awaited
             self._broken = True

@@ -161,7 +161,8 @@ class ScriptExecution(Execution):
         pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(output, "rb"))
         try:
             while data := await reader.read(1 << 16):
-                await run_blocking(partial(self._context.log.write, data), limit=WRITE_TIME, doing="writing the log")
+                write = partial(self._context.log.write, data, "both")
+                await run_blocking(write, limit=WRITE_TIME, doing="writing the log")
         except (TaskFailedInternally, TimeoutError) as error:
             await kill_all(RUN, self._mark)  # a run without a log must not go on
             raise TaskFailedInternally(f"the log cannot be written: {error}") from None

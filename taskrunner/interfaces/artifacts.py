@@ -11,6 +11,9 @@ from taskrunner.model import Artifact, RunKey
 LOG_NAME = "log"
 """The reserved name of a run's log; `list` leaves it out."""
 
+INDEX_NAME = "log.index"
+"""The same for the index of the log: when each piece came, and from which stream."""
+
 
 class ArtifactStore(ABC):
     """Keeps files under a run's key: a stale run can never overwrite the artifacts of a later one.
@@ -27,7 +30,9 @@ class ArtifactStore(ABC):
 
     @abstractmethod
     async def put_log(self, run: RunKey, spool: Path) -> None:
-        """Keeps the finished log, the file `spool`, under LOG_NAME."""
+        """Keeps the finished log, the file `spool`, under LOG_NAME, and its index, the file `<spool>.index`, if there
+        is one, under INDEX_NAME. A log that is kept again replaces both.
+        """
 
     @abstractmethod
     def get(self, run: RunKey, name: str, *, offset: int = 0) -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""Hides secrets in a stream of bytes, wherever the stream is cut into pieces.
+"""Hides secrets in the streams of a log, wherever these are cut into pieces.
 
 The masker hides *forms*: the secret itself, its base64 at each of the three alignments that it can have inside a longer
 text (a token in `user:token`), its URL-encoded spellings, and each longer line of a secret of many lines, since
@@ -29,8 +29,14 @@ HEAD = 4
 """Bytes at the start of a form, by which the end of a text is searched for beginnings of it. No form is shorter."""
 
 
+NOTHING_HELD = b"", 0
+
+
 class Masker:
-    """Masks one stream: `feed` it in order, `flush` it at the end. Not safe for several threads at once."""
+    """Masks the streams of one log: `feed` each in order, `flush` it at the end. Not safe for several threads at once.
+
+    Each stream is masked on its own: a secret in stderr is found although a piece of stdout lies in the middle of it.
+    """
 
     def __init__(self) -> None:
         self._forms: tuple[bytes, ...] = ()
@@ -38,8 +44,8 @@ class Masker:
         self._by_head: dict[bytes, list[bytes]] = {}
         self._openings = frozenset[bytes]()
         self._inner = frozenset[int]()
-        self._held = b""
-        self._covered = 0
+        self._ends: dict[str, tuple[bytes, int]] = {}
+        """Stream to the bytes that it holds back, and how many of these belong to a form that was masked before."""
 
     def add(self, secret: str) -> bool:
         """Hides this value from now on, also in the bytes that are held back. False: it is too short to be hidden
@@ -51,24 +57,30 @@ class Masker:
         self._index({*self._forms, *forms_of(value)})
         return True
 
-    def feed(self, data: bytes) -> bytes:
-        """Takes the next bytes and returns, masked, those that are decided now. It holds back the longest end that may
-        still become a form, which is shorter than the longest form.
-        """
-        return self._mask(self._held + data if self._held else data, last=False)
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Those that were fed, in the order of their first bytes."""
+        return tuple(self._ends)
 
-    def flush(self) -> bytes:
-        """Returns the bytes held back, masked: no more bytes will complete a form."""
-        return self._mask(self._held, last=True)
+    def feed(self, data: bytes, stream: str = "") -> bytes:
+        """Takes the next bytes of a stream and returns, masked, those that are decided now. It holds back the longest
+        end that may still become a form, which is shorter than the longest form.
+        """
+        held, covered = self._ends.get(stream, NOTHING_HELD)
+        return self._mask(stream, held + data if held else data, covered, last=False)
+
+    def flush(self, stream: str = "") -> bytes:
+        """Returns the bytes of a stream that are held back, masked: no more bytes will complete a form."""
+        return self._mask(stream, *self._ends.get(stream, NOTHING_HELD), last=True)
 
     def whole(self, text: bytes) -> bytes:
-        """Masks a text that is not part of the stream."""
+        """Masks a text that is not part of a stream."""
         return _replace(text, list(self._hits(text)), len(text), 0)[0]
 
-    def _mask(self, text: bytes, *, last: bool) -> bytes:
+    def _mask(self, stream: str, text: bytes, covered: int, *, last: bool) -> bytes:
         end = len(text) if last else self._undecided(text)
-        done, covered = _replace(text, list(self._hits(text)), end, self._covered)
-        self._held, self._covered = text[end:], covered
+        done, covered = _replace(text, list(self._hits(text)), end, covered)
+        self._ends[stream] = text[end:], covered
         return done
 
     def _hits(self, text: bytes) -> Iterator[tuple[int, int]]:

@@ -1,7 +1,8 @@
 """The overflow of a log: keeps the newest bytes of a long log in at most two files of fixed size.
 
 The files are called `<log>.tail-<where>-<number>`: `where` is the size of the log at which they will be joined,
-`number` counts the segments. After a crash, the names say all that is needed to join them.
+`number` counts the segments. After a crash, the names say all that is needed to join them. Beside each segment is its
+part of the index, `<segment>.index`, with offsets in the segment.
 """
 
 from __future__ import annotations
@@ -10,6 +11,10 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from taskrunner.interfaces.log import LogStream, index_of
+from taskrunner.log.index_writer import IndexWriter
+from taskrunner.log.log_index import Mark, read_index
 
 COPY_SIZE = 1 << 20
 """Bytes at a time when the segments are read back."""
@@ -20,9 +25,11 @@ APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 class Overflow:
     """Keeps the newest bytes: at least `segment` of them, at most twice as many. Methods raise OSError."""
 
-    def __init__(self, log: Path, segment: int) -> None:
-        self._log, self._segment = log, max(1, segment)
+    def __init__(self, log: Path, segment: int, index_size: int) -> None:
+        """`segment` and `index_size` are bytes, of each segment."""
+        self._log, self._segment, self._index_size = log, max(1, segment), index_size
         self._number, self._size, self._file = -1, 0, -1
+        self._index: IndexWriter | None = None
         self.joins_at = 0
         """The offset in the log, in bytes, at which the overflow is joined."""
 
@@ -39,11 +46,13 @@ class Overflow:
         self.joins_at = joins_at
         self._next()
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: bytes, stream: LogStream) -> None:
         view = memoryview(data)
         while view:
             if self._size >= self._segment:
                 self._next()
+            if self._index:
+                self._index.note(self._size, stream)
             taken = os.write(self._file, view[: self._segment - self._size])
             self._size, view = self._size + taken, view[taken:]
 
@@ -56,7 +65,8 @@ class Overflow:
         self.joins_at, self._number = max((int(match[1]), int(match[2])) for match in found)
         self._file = os.open(self._path(self._number), APPEND)
         self._size = os.fstat(self._file).st_size
-        self._path(self._number - 2).unlink(missing_ok=True)
+        self._index = self._new_index()
+        self._unlink(self._number - 2)
         if self._number > 0 and not self._path(self._number - 1).exists():
             self.remove()  # they are removed oldest first, so they were joined already
 
@@ -68,27 +78,57 @@ class Overflow:
 
     def pieces(self) -> Iterator[bytes]:
         """The kept bytes, oldest first. When older bytes were dropped, they begin with a whole line."""
-        cut = self.left_out > 0
-        for number in (self._number - 1, self._number):
-            if number >= 0:
-                for piece in _read(self._path(number)):
-                    yield piece[piece.find(b"\n") + 1 :] if cut else piece
-                    cut = False
+        cut = self._cut()
+        for path in self._paths():
+            for piece in _read(path):
+                yield piece[cut:]
+                cut = 0
+
+    def marks(self) -> Iterator[Mark]:
+        """The index of the bytes that `pieces` yields: offsets count from the first of these."""
+        begin = -self._cut()
+        for path in self._paths():
+            yield Mark(max(0, begin))
+            for mark in read_index(index_of(path)):
+                yield Mark(max(0, begin + mark.offset), mark.stream, mark.at)
+            begin += path.stat().st_size
+
+    def _cut(self) -> int:
+        """Bytes of a line whose beginning was dropped."""
+        first = next(_read(next(self._paths())), b"") if self.left_out else b""
+        return first.find(b"\n") + 1
 
     def remove(self) -> None:
         """Removes the files, oldest first. Afterwards `begin` may be called again."""
         os.close(self._file)
+        if self._index:
+            self._index.close()
         for number in (self._number - 1, self._number):
-            self._path(number).unlink(missing_ok=True)
-        self._number, self._size, self._file = -1, 0, -1
+            self._unlink(number)
+        self._number, self._size, self._file, self._index = -1, 0, -1, None
 
     def _next(self) -> None:
         """Opens the next segment, and only then removes the one before the last: two always exist."""
         file = os.open(self._path(self._number + 1), APPEND | os.O_CREAT | os.O_EXCL, 0o600)
         if self.begun:
             os.close(self._file)
+        if self._index:
+            self._index.close()
         self._number, self._size, self._file = self._number + 1, 0, file
-        self._path(self._number - 2).unlink(missing_ok=True)
+        self._index = self._new_index()
+        self._unlink(self._number - 2)
+
+    def _new_index(self) -> IndexWriter:
+        return IndexWriter(index_of(self._path(self._number)), self._index_size, existing=True)
+
+    def _unlink(self, number: int) -> None:
+        path = self._path(number)
+        for each in (index_of(path), path):
+            each.unlink(missing_ok=True)
+
+    def _paths(self) -> Iterator[Path]:
+        """Of the segments that are kept, oldest first."""
+        return (self._path(number) for number in (self._number - 1, self._number) if number >= 0)
 
     def _path(self, number: int) -> Path:
         return self._log.with_name(f"{self._log.name}.tail-{self.joins_at}-{number}")

@@ -9,6 +9,9 @@ bounded, offsets never change, and the part that readers look for, the end, is a
 The last lines are the trailer: how and why the run ended. There is always room for it, even when the disk is full. A
 short log has the rest of its first block; before a log gets longer, a few blocks are reserved in a file beside it. A
 spool that has its trailer is read-only, which is how a later worker recognizes it.
+
+Beside it is its index (`taskrunner.log.log_index`), bounded as well: when each piece came, and from which
+stream.
 """
 
 from __future__ import annotations
@@ -18,10 +21,13 @@ import os
 import stat
 import threading
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
+
+import attrs
 
 from taskrunner.errors import TaskFailedInternally
-from taskrunner.interfaces.log import Log
+from taskrunner.interfaces.log import Log, LogStream, index_of
+from taskrunner.log.index_writer import IndexWriter
 from taskrunner.log.masking import MIN_SECRET, Masker, encode
 from taskrunner.log.overflow import Overflow
 from taskrunner.log.reader import last_line
@@ -33,6 +39,10 @@ open, while a hundred such runs fit on a small disk. GitLab keeps 4 MiB, and of 
 
 TAIL = 16 << 20
 """Bytes kept from the end: at least half of it, see `Overflow`."""
+
+INDEX_PART = 8
+"""The index may have an eighth of the bytes that the log may have: a record for each 128 bytes, which is more than a
+line of text, or ten a second for eleven hours. When it is full, the times of what follows are unknown."""
 
 RESERVE = 8 << 10
 """Bytes of disk held for the trailer: two blocks of the usual 4 KiB, since the file's last block may be full."""
@@ -71,7 +81,8 @@ class Spool(Log):
         """Makes the file; see `reopen` for one that exists. Raises TaskFailedInternally when that fails."""
         self.path = path
         self._head = head
-        self._overflow = Overflow(path, tail // 2)
+        self._overflow = Overflow(path, tail // 2, tail // 2 // INDEX_PART)
+        self._index = IndexWriter(index_of(path), head // INDEX_PART, existing=existing)
         self._reserve, self._reserved = path.with_name(path.name + ".reserve"), existing
         self._masker = Masker()
         self._lock = threading.Lock()
@@ -96,17 +107,17 @@ class Spool(Log):
 
     # ---- Log
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, stream: LogStream = "stdout") -> None:
         with self._lock:
             if not self._finished:
-                self._put(self._masker.feed(data))
+                self._put(self._masker.feed(data, stream), stream)
 
     def say(self, text: str) -> None:
         """Each line begins on a line of its own. It may overtake the newest bytes of the task, when these look like the
         beginning of a secret."""
         with self._lock:
             if not self._finished:
-                self._put(self._lines(text))
+                self._put(self._lines(text), "worker")
 
     def mask(self, secret: str) -> None:
         """A secret shorter than `MIN_SECRET` bytes is not hidden, and the log says so: the author can change it."""
@@ -129,9 +140,11 @@ class Spool(Log):
         with self._lock:
             if self._finished:
                 return
-            self._try_put(self._masker.flush())
+            for stream in self._masker.streams:
+                self._try_put(self._masker.flush(stream), cast("LogStream", stream))
             self._finished = True
             self._join()
+            self._index.end(self._size)
             self._remove_reserve()
             self._try_append(self._lines(self._trailer(resolution, took)))
             os.fchmod(self._file, FINISHED)
@@ -162,13 +175,13 @@ class Spool(Log):
         lines = b"".join(PREFIX + line + b"\n" for line in masked.splitlines() or [b""])
         return lines if self._at_line_start else b"\n" + lines
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, data: bytes, stream: LogStream) -> None:
         """Appends, or overflows. Raises TaskFailedInternally the first time that the disk fails."""
         if self._why_lost:
             self._lost += len(data)
         elif data:
             try:
-                self._store(data)
+                self._store(data, stream)
             except OSError as error:
                 self._why_lost = error.strerror or str(error)
                 self._lost = len(data)
@@ -176,17 +189,19 @@ class Spool(Log):
                     f"the log of this run cannot be written any further, {self.path}: {self._why_lost}"
                 ) from error
 
-    def _store(self, data: bytes) -> None:
+    def _store(self, data: bytes, stream: LogStream) -> None:
         if not self._reserved and self._size + len(data) > SHORT:
             self._allocate_reserve()
         room = 0 if self._overflow.begun else max(0, self._head - self._size)
         if room:
+            self._index.note(self._size, stream)
             self._append(data[:room])
         if len(data) > room:
             if not self._overflow.begun:
+                self._index.note(self._size, "worker")
                 self._append(self._lines(LONG))
                 self._overflow.begin(self._size)
-            self._overflow.append(data[room:])
+            self._overflow.append(data[room:], stream)
         self._at_line_start = data.endswith(b"\n")
 
     def _append(self, data: bytes) -> None:
@@ -204,9 +219,9 @@ class Spool(Log):
         except OSError as error:
             log.warning("the end of the log %s is not whole: %s", self.path, error.strerror)
 
-    def _try_put(self, data: bytes) -> None:
+    def _try_put(self, data: bytes, stream: LogStream) -> None:
         try:
-            self._put(data)
+            self._put(data, stream)
         except TaskFailedInternally as error:
             log.warning("%s", error)
 
@@ -226,7 +241,9 @@ class Spool(Log):
         os.ftruncate(self._file, self._overflow.joins_at)  # a worker may have died in the middle of joining
         self._size, self._at_line_start = self._overflow.joins_at, True
         if self._overflow.left_out:
+            self._index.note(self._size, "worker")
             self._append(self._lines(f"{self._overflow.left_out:,} bytes left out here: the log is too long"))
+        self._index.add(attrs.evolve(mark, offset=self._size + mark.offset) for mark in self._overflow.marks())
         for piece in self._overflow.pieces():
             self._append(piece)
 

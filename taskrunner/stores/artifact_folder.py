@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 import attrs
 
+from taskrunner.interfaces.log import index_of
 from taskrunner.model import Artifact
 
 UNFINISHED = ".part"
@@ -66,7 +67,7 @@ class Upload:
 
 
 class ArtifactFolder:
-    """The folder of a run: `data`, `index` and `log`."""
+    """The folder of a run: `data`, `index`, `log` and `log.index`."""
 
     def __init__(self, path: Path) -> None:
         self._data, self._index, self._log = path / "data", path / "index", path / "log"
@@ -94,6 +95,7 @@ class ArtifactFolder:
     def keep_log(self, spool: Path) -> None:
         """Makes a hard link to the same file, or a copy where the disk has no links."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._keep_index(index_of(spool), index_of(self._log))
         _sync(spool)
         with suppress(OSError):  # there is a log already, or another disk, or one without links
             self._log.hardlink_to(spool)
@@ -108,6 +110,17 @@ class ArtifactFolder:
         finally:
             temporary.unlink(missing_ok=True)  # renaming one of two names of the same file leaves both
 
+    def _keep_index(self, source: Path, target: Path) -> None:
+        """Not synced, and no error: the log is worth keeping without its times. An index of another log is removed."""
+        temporary = _temporary(target)
+        try:
+            _link_or_copy(source, temporary)
+            temporary.replace(target)
+        except OSError:
+            target.unlink(missing_ok=True)
+        finally:
+            temporary.unlink(missing_ok=True)
+
     def open(self, name: str) -> BinaryIO:
         """Raises: FileNotFoundError."""
         entry = self._entry(name)
@@ -120,9 +133,9 @@ class ArtifactFolder:
                     raise
         raise FileNotFoundError(f"the run has no artifact {name!r}")
 
-    def open_log(self) -> BinaryIO:
-        """Raises: FileNotFoundError."""
-        return self._log.open("rb")
+    def open_log(self, name: str) -> BinaryIO:
+        """The log or its index. Raises: FileNotFoundError."""
+        return self._log.with_name(name).open("rb")
 
     def artifacts(self) -> list[Artifact]:
         """Sorted by name. Also removes the files of dead writers."""

@@ -3,6 +3,7 @@
 ::
 
     <root>/<task_id>/<run_id>/log                     the log
+                             /log.index               the index of the log, if it has one
                              /data/<random>-<name>    what was put, by the last part of its name
                              /index/<hash>.json       one entry for each artifact: its name, where its data is, ...
 
@@ -26,7 +27,7 @@ from typing import TypeVar
 
 from taskrunner.blocking import run_blocking
 from taskrunner.errors import TaskFailedInternally, Unavailable
-from taskrunner.interfaces.artifacts import LOG_NAME, ArtifactStore
+from taskrunner.interfaces.artifacts import INDEX_NAME, LOG_NAME, ArtifactStore
 from taskrunner.limits import ARTIFACT_HINT, ARTIFACT_PATTERN, ID_PATTERN
 from taskrunner.model import Artifact, RunKey
 from taskrunner.stores.artifact_folder import ArtifactFolder, Upload
@@ -35,6 +36,9 @@ T = TypeVar("T")
 
 CHUNK = 1 << 20
 """Bytes of one read of `get`."""
+
+RESERVED = {LOG_NAME, INDEX_NAME}
+"""What `put_log` keeps, and `put` refuses."""
 
 CALL_LIMIT = 60.0
 """Seconds for one call to the disk, enough for a sync of gigabytes. Beyond it, the disk hangs."""
@@ -48,8 +52,8 @@ class FolderStore(ArtifactStore):
 
     async def put(self, run: RunKey, name: str, body: AsyncIterator[bytes], *, content_type: str = "") -> Artifact:
         check_name(name)
-        if name == LOG_NAME:
-            raise ValueError(f"{LOG_NAME!r} is reserved for the log of the run: give the artifact another name")
+        if name in RESERVED:
+            raise ValueError(f"{name!r} is reserved for the log of the run: give the artifact another name")
         folder = self._folder(run)
         upload = await _on_disk(lambda: folder.begin(name), discard=Upload.close)
         try:
@@ -68,7 +72,7 @@ class FolderStore(ArtifactStore):
         if offset < 0:
             raise ValueError(f"offset is {offset}: it counts from the beginning of the file")
         folder = self._folder(run)
-        opening = folder.open_log if name == LOG_NAME else partial(folder.open, name)
+        opening = partial(folder.open_log if name in RESERVED else folder.open, name)
         file = await _on_disk(opening, discard=lambda late: late.close())
         try:
             await _on_disk(lambda: file.seek(offset))

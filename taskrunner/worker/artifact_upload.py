@@ -14,7 +14,7 @@ import attrs
 
 from taskrunner.errors import TaskFailed, Unavailable
 from taskrunner.files.glob import GlobPattern
-from taskrunner.interfaces.artifacts import LOG_NAME, ArtifactStore
+from taskrunner.interfaces.artifacts import INDEX_NAME, LOG_NAME, ArtifactStore
 from taskrunner.interfaces.results import Entry, Results
 from taskrunner.model import ArtifactSpec, Progress, RunKey
 
@@ -101,8 +101,9 @@ class _Collector:
 
     async def _keep(self, spec: ArtifactSpec, name: str, entry: Entry) -> None:
         """Stores one file, unless its name is refused."""
-        if name in self.names or name == LOG_NAME:
-            why = "is the name of the run's log" if name == LOG_NAME else "is the name of another artifact of this run"
+        reserved = name in {LOG_NAME, INDEX_NAME}
+        if name in self.names or reserved:
+            why = "is the name of the run's log" if reserved else "is the name of another artifact of this run"
             self.refused.append(f"{spec.path} cannot be kept as {name}, which {why}; give it another name")
             return
         try:

@@ -161,6 +161,15 @@ def test_output_is_drained_before_the_run_is_waited_for(bench: DockerBench) -> N
     assert bench.log.data.count(b"\0") == size
 
 
+def test_the_log_knows_what_came_from_stderr(bench: DockerBench) -> None:
+    async def print_to_both() -> None:
+        await (await finished(bench, shell("echo one; echo two; echo three >&2; echo four >&2"))).dispose()
+
+    bench.run(print_to_both)
+    texts = [b"".join(data for each, data in bench.log.pieces if each == stream) for stream in ("stdout", "stderr")]
+    assert texts == [b"one\ntwo\n", b"three\nfour\n"]
+
+
 def test_a_container_that_another_program_removes_has_ended(bench: DockerBench, api: docker.APIClient) -> None:
     async def remove() -> int:
         execution = await (await bench.loaded(shell("echo up; exec sleep 1000000"))).start({})

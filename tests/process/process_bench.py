@@ -85,8 +85,10 @@ class Bench:
     count: int = 0
     reported: list[Progress] = attrs.field(factory=list)
 
-    async def engine(self, *command: str, stdin: str = "", caches: tuple[CacheSpec, ...] = ()) -> ProcessEngine:
-        return await self.loaded(ProcessPayload(command, stdin), caches=caches)
+    async def engine(
+        self, *command: str, stdin: str = "", separate_stderr: bool = False, caches: tuple[CacheSpec, ...] = ()
+    ) -> ProcessEngine:
+        return await self.loaded(ProcessPayload(command, stdin, separate_stderr), caches=caches)
 
     async def loaded(
         self, payload: ProcessPayload, *, caches: tuple[CacheSpec, ...] = (), env: Mapping[str, str] | None = None
@@ -103,8 +105,10 @@ class Bench:
         await engine.load(payload)
         return engine
 
-    async def start(self, *command: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Execution:
-        engine = await self.engine(*command, stdin=stdin)
+    async def start(
+        self, *command: str, stdin: str = "", separate_stderr: bool = False, env: Mapping[str, str] | None = None
+    ) -> Execution:
+        engine = await self.engine(*command, stdin=stdin, separate_stderr=separate_stderr)
         try:
             return await engine.start(env or {})
         except TaskrunnerError:

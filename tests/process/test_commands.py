@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from taskrunner.blocking import run_blocking
 from taskrunner.errors import MalformedPayload, NotSupported, TaskFailed, TaskFailedInternally
-from taskrunner.interfaces.log import Log
+from taskrunner.interfaces.log import Log, LogStream
 from taskrunner.testing.conformance.platform_harness import joined
 from taskrunner.testing.fakes.log import MemoryLog
 from taskrunner_process import ProcessPayload
@@ -21,11 +23,14 @@ from tests.process.process_bench import KINDS, alive, bench_on, descriptors, exe
 BEST = KINDS[0]
 
 
+ALTERNATING = "i=0; while [ $i -lt 1000 ]; do echo $i; echo $i >&2; i=$((i+1)); done"
+
+
 class CountingLog(Log):
     def __init__(self) -> None:
         self.total = self.largest = 0
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, stream: LogStream = "stdout") -> None:
         self.total += len(data)
         self.largest = max(self.largest, len(data))
 
@@ -33,7 +38,7 @@ class CountingLog(Log):
 
 
 class FullLog(CountingLog):
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, stream: LogStream = "stdout") -> None:
         raise TaskFailedInternally("the disk is full")
 
 
@@ -68,6 +73,54 @@ def test_both_outputs_keep_their_order(tmp_path: Path) -> None:
         async with bench_on(BEST, tmp_path) as bench:
             await bench.shell("for i in 1 2 3; do echo out $i; echo err $i >&2; done")
             assert bench.text == "out 1\nerr 1\nout 2\nerr 2\nout 3\nerr 3\n"
+
+    asyncio.run(run())
+
+
+def test_a_separate_stderr_is_known_and_each_stream_is_whole(tmp_path: Path) -> None:
+    async def run() -> None:
+        log = MemoryLog()
+        async with bench_on(BEST, tmp_path, log=log) as bench:
+            execution = await bench.start("sh", "-c", ALTERNATING, separate_stderr=True)
+            await execution.wait()
+        numbers = "".join(f"{number}\n" for number in range(1000)).encode()
+        assert {stream for stream, _ in log.pieces} == {"stdout", "stderr"}
+        for stream in ("stdout", "stderr"):
+            assert b"".join(data for each, data in log.pieces if each == stream) == numbers
+
+    asyncio.run(run())
+
+
+def test_separate_outputs_keep_the_order_in_which_they_arrive(tmp_path: Path) -> None:
+    async def run() -> None:
+        log, lines = MemoryLog(), [f"{name} {number}\n" for number in (1, 2, 3) for name in ("out", "err")]
+        gates = [tmp_path / str(number) for number in range(len(lines))]
+        for gate in gates:
+            os.mkfifo(gate)
+        steps = zip(lines, gates, strict=True)
+        script = [f"echo {line.strip()} >&{1 + ('err' in line)}; read x <{gate}" for line, gate in steps]
+        async with bench_on(BEST, tmp_path, log=log) as bench:
+            execution = await bench.start("sh", "-c", "; ".join(script), separate_stderr=True)
+            for line, gate in zip(lines, gates, strict=True):
+                await log.until(line)
+                await run_blocking(partial(gate.write_text, "go\n"), limit=60, doing="opening the gate")
+            await execution.wait()
+        assert log.text == "".join(lines)
+        assert log.pieces[:2] == [("stdout", b"out 1\n"), ("stderr", b"err 1\n")]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("separate_stderr", [False, True])
+def test_no_pipe_is_left_when_a_command_cannot_be_started(tmp_path: Path, *, separate_stderr: bool) -> None:
+    async def run() -> None:
+        async with bench_on(BEST, tmp_path) as bench:
+            await bench.run("true")
+            before = descriptors()
+            with pytest.raises(TaskFailed, match="use a file"):
+                await bench.start("true", "x" * 5_000_000, separate_stderr=separate_stderr)
+            await (await bench.start("true", separate_stderr=separate_stderr)).wait()
+            assert descriptors() == before
 
     asyncio.run(run())
 

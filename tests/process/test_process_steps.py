@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from taskrunner.errors import MalformedPayload, NotSupported, TaskFailedInternally
@@ -343,6 +344,20 @@ def test_a_flood_in_the_background_does_not_hold_up_the_run(tmp_path: Path) -> N
 
     word = token()
     asyncio.run(run())
+
+
+def test_both_outputs_of_a_step_are_in_its_phase(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with own_bench(BEST, tmp_path) as bench:
+            payload = steps("printf out; printf err >&2", "echo next >&2")
+            await (await started(bench, attrs.evolve(payload, separate_stderr=True))).wait()
+            said = bench.text.partition("success")[0]
+            assert "\nouterr\n" in said or "\nerrout\n" in said
+            assert "\nnext\n[taskrunner] step 2/2" in bench.text
+
+    before = descriptors()
+    asyncio.run(run())
+    assert descriptors() == before
 
 
 def test_a_person_can_look_into_a_step(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from taskrunner.errors import TaskFailedInternally, Unavailable
-from taskrunner.interfaces.artifacts import LOG_NAME
+from taskrunner.interfaces.artifacts import INDEX_NAME, LOG_NAME
+from taskrunner.interfaces.log import index_of
 from taskrunner.model import RunKey
 from taskrunner.stores import artifact_folder, folder
 from taskrunner.stores.folder import FolderStore
@@ -116,6 +117,17 @@ def test_the_log_is_a_second_name_of_the_spool_or_a_copy(tmp_path: Path, monkeyp
     assert files(tmp_path / "store") == [log]
 
 
+def test_an_index_that_cannot_be_kept_costs_the_times_and_not_the_log(tmp_path: Path) -> None:
+    spool, store = tmp_path / "spool", FolderStore(tmp_path / "store")
+    spool.write_bytes(b"line\n")
+    index_of(spool).write_bytes(b"of the first log")
+    asyncio.run(store.put_log(RUN, spool))
+    index_of(spool).unlink()
+    index_of(spool).mkdir()
+    asyncio.run(store.put_log(RUN, spool))
+    assert [path.name for path in files(tmp_path / "store")] == ["log"]
+
+
 def test_a_log_without_a_spool_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         asyncio.run(FolderStore(tmp_path / "store").put_log(RUN, tmp_path / "nothing"))
@@ -135,7 +147,7 @@ def test_a_bad_task_id_never_reaches_the_disk(tmp_path: Path, task_id: str) -> N
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("name", [LOG_NAME, "x" * 1025, "a\nb", "a\0b"])
+@pytest.mark.parametrize("name", [LOG_NAME, INDEX_NAME, "x" * 1025, "a\nb", "a\0b"])
 def test_names_that_are_reserved_or_harmful_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match=r"reserved for the log|names no artifact"):
         asyncio.run(FolderStore(tmp_path).put(RUN, name, body(b"")))

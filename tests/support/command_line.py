@@ -58,6 +58,10 @@ class CommandLine:
                 timer.cancel()
                 process.kill()
 
+    def run_log(self, task_id: str, name: str = "log") -> Path:
+        """The log of the first run, or another file of that run."""
+        return self.folder / "home" / "runs" / task_id / "0" / name
+
     def task(self, task_id: str, script: str, extra: str = "") -> str:
         """Writes a task that runs a shell script, and returns the path of its file."""
         path = self.folder / f"{task_id}.toml"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from taskrunner.interfaces.artifacts import ArtifactStore
@@ -43,6 +44,10 @@ class TestMemoryLog(LogConformance[MemoryLog]):
     def contents(self, log: MemoryLog) -> bytes:
         log.end()
         return log.data
+
+    def pieces(self, log: MemoryLog) -> Sequence[tuple[str, bytes]]:
+        log.end()
+        return log.pieces
 
 
 class TestMemoryStore(ArtifactStoreConformance):

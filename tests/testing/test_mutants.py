@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from taskrunner.interfaces.host import Leave
+from taskrunner.interfaces.log import LogStream
 from taskrunner.log.masking import Masker
 from taskrunner.testing.fakes.caches import FakeCacheFolder, FakeCaches, FakeLease
 from taskrunner.testing.fakes.host import FakeHost
@@ -25,23 +26,46 @@ def mask_the_plain_text_only(self: MemoryLog, secret: str) -> None:
     self._masker._index({secret.encode() or b"plain"})
 
 
-def write_text(self: MemoryLog, data: bytes) -> None:
-    self._raw += data.decode(errors="replace").encode()
+def write_text(self: MemoryLog, data: bytes, stream: LogStream = "stdout") -> None:
+    self._append(data.decode(errors="replace").encode(), stream)
 
 
-def write_after_the_end(self: MemoryLog, data: bytes) -> None:
-    self._raw += data
+def write_after_the_end(self: MemoryLog, data: bytes, stream: LogStream = "stdout") -> None:
+    self._append(data, stream)
+
+
+def write_to_stdout(self: MemoryLog, data: bytes, stream: LogStream = "stdout") -> None:
+    write(self, data, "worker" if stream == "worker" else "stdout")
+
+
+def write_without_a_default(self: MemoryLog, data: bytes, stream: LogStream = "both") -> None:
+    write(self, data, stream)
+
+
+@property
+def stdout_first(self: MemoryLog) -> list[tuple[LogStream, bytes]]:
+    pieces: list[tuple[LogStream, bytes]] = read_pieces(self)
+    return sorted(pieces, key=lambda piece: piece[0] != "stdout")
+
+
+def mask_all_as_one_stream(self: Masker, data: bytes, _: str = "") -> bytes:
+    return feed(self, data)
+
+
+def lose_lines(self: Masker, data: bytes, stream: str = "") -> bytes:
+    return feed(self, data, stream)[:1000]
+
+
+write, read_pieces, feed, flush = MemoryLog.write, vars(MemoryLog)["pieces"].fget, Masker.feed, Masker.flush
 
 
 def say_without_a_mark(self: MemoryLog, text: str) -> None:
     self.write(text.encode() + b"\n")
 
 
-def mask_beginnings(self: Masker, text: bytes) -> bytes:
-    return whole(self, text).replace(b"s3cr3t", b"***")
+def mask_beginnings(self: Masker, stream: str = "") -> bytes:
+    return flush(self, stream).replace(b"s3cr3t", b"***")
 
-
-whole = Masker.whole
 
 LOGS: list[Mutant] = [
     (MemoryLog, "mask", lambda *_: None, "test_a_secret_never_shows"),
@@ -50,8 +74,12 @@ LOGS: list[Mutant] = [
     (MemoryLog, "write", write_text, "test_the_bytes_of_a_task_are_kept_as_they_are"),
     (MemoryLog, "write", write_after_the_end, "test_after_the_end_writes_go_nowhere"),
     (MemoryLog, "say", say_without_a_mark, "test_a_line_of_the_worker_is_marked"),
-    (Masker, "whole", mask_beginnings, "test_the_beginning_of_a_secret_is_not_masked"),
-    (Masker, "whole", lambda _, text: text[:1000], "test_threads_may_write_at_the_same_time"),
+    (MemoryLog, "write", write_to_stdout, "test_each_piece_keeps_its_stream_and_its_place"),
+    (MemoryLog, "write", write_without_a_default, "test_each_piece_keeps_its_stream_and_its_place"),
+    (MemoryLog, "pieces", stdout_first, "test_each_piece_keeps_its_stream_and_its_place"),
+    (Masker, "feed", mask_all_as_one_stream, "test_a_secret_is_masked_across_a_piece_of_another_stream"),
+    (Masker, "flush", mask_beginnings, "test_the_beginning_of_a_secret_is_not_masked"),
+    (Masker, "feed", lose_lines, "test_threads_may_write_at_the_same_time"),
 ]
 
 
@@ -62,12 +90,12 @@ def test_a_faulty_log_is_caught(mutant: Mutant, monkeypatch: pytest.MonkeyPatch,
 
 def test_a_log_that_masks_call_by_call_is_caught(tmp_path: Path) -> None:
     class Hasty(MemoryLog):
-        def write(self, data: bytes) -> None:
-            self._raw += self._masker.whole(data)
+        def write(self, data: bytes, stream: LogStream = "stdout") -> None:
+            self._append(self._masker.whole(data), stream)
 
         @property
-        def data(self) -> bytes:
-            return bytes(self._raw)
+        def pieces(self) -> list[tuple[LogStream, bytes]]:
+            return [(stream, bytes(data)) for stream, data in self._raw]
 
     class HastyTests(LogTests):
         def log(self, folder: Path) -> MemoryLog:

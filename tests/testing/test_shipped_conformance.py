@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,8 @@ import pytest
 from taskrunner.caches.folder_caches import FolderCaches
 from taskrunner.interfaces.caches import CacheFolder, Caches
 from taskrunner.interfaces.host import Host
+from taskrunner.interfaces.log import index_of
+from taskrunner.log.log_index import read_index
 from taskrunner.log.spool import Spool
 from taskrunner.model import COMPLETED
 from taskrunner.testing import (
@@ -31,6 +33,10 @@ class TestSpool(LogConformance[Spool]):
     def contents(self, log: Spool) -> bytes:
         log.finish(COMPLETED, 0)
         return log.path.read_bytes()
+
+    def pieces(self, log: Spool) -> Sequence[tuple[str, bytes]]:
+        parts = read_index(index_of(log.path)).split(self.contents(log), 0)
+        return [(mark.stream, data) for mark, data in parts if mark.stream]
 
 
 class TestFolderCaches(CachesConformance):

@@ -7,6 +7,9 @@ import operator
 import struct
 from collections.abc import Iterable, Iterator
 
+STDERR = 2
+"""The number of that stream in a frame."""
+
 
 class Demultiplexer:
     """Splits the output of a process without a terminal: frames of a stream's number (1 is stdout, 2 is stderr), three

@@ -17,7 +17,7 @@ from taskrunner.steps.runner import StepRunner
 from taskrunner_docker.api.async_stream import BUFFER, Stream
 from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.api.docker_errors import DockerError
-from taskrunner_docker.api.frames import Demultiplexer
+from taskrunner_docker.api.frames import STDERR, Demultiplexer, joined
 from taskrunner_docker.cleanup.removal import remove_container
 from taskrunner_docker.container.archive import ContainerFiles
 from taskrunner_docker.container.exec import ContainerExec
@@ -165,18 +165,21 @@ class ContainerExecution(Execution):
         """Moves the output to the log, in a thread: a disk may be slow, and many runs share the event loop."""
         demultiplexer = Demultiplexer()
         while data := await self._read(self._output, BUFFER):
-            output = b"".join(piece for _, piece in demultiplexer.feed(data))
-            if output:
-                await self._write(output)
+            if pieces := list(joined(demultiplexer.feed(data))):
+                await self._write(pieces)
                 await asyncio.sleep(_BATCH_INTERVAL)
         self._output.close()
 
-    async def _write(self, output: bytes) -> None:
-        write = partial(self._context.log.write, output)
+    async def _write(self, pieces: list[tuple[int, bytes]]) -> None:
+        write = partial(self._write_each, pieces)
         try:
             await run_blocking(write, limit=LOG_LIMIT, doing="writing to the log", grace=LOG_LIMIT)
         except OverLimit as error:
             raise TaskFailedInternally(str(error)) from None
+
+    def _write_each(self, pieces: list[tuple[int, bytes]]) -> None:
+        for number, piece in pieces:
+            self._context.log.write(piece, "stderr" if number == STDERR else "stdout")
 
     async def _wait_for_exit(self) -> int:
         answer = await self._read(self._ending)

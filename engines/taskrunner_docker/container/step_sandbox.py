@@ -48,10 +48,11 @@ class ContainerSteps(StepSandbox):
         self._client, self._container = client, container
         self.run_folder = working_dir
         self.runner: StepRunner
-        self.write: Callable[[bytes], Awaitable[None]]
-        """Appends output to the log of the run."""
+        self.write: Callable[[list[tuple[int, bytes]]], Awaitable[None]]
+        """Appends output to the log of the run, each piece with the number of its stream."""
         self._lost: TaskrunnerError | None = None
-        self._in_line = False
+        self._in_line: set[int] = set()
+        """The streams whose last line has no end yet."""
 
     async def run(self) -> None:
         """Raises what `StepRunner.run` raises, and TaskFailedInternally when the log cannot be written."""
@@ -60,7 +61,7 @@ class ContainerSteps(StepSandbox):
             raise self._lost
 
     async def start(self, step: StepCommand) -> RunningStep:
-        self._in_line = False
+        self._in_line.clear()
         exec_ = await ContainerExec.begin(
             self._client,
             self._container,
@@ -71,20 +72,21 @@ class ContainerSteps(StepSandbox):
         )
         return ContainerStep(self, exec_)
 
-    async def _log(self, _: int, piece: bytes) -> None:
+    async def _log(self, number: int, piece: bytes) -> None:
         """A run without its log is useless: it ends now."""
         if self._lost:
             return
         try:
-            await self.write(piece)
+            await self.write([(number, piece)])
         except TaskFailedInternally as error:
             self._lost = error
             self.runner.stop()
-        self._in_line = not piece.endswith(b"\n")
+        (self._in_line.discard if piece.endswith(b"\n") else self._in_line.add)(number)
 
-    async def end_line(self) -> None:
-        if self._in_line:
-            await self._log(1, b"\n")
+    async def end_lines(self) -> None:
+        """Ends the last line of each stream, so that the worker's own line begins a new one."""
+        for number in sorted(self._in_line):
+            await self._log(number, b"\n")
 
 
 class ContainerStep(RunningStep):
@@ -95,9 +97,9 @@ class ContainerStep(RunningStep):
 
     async def wait(self) -> int:
         status = await self._exec.wait()
-        await self._steps.end_line()
+        await self._steps.end_lines()
         return status
 
     async def abort(self) -> None:
         await self._exec.abort()
-        await self._steps.end_line()
+        await self._steps.end_lines()

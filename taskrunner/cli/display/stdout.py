@@ -11,14 +11,12 @@ from typing import IO, Any
 from taskrunner.cli.display.sanitize import LineBuffer, sanitize
 
 
-async def print_bytes(pieces: AsyncIterator[bytes]) -> int:
-    """Copies to stdout: untouched, but on a terminal without control sequences. Returns the number of bytes read."""
-    size, lines, terminal = 0, LineBuffer(), sys.stdout.isatty()
+async def print_bytes(pieces: AsyncIterator[bytes]) -> None:
+    """Copies to stdout: untouched, but on a terminal without control sequences."""
+    lines, terminal = LineBuffer(), sys.stdout.isatty()
     async for piece in pieces:
         _write(_for_terminal(lines.feed(piece)) if terminal else piece)
-        size += len(piece)
     _write(_for_terminal(lines.rest))
-    return size
 
 
 def _for_terminal(lines: bytes) -> bytes:

@@ -20,7 +20,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from taskrunner.interfaces.artifacts import LOG_NAME, ArtifactStore
+from taskrunner.interfaces.artifacts import INDEX_NAME, LOG_NAME, ArtifactStore
+from taskrunner.interfaces.log import index_of
 from taskrunner.model import Artifact, RunKey
 
 K = TypeVar("K", bound="ArtifactStoreConformance")
@@ -171,7 +172,7 @@ class ArtifactStoreConformance(ABC):
         store = self.store()
         assert await store.list(RunKey("unknown", 7)) == []
         await store.put(RUN, "a", body(b"a"))
-        for name in ("b", "a/b", LOG_NAME):
+        for name in ("b", "a/b", LOG_NAME, INDEX_NAME):
             with pytest.raises(FileNotFoundError):
                 await self.read(store, RUN, name)
 
@@ -190,6 +191,28 @@ class ArtifactStoreConformance(ABC):
             assert await store.list(RUN) == []
             spool.unlink()
             assert await self.read(self.store(), RUN, LOG_NAME) == text
+
+        asyncio.run(keep())
+
+    def test_the_index_of_the_log_is_kept_with_it(self, tmp_path: Path) -> None:
+        spool = tmp_path / "spool"
+
+        async def keep() -> None:
+            store = self.store()
+            spool.write_bytes(b"a line\n")
+            for index in (b"an index", b"another index"):
+                index_of(spool).unlink(missing_ok=True)
+                index_of(spool).write_bytes(index)
+                for _ in range(2):  # a reply may be lost
+                    await store.put_log(RUN, spool)
+                assert await self.read(store, RUN, INDEX_NAME) == index
+            assert await self.read(store, RUN, INDEX_NAME, offset=8) == b"index"
+            assert await store.list(RUN) == []
+            index_of(spool).unlink()
+            assert await self.read(self.store(), RUN, INDEX_NAME) == b"another index"
+            await store.put_log(RUN, spool)
+            with pytest.raises(FileNotFoundError):
+                await self.read(store, RUN, INDEX_NAME)
 
         asyncio.run(keep())
 

@@ -1,15 +1,16 @@
-"""LogConformance: what every log does with bytes, lines and secrets."""
+"""LogConformance: what every log does with bytes, streams, lines and secrets."""
 
 from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
 from base64 import b64encode
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 from urllib.parse import quote
 
-from taskrunner.interfaces.log import Log
+from taskrunner.interfaces.log import Log, LogStream
 from taskrunner.testing.conformance.contract import ContractChecker, unwrapped
 
 L = TypeVar("L", bound=Log)
@@ -28,12 +29,34 @@ class LogConformance(ABC, Generic[L]):
     def contents(self, log: L) -> bytes:
         """Ends the log, and returns all of it. May be called again."""
 
+    @abstractmethod
+    def pieces(self, log: L) -> Sequence[tuple[str, bytes]]:
+        """Ends the log, and returns the same in pieces, each with the stream that it came from. May be called again."""
+
     def test_the_bytes_of_a_task_are_kept_as_they_are(self, tmp_path: Path) -> None:
         log, data = self._open(tmp_path), bytes(range(256)) * 20 + "grün".encode()
         for begin in range(0, len(data), 7):
             log.write(data[begin : begin + 7])
         log.write(b"")
         assert data in self._end(log)
+
+    def test_each_piece_keeps_its_stream_and_its_place(self, tmp_path: Path) -> None:
+        log = self._open(tmp_path)
+        written: list[tuple[LogStream, bytes]] = [
+            ("stdout", b"out "), ("stderr", b"no end of line"), ("stdout", b"put\n"), ("both", b"either\n"),
+            ("stderr", b"more\n"), ("both", b"one\n"), ("stdout", b"last\n"),
+        ]  # fmt: skip
+        for stream, data in written:
+            log.write(data, stream)
+        log.write(b"by default\n")
+        log.say("a line")
+        contents, pieces = self._end(log), self.pieces(unwrapped(log))
+        assert b"".join(data for _, data in written) + b"by default\n" in contents
+        assert b"".join(data for _, data in pieces) == contents
+        for stream in ("stderr", "both"):
+            assert text_of(stream, pieces) == text_of(stream, written)
+        assert text_of("stdout", pieces) == text_of("stdout", written) + b"by default\n"
+        assert b"[taskrunner] a line\n" in text_of("worker", pieces)
 
     def test_a_line_of_the_worker_is_marked(self, tmp_path: Path) -> None:
         log = self._open(tmp_path)
@@ -65,6 +88,18 @@ class LogConformance(ABC, Generic[L]):
         for byte in SECRET.encode():
             log.write(bytes([byte]))
         assert SECRET.encode() not in self._end(log)
+
+    def test_a_secret_is_masked_across_a_piece_of_another_stream(self, tmp_path: Path) -> None:
+        log = self._open(tmp_path)
+        log.mask(SECRET)
+        for cut in range(1, len(SECRET)):
+            log.write(f"<{SECRET[:cut]}".encode(), "stderr")
+            log.write(b"progress\n")
+            log.write(f"{SECRET[cut:]}>\n".encode(), "stderr")
+        contents, pieces = self._end(log), self.pieces(unwrapped(log))
+        assert SECRET.encode() not in contents
+        assert SECRET.encode() not in text_of("stderr", pieces)
+        assert text_of("stdout", pieces) == b"progress\n" * (len(SECRET) - 1)
 
     def test_the_beginning_of_a_secret_is_not_masked(self, tmp_path: Path) -> None:
         log = self._open(tmp_path)
@@ -114,6 +149,11 @@ class LogConformance(ABC, Generic[L]):
         contents = self.contents(unwrapped(log))
         assert isinstance(contents, bytes)
         return contents
+
+
+def text_of(stream: str, pieces: Sequence[tuple[str, bytes]]) -> bytes:
+    """All that came from one stream."""
+    return b"".join(data for each, data in pieces if each == stream)
 
 
 def _forms() -> list[bytes]:

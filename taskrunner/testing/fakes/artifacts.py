@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from taskrunner.blocking import run_blocking
-from taskrunner.interfaces.artifacts import LOG_NAME, ArtifactStore
+from taskrunner.interfaces.artifacts import INDEX_NAME, LOG_NAME, ArtifactStore
+from taskrunner.interfaces.log import index_of
 from taskrunner.interfaces.results import READ_SIZE
 from taskrunner.limits import ARTIFACT_HINT, ARTIFACT_PATTERN
 from taskrunner.model import Artifact, RunKey
@@ -35,6 +36,11 @@ class MemoryStore(ArtifactStore):
     async def put_log(self, run: RunKey, spool: Path) -> None:
         self.bodies[run, LOG_NAME] = await run_blocking(spool.read_bytes, limit=READ_LIMIT, doing="reading the log")
         self._types[run, LOG_NAME] = "text/plain"
+        self.bodies.pop((run, INDEX_NAME), None)
+        if index_of(spool).exists():
+            self.bodies[run, INDEX_NAME] = await run_blocking(
+                index_of(spool).read_bytes, limit=READ_LIMIT, doing="reading the index"
+            )
 
     async def get(self, run: RunKey, name: str, *, offset: int = 0) -> AsyncIterator[bytes]:
         key = run, _checked(name)
@@ -44,7 +50,7 @@ class MemoryStore(ArtifactStore):
             yield self.bodies[key][begin : begin + READ_SIZE]
 
     async def list(self, run: RunKey) -> list[Artifact]:
-        names = sorted(name for owner, name in self.bodies if owner == run and name != LOG_NAME)
+        names = sorted(name for owner, name in self.bodies if owner == run and name not in {LOG_NAME, INDEX_NAME})
         return [self._artifact((run, name)) for name in names]
 
     def log(self, run: RunKey) -> str:

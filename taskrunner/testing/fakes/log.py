@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import cast
 
-from taskrunner.interfaces.log import Log
+from taskrunner.interfaces.log import Log, LogStream
 from taskrunner.log.masking import Masker
 
 
@@ -14,18 +15,24 @@ class MemoryLog(Log):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._raw = bytearray()
+        self._raw: list[tuple[LogStream, bytearray]] = []
         self._masker = Masker()
         self._ended = False
         self._readers: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, stream: LogStream = "stdout") -> None:
         with self._lock:
             if not self._ended:
-                self._raw += data
+                self._append(data, stream)
             readers, self._readers = self._readers, []
         for loop, more in readers:
             loop.call_soon_threadsafe(more.set)
+
+    def _append(self, data: bytes, stream: LogStream) -> None:
+        if self._raw and self._raw[-1][0] == stream:
+            self._raw[-1][1].extend(data)
+        else:
+            self._raw.append((stream, bytearray(data)))
 
     def mask(self, secret: str) -> None:
         with self._lock:
@@ -36,10 +43,17 @@ class MemoryLog(Log):
         self._ended = True
 
     @property
-    def data(self) -> bytes:
-        """Everything so far, without the secrets."""
+    def pieces(self) -> list[tuple[LogStream, bytes]]:
+        """Everything so far, without the secrets, each piece with its stream."""
         with self._lock:
-            return self._masker.whole(bytes(self._raw))
+            decided = [(stream, self._masker.feed(bytes(data), stream)) for stream, data in self._raw]
+            held = [(cast("LogStream", stream), self._masker.flush(stream)) for stream in self._masker.streams]
+        return [piece for piece in (*decided, *held) if piece[1]]
+
+    @property
+    def data(self) -> bytes:
+        """The same as bytes."""
+        return b"".join(data for _, data in self.pieces)
 
     @property
     def text(self) -> str:
