@@ -89,6 +89,13 @@ if TYPE_CHECKING:
     from taskrunner.queues.push.queue import PushQueue as PushQueue
     from taskrunner.queues.sqlite.queue import SqliteQueue as SqliteQueue
     from taskrunner.schema.task import submission_of as submission_of
+    from taskrunner.steps.runner import StepRunner as StepRunner
+    from taskrunner.steps.sandbox import RunningStep as RunningStep
+    from taskrunner.steps.sandbox import StepCommand as StepCommand
+    from taskrunner.steps.sandbox import StepSandbox as StepSandbox
+    from taskrunner.steps.specification import StepSpec as StepSpec
+    from taskrunner.steps.specification import step_complaints as step_complaints
+    from taskrunner.steps.step_files import StepFiles as StepFiles
     from taskrunner.stores.folder import FolderStore as FolderStore
     from taskrunner.worker.observer import Observer as Observer
     from taskrunner.worker.observer import RunView as RunView
@@ -105,6 +112,8 @@ __all__ = [  # noqa: RUF022  under headings
     "ArtifactStore", "CacheFolder", "Caches", "Capabilities", "Credits", "Engine", "Entry", "Exec", "Execution",
     "FolderResults", "Host", "Input", "Lease", "Leave", "Log", "Offer", "Peer", "Platform", "PlatformContext",
     "PushSource", "Queue", "Results", "RunContext", "Submitter", "coroutine_platform", "run_blocking",
+    # To give a platform steps
+    "RunningStep", "StepCommand", "StepFiles", "StepRunner", "StepSandbox", "StepSpec", "step_complaints",
     # What is plugged in by default
     "FolderStore", "MemoryQueue", "PushQueue", "SqliteQueue",
     # The machines
@@ -150,6 +159,10 @@ _HOMES = {
     ],
     "worker.observer": ["Observer", "RunView"],
     "schema.task": ["submission_of"],
+    "steps.step_files": ["StepFiles"],
+    "steps.runner": ["StepRunner"],
+    "steps.sandbox": ["RunningStep", "StepCommand", "StepSandbox"],
+    "steps.specification": ["StepSpec", "step_complaints"],
     "queues.memory": ["MemoryQueue"],
     "queues.push.queue": ["PushQueue"],
     "queues.sqlite.queue": ["SqliteQueue"],

@@ -58,6 +58,13 @@ EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo
 
 TIME_HINT = "write it as in 2030-01-31T12:00:00Z"
 
+MAX_STEPS = 100
+"""Of one task: its resolution describes each of them."""
+
+MAX_STEP_FILE = 64 << 10
+"""Bytes of the outputs, and of the variables, that one step writes. Linux gives one variable 128 KiB (MAX_ARG_STRLEN).
+"""
+
 # ---- workers --------------------------------------------------------------------------------------------
 
 MAX_CAPACITY = 1000

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 import attrs
 
 from taskrunner.errors import Complaint, MalformedPayload
+from taskrunner.steps.specification import StepSpec, step_complaints
 from taskrunner_docker.registry.references import Reference
 
 
@@ -51,6 +52,10 @@ class DockerPayload:
     working_dir: str = attrs.field(
         default="", metadata={"doc": "Where the command starts, absolute; empty for the image's own."}
     )
+    steps: tuple[StepSpec, ...] = attrs.field(
+        default=(),
+        metadata={"doc": "Instead of `command`: scripts and commands, one after the other."},
+    )
     build: BuildSpec | None = attrs.field(default=None, metadata={"doc": "The image to build."})
 
 
@@ -74,9 +79,13 @@ def _kind_complaints(payload: DockerPayload) -> Iterator[Complaint]:
 
 def _run_complaints(payload: DockerPayload) -> Iterator[Complaint]:
     if payload.build:
-        for field in ("command", "working_dir"):
+        for field in ("command", "working_dir", "steps"):
             if getattr(payload, field):
                 yield Complaint(field, "means nothing to a build", "write it into the Dockerfile")
+    if payload.steps and payload.command:
+        yield Complaint("command", "stands beside `steps`", "leave one of them out")
+    if not payload.build:
+        yield from step_complaints(payload.steps)
     if payload.image:
         yield from _name_complaints("image", payload.image)
     if any("\0" in word for word in payload.command):

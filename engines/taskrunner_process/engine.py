@@ -1,10 +1,10 @@
-"""ProcessEngine: prepares a run's folder and starts its command."""
+"""ProcessEngine: prepares a run's folder and starts its command or its steps."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,12 +16,18 @@ from taskrunner.files.results import empty_run_folder
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.log import LogStream
+from taskrunner.steps.expansion import expand_run_folder
+from taskrunner.steps.runner import StepRunner
+from taskrunner.steps.specification import StepSpec
+from taskrunner.steps.step_files import StepFiles
 from taskrunner_process.check_out import check_out
 from taskrunner_process.child import Start
 from taskrunner_process.command import TEMPORARY, environment
 from taskrunner_process.execution import ProcessExecution
 from taskrunner_process.launcher import Launcher
+from taskrunner_process.main_command import OneCommand
 from taskrunner_process.payload import ProcessPayload
+from taskrunner_process.step_command import ProcessSteps, make_files
 
 INPUT_TIME = 60.0
 """Seconds to write the payload's text to disk, which has a few megabytes at most."""
@@ -99,8 +105,11 @@ class ProcessEngine(Engine[ProcessPayload]):
         if self._payload is None:
             raise Bug("a run is loaded before it is started")
         folder = self._context.folder
+        env = expand_run_folder(env, self._context.task, str(folder))
         complete = environment(self._context.run, self._worker_id, folder, self._account, env)
         launcher = attrs.evolve(self._launcher, env=complete)
+        if self._payload.steps:
+            return await self._start_steps(launcher, self._payload.steps, env, stdin=stdin)
         command = launcher.find(self._payload.command)
         if stdin:
             reading, writing = os.pipe()
@@ -141,7 +150,27 @@ class ProcessEngine(Engine[ProcessPayload]):
             for number in (*outputs.values(), *([] if writing_stdin is None else [writing_stdin])):
                 os.close(number)
             raise
-        return ProcessExecution(launcher, group, child, outputs, writing_stdin)
+        return ProcessExecution(launcher, OneCommand(launcher, child, group), outputs, writing_stdin)
+
+    async def _start_steps(
+        self, launcher: Launcher, steps: Sequence[StepSpec], env: Mapping[str, str], *, stdin: bool
+    ) -> ProcessExecution:
+        if stdin:
+            raise NotSupported("a standard input for a task of several steps")
+        try:
+            files = await run_blocking(
+                partial(make_files, launcher),
+                limit=INPUT_TIME,
+                doing="making the files of the steps",
+                discard=StepFiles.remove,
+                error=TaskFailedInternally,
+            )
+        except OSError as error:
+            raise TaskFailedInternally(f"the files of the steps could not be made: {error.strerror}") from None
+        outputs, stdout, stderr = open_outputs(separate=self._payload is not None and self._payload.separate_stderr)
+        sandbox = ProcessSteps(launcher, self._worker_id, stdout=stdout, stderr=stderr)
+        sandbox.runner = StepRunner(steps, sandbox, files, self._context, env)
+        return ProcessExecution(launcher, sandbox, outputs, None)
 
     async def discard(self) -> None:
         await empty_run_folder(self._context.folder)

@@ -1,4 +1,4 @@
-"""ProcessExecution: runs one command, and ends everything that it has started."""
+"""ProcessExecution: runs one command or several steps, and ends everything that it has started."""
 
 from __future__ import annotations
 
@@ -9,29 +9,23 @@ from taskrunner.errors import Bug, NotSupported, TaskFailed, TaskFailedInternall
 from taskrunner.interfaces.execution import Exec, Execution, Input
 from taskrunner.interfaces.log import LogStream
 from taskrunner.interfaces.results import Results
-from taskrunner_process.child import Child
 from taskrunner_process.exec import ProcessExec
-from taskrunner_process.groups.process_group import ProcessGroup
 from taskrunner_process.launcher import Launcher
+from taskrunner_process.main_command import MainCommand
 from taskrunner_process.pipes import LoggedOutput, PipeInput
 from taskrunner_process.results import ProcessResults
 
 
 class ProcessExecution(Execution):
-    """The run is over when its command exits. What the command has left running is killed, and the rest of the pipes is
-    logged. So neither a forgotten daemon nor one that holds the output open keeps a run from ending.
+    """The run is over when its command, or the last step, exits. What is still running then is killed, and the rest of
+    the pipes is logged. So neither a forgotten daemon nor one that holds the output open keeps a run from ending.
     """
 
     def __init__(
-        self,
-        launcher: Launcher,
-        group: ProcessGroup,
-        child: Child,
-        outputs: Mapping[LogStream, int],
-        stdin: int | None,
+        self, launcher: Launcher, main: MainCommand, outputs: Mapping[LogStream, int], stdin: int | None
     ) -> None:
         """`outputs` and `stdin` are the worker's ends of the command's pipes."""
-        self._launcher, self._group, self._child = launcher, group, child
+        self._launcher, self._main = launcher, main
         self._stdin = None if stdin is None else PipeInput(stdin)
         self._outputs = [
             LoggedOutput(number, launcher.context.log, stream, self._log_failed) for stream, number in outputs.items()
@@ -42,6 +36,7 @@ class ProcessExecution(Execution):
         self._over = False
         self._aborted = False
         self._kill: asyncio.Task[None] | None = None
+        main.begin(self._copy_outputs)
         self._end = asyncio.create_task(self._run_to_end())
         self._end.add_done_callback(_mark_seen)
 
@@ -88,17 +83,18 @@ class ProcessExecution(Execution):
 
     async def _kill_groups(self) -> None:
         self._over = True
+        self._main.stop()
         if self._starting:
             await asyncio.wait(self._starting)
         try:
-            await self._launcher.end(self._group, *(each.group for each in self._execs))
+            await self._launcher.end(*self._main.groups, *(each.group for each in self._execs))
         except TaskFailedInternally as error:
-            self._child.fail(error)
+            self._main.fail(error)
             raise
 
     async def _run_to_end(self) -> ProcessResults:
         try:
-            status = await self._child.wait()
+            status = await self._main.wait()
             await self._kill_groups()
         finally:
             for output in self._outputs:
@@ -106,13 +102,18 @@ class ProcessExecution(Execution):
             self._release()
         if self._log_error:
             raise self._log_error
-        return ProcessResults(self._launcher, status, self._execs)
+        return self._main.results(status, self._execs)
+
+    def _copy_outputs(self) -> None:
+        for output in self._outputs:
+            output.copy()
 
     def _release(self) -> None:
         if self._stdin:
             self._stdin.descriptor.close()
-        for group in (self._group, *(each.group for each in self._execs)):
-            group.close()
+        self._main.close()
+        for each in self._execs:
+            each.group.close()
 
     def _log_failed(self, error: Exception) -> None:
         """A run without its log is useless: it ends now, and `wait` raises this error."""

@@ -15,7 +15,7 @@ from taskrunner.interfaces.platform import RunContext
 from taskrunner_process.account import Account
 from taskrunner_process.child import Child, Start, spawn
 from taskrunner_process.command import find_command
-from taskrunner_process.groups.process_group import KILL_TIME, ProcessGroup, ProcessGroups
+from taskrunner_process.groups.process_group import KILL_TIME, MARKER, ProcessGroup, ProcessGroups
 
 SPAWN_TIME = 30.0
 """Seconds to start a process, which takes about one millisecond; longer means that the program's disk hangs."""
@@ -45,7 +45,7 @@ class Launcher:
         except OSError as error:
             start.close()
             raise TaskFailedInternally(f"no process group could be made: {error}") from None
-        starting = asyncio.create_task(self._spawn(start, group))
+        starting = asyncio.create_task(self._spawn(_marked(start, name), group))
         try:
             return await asyncio.shield(starting), group
         except asyncio.CancelledError:
@@ -83,6 +83,12 @@ class Launcher:
         errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         if errors:
             raise TaskFailedInternally("\n".join(map(str, errors)))
+
+
+def _marked(start: Start, name: str) -> Start:
+    """Gives the command the marker of its own group, by which a search tells it from the other commands of the run."""
+    run, _, worker_id = start.env[MARKER].rpartition("@")
+    return attrs.evolve(start, env={**start.env, MARKER: f"{run}{name}@{worker_id}"}) if name else start
 
 
 async def _end_group(group: ProcessGroup) -> None:

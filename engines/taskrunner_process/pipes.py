@@ -13,6 +13,9 @@ from taskrunner.interfaces.log import Log, LogStream
 PIECE = 1 << 16
 """Bytes at a time: what a pipe holds on Linux."""
 
+MAX_PIPE = 1 << 20
+"""Bytes that a pipe can hold at most, when its writer has enlarged it (/proc/sys/fs/pipe-max-size)."""
+
 END_OF_FILE = b"\x04"
 """Control-D: what a keyboard sends for it."""
 
@@ -134,6 +137,7 @@ class LoggedOutput:
         self._descriptor = Descriptor(number)
         self._log, self._stream, self._failed = log, stream, failed
         self._broken = False
+        self._in_line = False
         self._descriptor.on_readable(self._copy)
 
     def _copy(self) -> bool:
@@ -150,9 +154,18 @@ class LoggedOutput:
             return
         try:
             self._log.write(piece, self._stream)
+            self._in_line = not piece.endswith(b"\n")
         except Exception as error:  # noqa: BLE001  it is passed on, and raised where the run is awaited
             self._broken = True
             self._failed(error)
+
+    def copy(self) -> None:
+        """Copies what is in the pipe now, while others may write to it without end, and ends its last line."""
+        for _ in range(MAX_PIPE // PIECE):
+            if not (self._descriptor.open and self._copy()):
+                break
+        if self._in_line:
+            self._write(b"\n")
 
     def drain(self) -> None:
         """Copies the rest of the pipe, when every writer is dead, and closes it. May be called again."""

@@ -14,6 +14,7 @@ import click
 
 from taskrunner.cli.artifacts import artifact_store
 from taskrunner.cli.display.sanitize import printable
+from taskrunner.cli.display.step_lines import step_lines
 from taskrunner.cli.display.text import message_lines, resolution_line
 from taskrunner.cli.shared_options import config_option, json_option, load_config, queue_option, submitter
 from taskrunner.cli.verb import verb
@@ -137,11 +138,14 @@ def _run_text(run: RunStatus, visits: tuple[StateVisit, ...]) -> list[str]:
 
 
 def _resolution_text(resolution: Resolution | None) -> list[str]:
-    """How and why a run ended, and its result."""
+    """How and why a run ended, its steps and its result."""
     if resolution is None:
         return []
-    result = json.dumps(dict(resolution.result), indent=2).splitlines()[1:-1]
-    return [f"  {resolution_line(resolution)}", *(f"    {line}" for line in (*message_lines(resolution), *result))]
+    steps = step_lines(resolution.result)
+    rest = {key: value for key, value in resolution.result.items() if not (steps and key == "steps")}
+    result = json.dumps(rest, indent=2).splitlines()[1:-1]
+    lines = [*message_lines(resolution), *steps, *result]
+    return [f"  {resolution_line(resolution)}", *(f"    {line}" for line in lines)]
 
 
 def _title(status: TaskStatus) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
+from types import MappingProxyType
 
 import attrs
 
@@ -35,6 +36,8 @@ class Results(ABC):
     """A short stable word when it did not succeed and the exit code does not say why: `build-failed`."""
     message: str = ""
     """The same as a text: which step, why, and what to do."""
+    details: Document = MappingProxyType({})
+    """How it ran, as JSON values for the run's `result`, also after a failure: its `steps`."""
 
     @abstractmethod
     async def archive_file(self, path: str) -> Entry:

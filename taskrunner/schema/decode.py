@@ -1,10 +1,10 @@
 """Plain values to attrs classes, strictly: every mistake is refused, all of them at once.
 
-A class declares its fields by annotations (`str`, `int`, `float`, `bool`, `datetime`, `Secret`, `Json`, `Literal[...]`,
-`X | None`, `tuple[X, ...]`, `bool | tuple[str, ...]`, `Mapping[str, X]`, other attrs classes) and its attrs validators.
-Nothing is coerced: `"yes"` is not true, `"rm"` is not a list of two texts, `1.0` is not `1`. The purpose of a field
-stands in the docstring below it, or in `metadata={"doc": ...}`; what to write when a validator refuses a value, in
-`metadata={"hint": ...}`.
+A class declares its fields by annotations (`str`, `int`, `float`, `bool`, `datetime`, `Secret`, `Json`,
+`Literal[...]`, `X | None`, `tuple[X, ...]`, `bool | tuple[str, ...]`, `str | tuple[str, ...]`, `Mapping[str, X]`, other
+attrs classes) and its attrs validators. A field `if_` is the key `if` of a document. Nothing is coerced: `"yes"` is no
+flag, `"rm"` is no list of two texts, `1.0` is not `1`. The purpose of a field stands in the docstring below it, or in
+`metadata={"doc": ...}`; what to write when a validator refuses a value, in `metadata={"hint": ...}`.
 
 The converter is that of cattrs, which coerces by default: every hook here accepts exactly one kind of value. A type
 without a hook is a Bug of the class.
@@ -28,7 +28,16 @@ from cattrs.gen import make_dict_structure_fn, make_mapping_structure_fn, overri
 from taskrunner.errors import Bug, Complaint, MalformedPayload
 from taskrunner.limits import DOCUMENT_HINT, EARLIEST, LATEST, SECRET_PATTERN, TIME_HINT
 from taskrunner.model import Json, Secret
-from taskrunner.schema.field_types import is_choice, is_flag_or_list, is_json, is_list, is_optional, is_table
+from taskrunner.schema.field_types import (
+    document_key,
+    is_choice,
+    is_flag_or_list,
+    is_json,
+    is_list,
+    is_optional,
+    is_table,
+    is_text_or_list,
+)
 from taskrunner.schema.parse import kind_of, plain_value
 from taskrunner.schema.validators import at_key, below, violations
 
@@ -85,7 +94,7 @@ def _complaints(error: BaseException, path: str, known: Collection[str] = ()) ->
     elif isinstance(error, MalformedPayload):
         yield from (Complaint(below(path, c.path), c.problem, c.fix) for c in error.complaints)
     elif isinstance(error, cattrs.ForbiddenExtraKeysError):
-        names = [*(f.name for f in attrs.fields(error.cl)), *known]
+        names = [*(document_key(f.name) for f in attrs.fields(error.cl)), *known]
         for key in sorted(error.extra_fields):
             yield Complaint(at_key(path, key), "is not known here", suggestion(key, names))
     elif isinstance(error, KeyError):
@@ -100,7 +109,7 @@ def _path_of(error: BaseException, path: str) -> str:
     """The path of an error, by the note of cattrs."""
     for note in getattr(error, "__notes__", ()):
         if isinstance(note, cattrs.AttributeValidationNote):
-            return at_key(path, note.name)
+            return at_key(path, document_key(note.name))
         if isinstance(note, cattrs.IterableValidationNote):
             return f"{path}[{note.index}]" if isinstance(note.index, int) else at_key(path, note.index)
     return path
@@ -213,6 +222,19 @@ def _flag_or_list(_: Any, converter: cattrs.Converter) -> Hook:
     return structure_flag_or_list
 
 
+def _text_or_list(_: Any, converter: cattrs.Converter) -> Hook:
+    structure_list = _list(tuple[str, ...], converter)
+
+    def structure_either(value: Any, tp: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return structure_list(value, tp)
+        if not isinstance(value, str):
+            _refuse(f"expected a text or a list of texts, got {kind_of(value)}", "write it in quotes")
+        return _text(value, tp)
+
+    return structure_either
+
+
 def _table(tp: Any, converter: cattrs.Converter) -> Hook:
     inner = make_mapping_structure_fn(tp, converter, structure_to=dict)
 
@@ -236,7 +258,9 @@ def _check_length(value: Collection[Any]) -> None:
 
 def _object(cls: type, converter: cattrs.Converter) -> Hook:
     fields = attrs.fields(attrs.resolve_types(cls))
-    hooks: Any = {f.name: override(struct_hook=_field(f, converter)) for f in fields if f.init}
+    hooks: Any = {
+        f.name: override(struct_hook=_field(f, converter), rename=document_key(f.name)) for f in fields if f.init
+    }
     inner: Hook = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **hooks)
     return lambda value, _: inner(_mapping(value), cls)
 
@@ -277,6 +301,7 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook_factory(is_list, _list)
     converter.register_structure_hook_factory(is_flag_or_list, _flag_or_list)
     converter.register_structure_hook_factory(is_table, _table)
+    converter.register_structure_hook_factory(is_text_or_list, _text_or_list)
     return converter
 
 

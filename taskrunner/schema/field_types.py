@@ -7,6 +7,11 @@ from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
 
+def document_key(field_name: str) -> str:
+    """The key of a field in a document: its name, without the `_` that keeps it from being a word of Python (`if_`)."""
+    return field_name.removesuffix("_")
+
+
 def is_optional(tp: Any) -> bool:
     """Whether a type is `X | None`."""
     members = set(get_args(tp)) - {type(None)}
@@ -21,6 +26,11 @@ def is_list(tp: Any) -> bool:
 def is_flag_or_list(tp: Any) -> bool:
     """Whether a type is `bool | tuple[str, ...]`."""
     return set(get_args(tp)) == {bool, tuple[str, ...]}
+
+
+def is_text_or_list(tp: Any) -> bool:
+    """Whether a type is `str | tuple[str, ...]`."""
+    return set(get_args(tp)) == {str, tuple[str, ...]}
 
 
 def is_table(tp: Any) -> bool:

@@ -21,7 +21,16 @@ from taskrunner.errors import Bug
 from taskrunner.limits import SECRET_PATTERN
 from taskrunner.model import Secret, Task
 from taskrunner.schema.decode import MAX_ITEMS
-from taskrunner.schema.field_types import is_choice, is_flag_or_list, is_json, is_list, is_optional, is_table
+from taskrunner.schema.field_types import (
+    document_key,
+    is_choice,
+    is_flag_or_list,
+    is_json,
+    is_list,
+    is_optional,
+    is_table,
+    is_text_or_list,
+)
 from taskrunner.schema.validators import Schema, constrained
 
 
@@ -54,8 +63,8 @@ def object_schema(cls: type) -> Schema:
     return {
         "type": "object",
         "description": _one_line(cls.__doc__),
-        "properties": {field.name: _field_schema(field, docs.get(field.name, "")) for field in fields},
-        "required": [field.name for field in fields if field.default is attrs.NOTHING],
+        "properties": {document_key(field.name): _field_schema(field, docs.get(field.name, "")) for field in fields},
+        "required": [document_key(field.name) for field in fields if field.default is attrs.NOTHING],
         "additionalProperties": False,
     }
 
@@ -140,6 +149,8 @@ def _compound_schema(tp: Any) -> Schema:
         return {"anyOf": [type_schema(inner), {"type": "null"}]}
     if is_flag_or_list(tp):
         return {"anyOf": [type_schema(bool), type_schema(tuple[str, ...])]}
+    if is_text_or_list(tp):
+        return {"anyOf": [type_schema(str), type_schema(tuple[str, ...])]}
     if is_list(tp):
         return {"type": "array", "items": type_schema(get_args(tp)[0]), "maxItems": MAX_ITEMS}
     if is_table(tp):

@@ -77,6 +77,8 @@ class TaskRun:
     """An instance of the platform's own class."""
     result: Document = attrs.field(init=False, factory=dict)
     """The engine's result, as JSON values."""
+    _details: Document = attrs.field(init=False, factory=dict)
+    """`Results.details`: the steps of the run."""
     _resources: Resources = attrs.field(init=False)
     _platform: Platform[Any, Any] = attrs.field(init=False)
     _timers: Timers = attrs.field(init=False, factory=Timers)
@@ -125,7 +127,9 @@ class TaskRun:
     def resolution(self) -> Resolution:
         """The resolution so far, with exit code and result."""
         ending = self.attempt.resolution or exception("internal-error", "the run ended without saying how")
-        return self.record.hide(attrs.evolve(ending, exit_code=self.attempt.exit_code, result=self.result))
+        return self.record.hide(
+            attrs.evolve(ending, exit_code=self.attempt.exit_code, result={**self._details, **self.result})
+        )
 
     def tell(self, event: TaskEvent, **data: Any) -> None:
         """Sends the run an event from outside. Never raises; after its end, nothing happens."""
@@ -188,8 +192,10 @@ class TaskRun:
             results = await execution.wait()
         except asyncio.CancelledError:
             await self._resources.stop(keep=self.attempt.keeps)
+            self._details = self.results.details if self.results else {}
             raise
         self._resources.finished(results)
+        self._details = results.details
         return Signal(
             TaskEvent.EXITED, {"code": results.exit_code, "reason": results.reason, "message": results.message}
         )

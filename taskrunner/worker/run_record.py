@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from collections.abc import Mapping, Sequence
 
 import attrs
 
@@ -13,7 +14,7 @@ from taskrunner.log.reader import follow
 from taskrunner.log.spool import Spool
 from taskrunner.machines.chart import Move
 from taskrunner.machines.task import TaskState
-from taskrunner.model import Claim, Resolution
+from taskrunner.model import Claim, Json, Resolution
 from taskrunner.state.journal import Journal, RunFolder
 from taskrunner.worker.error_mapping import needs_traceback
 
@@ -49,7 +50,18 @@ class RunRecord:
             self.log.say("".join(traceback.format_exception(error)))
 
     def hide(self, resolution: Resolution) -> Resolution:
-        return attrs.evolve(resolution, message=self.log.hide(resolution.message)) if resolution.message else resolution
+        """The resolution without secrets, in its message and in its result."""
+        if not (resolution.message or resolution.result):
+            return resolution
+        result = {key: self._hide_value(value) for key, value in resolution.result.items()}
+        return attrs.evolve(resolution, message=self.log.hide(resolution.message), result=result)
+
+    def _hide_value(self, value: Json) -> Json:
+        if isinstance(value, str):
+            return self.log.hide(value)
+        if isinstance(value, Mapping):
+            return {key: self._hide_value(inner) for key, inner in value.items()}
+        return [self._hide_value(inner) for inner in value] if isinstance(value, Sequence) else value
 
     def close_log(self, resolution: Resolution) -> None:
         """Ends the log with how and why the run ended. A second call does nothing."""

@@ -123,6 +123,17 @@ def test_the_process_task_runs(tmp_path: Path) -> None:
     assert "kept out/report.txt as public/report.txt" in output
 
 
+def test_the_task_of_steps_runs(tmp_path: Path) -> None:
+    said = run(TASKRUNNER, "run", "--task", "tasks/steps.toml", home=tmp_path, status=1)
+    assert "testing 1.4.2 in mode release" in said
+    assert "1 of 3 tests failed" in said
+    outcomes = ["success", "failed", "skipped", "success", "success"]
+    titles = ["build", "test", "publish", "report", "clean up"]
+    for number, (title, outcome) in enumerate(zip(titles, outcomes, strict=True), 1):
+        assert f"step {number}/5 {title}: {outcome}" in said
+    assert "kept report.txt as public/report.txt" in said
+
+
 @pytest.fixture
 def busybox() -> Iterator[None]:
     """The image of the example. Where it cannot be pulled, the base image of the tests, which is busybox too."""

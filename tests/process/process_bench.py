@@ -16,7 +16,7 @@ from taskrunner.interfaces.execution import Execution
 from taskrunner.interfaces.log import Log
 from taskrunner.interfaces.platform import PlatformContext, RunContext
 from taskrunner.interfaces.results import Results
-from taskrunner.model import CacheSpec, RunKey, Source, Task
+from taskrunner.model import CacheSpec, Progress, RunKey, Source, Task
 from taskrunner.testing.conformance.platform_harness import joined
 from taskrunner.testing.fakes.caches import FakeCaches
 from taskrunner.testing.fakes.log import MemoryLog
@@ -85,19 +85,24 @@ class Bench:
     count: int = 0
     source: Source | None = None
     """Of every run."""
+    reported: list[Progress] = attrs.field(factory=list)
 
     async def engine(
         self, *command: str, stdin: str = "", separate_stderr: bool = False, caches: tuple[CacheSpec, ...] = ()
     ) -> ProcessEngine:
+        return await self.loaded(ProcessPayload(command, stdin, separate_stderr), caches=caches)
+
+    async def loaded(
+        self, payload: ProcessPayload, *, caches: tuple[CacheSpec, ...] = (), env: Mapping[str, str] | None = None
+    ) -> ProcessEngine:
         self.count += 1
         folder = self.home / f"run{self.count}"
         folder.mkdir()
-        task = Task(f"task{self.count}", "process", caches=caches, source=self.source)
+        task = Task(f"task{self.count}", "process", caches=caches, env=env or {}, source=self.source)
         context = RunContext(
-            task, RunKey(task.id, 0), folder, self.log, FakeCaches(self.home), lambda s: s.literal, lambda _: None
+            task, RunKey(task.id, 0), folder, self.log, FakeCaches(self.home), lambda s: s.literal, self.reported.append
         )
         engine = await self.platform.new_engine(context)
-        payload = ProcessPayload(command, stdin, separate_stderr)
         self.platform.check(payload)
         await engine.load(payload)
         return engine

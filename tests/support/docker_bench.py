@@ -52,21 +52,26 @@ class DockerBench:
             finally:
                 await self.platform.dispose()
 
-    async def engine(self, secrets: Mapping[str, Secret] | None = None) -> Engine[DockerPayload]:
+    async def engine(
+        self, secrets: Mapping[str, Secret] | None = None, env: Mapping[str, str] | None = None
+    ) -> Engine[DockerPayload]:
         """The engine of a new run."""
         self._runs += 1
         key = RunKey(f"task{self._runs}", 0)
         folder = self.home / "runs" / str(self._runs)
         folder.mkdir(parents=True)
-        task = Task(key.task_id, "docker", secrets=secrets or {}, source=self.source)
+        task = Task(key.task_id, "docker", secrets=secrets or {}, env=env or {}, source=self.source)
         context = RunContext(task, key, folder, self.log, self.caches, self.reveal, self.reported.append)
         return await self.platform.new_engine(context)
 
     async def loaded(
-        self, payload: DockerPayload, secrets: Mapping[str, Secret] | None = None
+        self,
+        payload: DockerPayload,
+        secrets: Mapping[str, Secret] | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> Engine[DockerPayload]:
         self.platform.check(payload)
-        engine = await self.engine(secrets)
+        engine = await self.engine(secrets, env)
         try:
             await engine.load(payload)
         except BaseException:

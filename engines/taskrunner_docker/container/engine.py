@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from taskrunner.blocking import run_blocking
-from taskrunner.errors import Complaint, MalformedPayload, TaskFailed, TaskFailedInternally
+from taskrunner.errors import Complaint, MalformedPayload, NotSupported, TaskFailed, TaskFailedInternally
 from taskrunner.files.untrusted import remove_folder
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.platform import RunContext
+from taskrunner.steps.expansion import expand_run_folder
+from taskrunner.steps.runner import StepRunner
+from taskrunner.steps.step_files import StepFiles
 from taskrunner_docker.api.async_stream import Stream
 from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.api.docker_errors import DockerError
@@ -22,12 +25,15 @@ from taskrunner_docker.cleanup.removal import remove_container
 from taskrunner_docker.container.cache_folder import WALK_LIMIT
 from taskrunner_docker.container.execution import ContainerExecution
 from taskrunner_docker.container.source_files import copy_source, owner_of
+from taskrunner_docker.container.step_sandbox import KEEP_ALIVE, ContainerSteps, make_files, mounts
 from taskrunner_docker.payload import DockerPayload
 from taskrunner_docker.registry.transfer import Transfers
 from taskrunner_git import checkout
 
 _DEFAULT_FOLDER = "/work"
 """Where the files of a source go when neither the task nor the image names a folder."""
+_FILES_LIMIT = 60.0
+"""Seconds to make three small files."""
 _BAD_REQUEST, _NOT_FOUND, _CONFLICT = 400, 404, 409
 
 
@@ -93,9 +99,36 @@ class ContainerEngine(Engine[DockerPayload]):
         self._mounts[where] = mount
 
     async def start(self, env: Mapping[str, str], *, stdin: bool = False) -> ContainerExecution:
+        env = expand_run_folder(env, self._context.task, self._working_dir)
+        if not self._payload.steps:
+            return await self._start(env, stdin=stdin)
+        if stdin:
+            raise NotSupported("a standard input for a task of several steps")
+        files = await self._make_files()
+        try:
+            return await self._start(env, stdin=False, files=files)
+        except BaseException:
+            await run_blocking(files.remove, limit=_FILES_LIMIT, doing="removing the files of the steps")
+            raise
+
+    async def _make_files(self) -> StepFiles:
+        try:
+            return await run_blocking(
+                partial(make_files, self._context.folder),
+                limit=_FILES_LIMIT,
+                doing="making the files of the steps",
+                discard=StepFiles.remove,
+                error=TaskFailedInternally,
+            )
+        except OSError as error:
+            raise TaskFailedInternally(f"the files of the steps could not be made: {error.strerror}") from None
+
+    async def _start(
+        self, env: Mapping[str, str], *, stdin: bool, files: StepFiles | None = None
+    ) -> ContainerExecution:
         streams: list[Stream] = []
         try:
-            container = await self._create(env, stdin=stdin)
+            container = await self._create(self._body(env, stdin=stdin, files=files))
             if self._context.task.source:
                 await self._copy_source(container)
             query = {"stream": "1", "stdout": "1", "stderr": "1", **({"stdin": "1"} if stdin else {})}
@@ -112,7 +145,14 @@ class ContainerEngine(Engine[DockerPayload]):
             raise
         output, ending = streams
         return ContainerExecution(
-            self._client, self._context, container, self._working_dir, output=output, ending=ending, stdin=stdin
+            self._client,
+            self._context,
+            container,
+            self._working_dir,
+            output=output,
+            ending=ending,
+            stdin=stdin,
+            steps=self._steps(container, env, files) if files else None,
         )
 
     async def _copy_source(self, container: str) -> None:
@@ -132,6 +172,11 @@ class ContainerEngine(Engine[DockerPayload]):
         for line in left:
             self._context.log.say(line)
 
+    def _steps(self, container: str, env: Mapping[str, str], files: StepFiles) -> ContainerSteps:
+        steps = ContainerSteps(self._client, container, self._working_dir)
+        steps.runner = StepRunner(self._payload.steps, steps, files, self._context, env)
+        return steps
+
     async def discard(self) -> None:
         await remove_container(self._client, self._labels.container_name(self._context.run))
 
@@ -143,9 +188,9 @@ class ContainerEngine(Engine[DockerPayload]):
                 return None
             raise TaskFailedInternally(f"Docker cannot say whether it has {self._payload.image}: {error}") from None
 
-    async def _create(self, env: Mapping[str, str], *, stdin: bool) -> str:
+    async def _create(self, body: dict[str, Any]) -> str:
         """Under the name of the run. One that exists is left from a call whose answer was lost, and never ran."""
-        name, body = self._labels.container_name(self._context.run), self._body(env, stdin=stdin)
+        name = self._labels.container_name(self._context.run)
         try:
             made = await self._client.call(self._client.api.create_container_from_config, body, name)
         except DockerError as error:
@@ -155,14 +200,15 @@ class ContainerEngine(Engine[DockerPayload]):
             made = await self._client.call(self._client.api.create_container_from_config, body, name)
         return str(made["Id"])
 
-    def _body(self, env: Mapping[str, str], *, stdin: bool) -> dict[str, Any]:
+    def _body(self, env: Mapping[str, str], *, stdin: bool, files: StepFiles | None) -> dict[str, Any]:
         return {
             "Image": self._image_id,
+            "Entrypoint": KEEP_ALIVE if files else None,
             "Cmd": list(self._payload.command) or None,
             "WorkingDir": self._working_dir,
             "Env": [f"{name}={value}" for name, value in env.items()],
             "Labels": self._labels.of_run(self._context.run),
-            "OpenStdin": stdin,
+            "OpenStdin": stdin or files is not None,
             "StdinOnce": stdin,
             "AttachStdin": stdin,
             "AttachStdout": True,
@@ -170,7 +216,7 @@ class ContainerEngine(Engine[DockerPayload]):
             "HostConfig": {
                 "Init": True,
                 "LogConfig": {"Type": "none"},
-                "Mounts": list(self._mounts.values()),
+                "Mounts": [*self._mounts.values(), *(mounts(files) if files else ())],
             },
         }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
@@ -25,6 +25,8 @@ _EXEC_TIMEOUT = 30.0
 _SIGNALED = 128
 """Docker adds this to the number of the signal that ended a command: it looks like an exit status of that value."""
 _KILLED = _SIGNALED + signal.SIGKILL
+_MAX_REFUSAL = 1000
+"""Bytes of what Docker says when it cannot start a command."""
 
 # Docker cannot kill an exec. Every process that it started carries the marker in its environment, which its own user
 # can read. A process that was forked during one round is killed in the next; a round that finds none is the last. The
@@ -45,26 +47,54 @@ class ContainerExec(Exec):
     """A command with pipes, or with a terminal. Made by `begin`."""
 
     def __init__(
-        self, client: DockerClient, container: str, exec_id: str, marker: str, stream: Stream, *, tty: bool
+        self,
+        client: DockerClient,
+        container: str,
+        exec_id: str,
+        marker: str,
+        stream: Stream,
+        *,
+        tty: bool,
+        sink: Callable[[int, bytes], Awaitable[None]] | None,
     ) -> None:
+        self._sink, self._beginning = sink, b""
         self._client, self._container, self._id, self._marker, self._tty = client, container, exec_id, marker, tty
         self._pipes = {1: OutputPipe(), 2: OutputPipe()}
         self._input = StreamInput(stream)
         self._pump = asyncio.create_task(self._read(stream))
 
     @classmethod
-    async def begin(cls, client: DockerClient, container: str, command: Sequence[str], *, tty: bool) -> Self:
-        """Raises TaskFailed (`exec-failed`)."""
+    async def begin(
+        cls,
+        client: DockerClient,
+        container: str,
+        command: Sequence[str],
+        *,
+        tty: bool = False,
+        env: Mapping[str, str] | None = None,
+        working_dir: str | None = None,
+        sink: Callable[[int, bytes], Awaitable[None]] | None = None,
+    ) -> Self:
+        """With a `sink`, each piece of output goes there with the number of its stream, and standard input is empty.
+
+        Raises: TaskFailed (`exec-failed`).
+        """
         marker = uuid.uuid4().hex
         try:
             made: dict[str, Any] = await client.call(
-                client.api.exec_create, container, list(command), stdin=True, tty=tty, environment={_MARKER: marker}
+                client.api.exec_create,
+                container,
+                list(command),
+                stdin=sink is None,
+                tty=tty,
+                environment={**(env or {}), _MARKER: marker},
+                workdir=working_dir,
             )
             body = {"Detach": False, "Tty": tty}
             stream = await client.stream("POST", f"/exec/{made['Id']}/start", body=body, upgrade=True)
         except (DockerError, Unavailable) as error:
             raise _cannot_start(command, str(error)) from None
-        running = cls(client, container, made["Id"], marker, stream, tty=tty)
+        running = cls(client, container, made["Id"], marker, stream, tty=tty, sink=sink)
         try:
             await running._wait_for_start(command)
         except BaseException:
@@ -125,7 +155,7 @@ class ContainerExec(Exec):
             raise _cannot_start(command, f"Docker has not started it within {_EXEC_TIMEOUT:.0f} s") from None
         if not state["Pid"]:
             await asyncio.wait({self._pump})
-            raise _cannot_start(command, self._pipes[1].peek().decode(errors="replace").strip())
+            raise _cannot_start(command, (self._beginning or self._pipes[1].peek()).decode(errors="replace").strip())
 
     async def _state_when(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         while not condition(state := await self._inspect()):  # noqa: ASYNC110  Docker has no call that waits for it
@@ -150,12 +180,19 @@ class ContainerExec(Exec):
             try:
                 while data := await stream.reader.read(BUFFER):
                     for number, piece in [(1, data)] if self._tty else joined(demultiplexer.feed(data)):
-                        await self._pipes[number].put(piece)
+                        await self._put(number, piece)
             except OSError:
                 pass  # the container is gone, and its commands with it
             finally:
                 for pipe in self._pipes.values():
                     pipe.end()
+
+    async def _put(self, number: int, piece: bytes) -> None:
+        if self._sink is None:
+            await self._pipes[number].put(piece)
+            return
+        self._beginning = self._beginning or piece[:_MAX_REFUSAL]
+        await self._sink(number, piece)
 
 
 def _cannot_start(command: Sequence[str], why: str) -> TaskFailed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from taskrunner.errors import Bug, NotSupported, TaskFailedInternally, Unavailab
 from taskrunner.interfaces.execution import Exec, Execution, Input
 from taskrunner.interfaces.platform import RunContext
 from taskrunner.interfaces.results import Entry, Results
+from taskrunner.steps.runner import StepRunner
 from taskrunner_docker.api.async_stream import BUFFER, Stream
 from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.api.docker_errors import DockerError
@@ -21,6 +22,7 @@ from taskrunner_docker.cleanup.removal import remove_container
 from taskrunner_docker.container.archive import ContainerFiles
 from taskrunner_docker.container.exec import ContainerExec
 from taskrunner_docker.container.pipes import StreamInput
+from taskrunner_docker.container.step_sandbox import ContainerSteps
 
 _OUTPUT_TIMEOUT = 30.0
 """Seconds for the rest of the output after the end of the container, which closes it."""
@@ -30,6 +32,8 @@ LOG_LIMIT = 60.0
 """Seconds for a piece of output to reach the spool, and for a cancelled write: after `abort` nothing is written."""
 _KILL_TIMEOUT = 60.0
 """Seconds for a killed container to end: the kernel may be writing out its files."""
+_KILLED = 137
+"""The exit code of a container that was killed."""
 _NOT_RUN = frozenset({126, 127})
 """Exit codes of shells, and of a container's init process, for a program that cannot be run or is not there."""
 _GONE = frozenset({404, 409})
@@ -48,13 +52,17 @@ class ContainerExecution(Execution):
         *,
         output: Stream,
         ending: Stream,
-        stdin: bool,
+        stdin: bool = False,
+        steps: ContainerSteps | None = None,
     ) -> None:
         self._client, self._context, self._container = client, context, container
         self._files = ContainerFiles(client, container, working_dir, context.log)
         self._output, self._ending = output, ending
         self._aborted = False
         self._input = StreamInput(output) if stdin else None
+        self._steps = steps
+        if steps:
+            steps.write = self._write
         self._watching = asyncio.create_task(self._watch())
 
     @property
@@ -73,6 +81,7 @@ class ContainerExecution(Execution):
         return self._watching.result()
 
     async def kill(self) -> Results:
+        self._stop_steps()
         try:
             await self._kill()
             async with asyncio.timeout(_KILL_TIMEOUT):
@@ -86,9 +95,12 @@ class ContainerExecution(Execution):
 
     async def abort(self) -> None:
         self._aborted = True
+        self._stop_steps()
         self._watching.cancel()
         await asyncio.wait({self._watching})
         await remove_container(self._client, self._container)
+        if self._steps:
+            await self._steps.runner.remove_files()
 
     async def _kill(self) -> None:
         try:
@@ -101,19 +113,53 @@ class ContainerExecution(Execution):
 
     async def _watch(self) -> Results:
         drain, end = asyncio.create_task(self._drain()), asyncio.create_task(self._wait_for_exit())
+        steps = asyncio.create_task(self._run_steps())
+        end.add_done_callback(lambda _: self._stop_steps())
         try:
-            await asyncio.wait({drain, end}, return_when=asyncio.FIRST_EXCEPTION)
-            for task in (drain, end):
+            await asyncio.wait({drain, end, steps}, return_when=asyncio.FIRST_EXCEPTION)
+            for task in (drain, end, steps):
                 if task.done():
                     task.result()
-            reason, message = await self._explain(end.result())
-            return ContainerResults(self._files, exit_code=end.result(), reason=reason, message=message)
+            return await self._results(end.result())
         finally:
             self._output.close()
             self._ending.close()
             for task in (drain, end):
                 task.cancel()
-            await asyncio.gather(drain, end, return_exceptions=True)
+            self._stop_steps()
+            await asyncio.gather(drain, end, steps, return_exceptions=True)
+
+    async def _results(self, exit_code: int) -> Results:
+        if self._steps:
+            return await self._results_of_steps(self._steps.runner, exit_code)
+        reason, message = await self._explain(exit_code)
+        return ContainerResults(self._files, exit_code=exit_code, reason=reason, message=message)
+
+    async def _results_of_steps(self, runner: StepRunner, exit_code: int) -> Results:
+        """`exit_code` is that of the container, which the worker kills after the last step."""
+        sequence = runner.sequence
+        reason, message = sequence.reason, sequence.message
+        if sequence.exit_code and exit_code in _NOT_RUN:
+            reason, message = "start-failed", "steps need a shell, and there is no `sh` in the image"
+        elif sequence.exit_code and exit_code != _KILLED:
+            reason, message = "container-ended", f"the container ended by itself with exit code {exit_code}; {message}"
+        elif sequence.exit_code == _KILLED and await self._ran_out_of_memory():
+            reason, message = "out-of-memory", f"{message}; the container ran out of memory"
+        results = ContainerResults(
+            self._files, exit_code=sequence.exit_code, reason=reason, message=message, release=runner.remove_files
+        )
+        results.details = runner.details
+        return results
+
+    async def _run_steps(self) -> None:
+        """Runs the steps, if there are any, and ends the container after them."""
+        if self._steps:
+            await self._steps.run()
+            await self._kill()
+
+    def _stop_steps(self) -> None:
+        if self._steps:
+            self._steps.runner.stop()
 
     async def _drain(self) -> None:
         """Moves the output to the log, in a thread: a disk may be slow, and many runs share the event loop."""
@@ -172,8 +218,17 @@ class ContainerExecution(Execution):
 class ContainerResults(Results):
     """An ended container, whose files are still there."""
 
-    def __init__(self, files: ContainerFiles, *, exit_code: int, reason: str, message: str) -> None:
-        self._files = files
+    def __init__(
+        self,
+        files: ContainerFiles,
+        *,
+        exit_code: int,
+        reason: str,
+        message: str,
+        release: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """`release` is called when the container is gone: until then Docker needs what is mounted, to read files."""
+        self._files, self._release = files, release
         self.exit_code, self.reason, self.message = exit_code, reason, message
 
     async def archive_file(self, path: str) -> Entry:
@@ -184,3 +239,5 @@ class ContainerResults(Results):
 
     async def dispose(self) -> None:
         await remove_container(self._files.client, self._files.container)
+        if self._release:
+            await self._release()
