@@ -47,15 +47,13 @@ async def fetch_source(context: RunContext) -> FetchedSource:
     that failed in an orderly way, for instance by a branch that does not exist, leaves it intact; after an interrupted
     one it is discarded.
 
-    Raises: MalformedPayload (the task has no source, or names submodules; there is no such secret), TaskFailed
-    (`clone-failed`), TaskFailedInternally (the disk), Unavailable.
+    Raises: MalformedPayload (the task has no source; there is no such secret), TaskFailed (`clone-failed`),
+    TaskFailedInternally (the disk), Unavailable.
     """
     source = context.task.source
     if source is None:
         fix = 'say where the files come from: [source] repository = "https://…"'
         raise MalformedPayload(Complaint("source", "is missing", fix))
-    if source.submodules is not True:
-        raise MalformedPayload(Complaint("source.submodules", "all submodules are fetched here", "leave it out"))
     token = context.reveal(source.token) if source.token else None
     remote = parse_url(source.repository)
     if remote.password:
@@ -99,8 +97,15 @@ async def checkout(
 
 
 async def _fetch(context: RunContext, source: Source, token: str | None, mirror: Path) -> Commit:
-    say, progress = context.log.say, context.progress
-    return await fetch(source.repository, source.ref, token=token, mirror=mirror, say=say, progress=progress)
+    return await fetch(
+        source.repository,
+        source.ref,
+        submodules=source.submodules,
+        token=token,
+        mirror=mirror,
+        say=context.log.say,
+        progress=context.progress,
+    )
 
 
 async def _write(commit: Commit, folder: Path, owner: Owner | None, ignored: Sequence[str], *, moved: bool) -> int:

@@ -211,10 +211,24 @@ def test_a_task_without_source_is_told_what_to_write(run: Run) -> None:
     )
 
 
-@pytest.mark.parametrize("submodules", [False, ("lib",)])
-def test_a_choice_of_submodules_is_refused(run: Run, submodules: bool | tuple[str, ...]) -> None:
-    with pytest.raises(MalformedPayload, match=r"source\.submodules: all submodules are fetched here"):
-        asyncio.run(fetch_source(run.context(Source("https://git.example/web.git", submodules=submodules))))
+@pytest.mark.parametrize(
+    ("submodules", "present"), [(True, {"lib", "more"}), (False, set()), (("lib",), {"lib"}), ((), set())]
+)
+def test_submodules_are_all_none_or_some(
+    run: Run, root: Path, submodules: bool | tuple[str, ...], present: set[str]
+) -> None:
+    """Their folders are there in any case, and git finds the checkout clean."""
+    make_repository(root / "part", {"file": "x"})
+    make_repository(root / "whole", {"README": "x"})
+    for name in ("lib", "more"):
+        git(root / "whole", "submodule", "--quiet", "add", str(root / "part"), name)
+    commit(root / "whole", {})
+    run.files.mkdir()
+    asyncio.run(checkout(run.context(Source(str(root / "whole"), submodules=submodules)), run.files))
+    assert {name for name in ("lib", "more") if (run.files / name / "file").exists()} == present
+    assert (run.files / "lib").is_dir()
+    assert (run.files / "more").is_dir()
+    assert run.git("status", "--porcelain") == ""
 
 
 def tree_of(repository: Path, *lines: str) -> None:
