@@ -13,6 +13,7 @@ import pytest
 
 from taskrunner.errors import MalformedPayload, NotSupported, TaskFailedInternally
 from taskrunner.interfaces.execution import Execution
+from taskrunner.interfaces.log import LogStream
 from taskrunner.interfaces.results import Results
 from taskrunner.schema.decode import decode
 from taskrunner.testing.conformance.platform_harness import joined
@@ -207,10 +208,10 @@ def test_a_hostile_step_can_neither_close_nor_take_the_files(bench: DockerBench)
 def test_a_log_that_fails_ends_the_run(bench: DockerBench, monkeypatch: pytest.MonkeyPatch) -> None:
     write = bench.log.write
 
-    def full(data: bytes) -> None:
+    def full(data: bytes, stream: LogStream = "stdout") -> None:
         if b"too much" in data:
             raise TaskFailedInternally("the disk is full")
-        write(data)
+        write(data, stream)
 
     async def run() -> None:
         execution = await started(bench, steps({"name": "x", "run": "echo too much; sleep 1000"}))
