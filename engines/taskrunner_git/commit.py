@@ -22,6 +22,11 @@ class Commit:
         """The repository, without credentials."""
         self._tree, self._mirrors = tree, mirrors
 
+    @property
+    def times_key(self) -> str:
+        """Names the memory of the files' times: BuildKit compares times of one key alone."""
+        return self._tree.times.key
+
     def entries(self) -> Iterator[FileEntry]:
         return self._tree.entries()
 

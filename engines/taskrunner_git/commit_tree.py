@@ -14,15 +14,9 @@ from taskrunner_git.files import FileEntry
 from taskrunner_git.packs.objects import Objects
 from taskrunner_git.packs.pack import BLOB, TREE
 from taskrunner_git.packs.tree_object import TreeItem, parse_tree
+from taskrunner_git.times import FileTimes
+from taskrunner_git.tree_changes import MAX_DEPTH, MAX_ENTRIES
 
-MAX_DEPTH = 128
-"""Folders within folders. The deepest trees of well-known projects have about 20."""
-MAX_ENTRIES = 1_000_000
-"""Files and folders of one tree. A hostile repository of a few kilobytes can name billions; the largest known
-trees have about half a million."""
-_EPOCH_NS = 1_000_000_000 * 10**9
-"""Every file's time is in this second (2001-09-09 UTC): always the same one, so that an unchanged file is not sent
-again. It is after 1980, the earliest time in an archive."""
 _KEPT_TREES = 256
 """Parsed folders in the cache of `read`: more than the parts of a path, and little memory."""
 _MAX_LINK = 4096
@@ -32,14 +26,16 @@ _MAX_LINK = 4096
 class CommitTree:
     """A folder of a commit, with its submodules: a FileTree. Used from one thread, while its mirror is open.
 
-    Executable files have mode 0755, others 0644. The modification time holds a part of the blob's id, since BuildKit
-    compares size and time alone: a file whose contents change gets another time.
+    Executable files have mode 0755, others 0644. The modification times are those of `times`.
     """
 
-    def __init__(self, objects: Objects, root: bytes, submodules: Mapping[str, CommitTree] | None = None) -> None:
+    def __init__(
+        self, objects: Objects, root: bytes, submodules: Mapping[str, CommitTree] | None = None, above: str = ""
+    ) -> None:
         """`submodules` by their path: a commit names them, but does not hold them. A missing one is an empty
-        folder."""
-        self.objects, self.root = objects, root
+        folder. `above` is the path of this folder in the repository; it ends in `/`."""
+        self.objects, self.root, self.above = objects, root, above
+        self.times = FileTimes()
         self._submodules = dict(submodules or {})
         self._parsed: OrderedDict[bytes, dict[bytes, TreeItem]] = OrderedDict()
         self._opened: tuple[str, CommitTree, bytes] | None = None
@@ -47,10 +43,12 @@ class CommitTree:
 
     def entries(self) -> Iterator[FileEntry]:
         """All entries, in the order of a FileTree. Raises TaskFailed for a hostile repository; Broken, OSError."""
-        for count, entry in enumerate(self.walk("", self.root, 0)):
+        changed = self.times.changed
+        for count, entry in enumerate(self.walk("", self.root, 0, self.times.first)):
             if count >= MAX_ENTRIES:
                 raise clone_failed(f"the commit has more than {MAX_ENTRIES} files")
-            yield entry
+            time = changed.get(self.above + entry.path) if changed else None
+            yield entry if time is None else attrs.evolve(entry, mtime_ns=time)
 
     def read(self, path: str) -> Iterator[bytes]:
         """Raises FileNotFoundError, IsADirectoryError."""
@@ -70,10 +68,17 @@ class CommitTree:
         tree = self
         for number, part in enumerate(parts):
             tree = tree.enter(part, "/".join(parts[:number]))
+        tree.times, tree.above = self.times, self.above + "".join(f"{part}/" for part in parts)
         return tree
 
+    def parts(self, above: str = "") -> Iterator[tuple[str, CommitTree]]:
+        """This tree and its submodules, at every depth, by their paths."""
+        yield above, self
+        for path, tree in sorted(self._submodules.items()):
+            yield from tree.parts(f"{above}/{path}".lstrip("/"))
+
     def _folder_names(self) -> list[str]:
-        return [_text(item.name) for item in self._items(self.root).values() if item.is_folder or item.is_submodule]
+        return [_text(item.name) for item in self.items(self.root).values() if item.is_folder or item.is_submodule]
 
     def submodule_paths(self) -> Iterator[tuple[str, str]]:
         """Path and commit of each submodule that the commit itself names."""
@@ -83,7 +88,7 @@ class CommitTree:
         """Looks for every object that is needed. Raises Broken when one is missing."""
         todo, seen = [self.root], {self.root}
         while todo:
-            for item in self._items(todo.pop()).values():
+            for item in self.items(todo.pop()).values():
                 if item.is_submodule or item.sha in seen:
                     continue
                 place = self.objects.find(item.sha)
@@ -93,25 +98,25 @@ class CommitTree:
                     seen.add(item.sha)
                     todo.append(item.sha)
 
-    def walk(self, above: str, root: bytes, depth: int) -> Iterator[FileEntry]:
-        """The entries of the folder `root`, at `depth`. Their paths begin with `above`, which ends in `/`."""
+    def walk(self, above: str, root: bytes, depth: int, time: int) -> Iterator[FileEntry]:
+        """The entries of the folder `root`, at `depth`, all with this time in nanoseconds. Their paths begin with
+        `above`, which ends in `/`."""
         if depth > MAX_DEPTH:
             raise clone_failed(f"the commit has folders more than {MAX_DEPTH} deep")
         items = self._parse(root)
         for item in sorted(items, key=lambda item: item.name):
             path = above + _text(item.name)
-            yield self._entry(path, item)
+            yield self._entry(path, item, time)
             if item.is_folder:
-                yield from self.walk(f"{path}/", item.sha, depth + 1)
+                yield from self.walk(f"{path}/", item.sha, depth + 1, time)
             elif path in self._submodules:
                 inner = self._submodules[path]
-                for entry in inner.walk("", inner.root, depth + 1):
+                for entry in inner.walk("", inner.root, depth + 1, time):
                     yield attrs.evolve(entry, path=f"{path}/{entry.path}")
 
-    def _entry(self, path: str, item: TreeItem) -> FileEntry:
+    def _entry(self, path: str, item: TreeItem, time: int) -> FileEntry:
         if item.is_folder or item.is_submodule:
-            return FileEntry(path, stat.S_IFDIR | 0o755, 0, _EPOCH_NS)
-        time = _EPOCH_NS + int.from_bytes(item.sha[:8], "big") % 10**9
+            return FileEntry(path, stat.S_IFDIR | 0o755, 0, time)
         place = self.objects.find(item.sha)
         if place is None:
             raise Broken(f"the object {item.sha.hex()} is missing")
@@ -142,14 +147,14 @@ class CommitTree:
 
     def item(self, root: bytes, name: str, path: str) -> TreeItem:
         """An item of a folder by its name. Raises FileNotFoundError for the whole path."""
-        item = self._items(root).get(name.encode("utf-8", "surrogateescape"))
+        item = self.items(root).get(name.encode("utf-8", "surrogateescape"))
         if item is None:
             raise FileNotFoundError(path)
         return item
 
     def enter(self, name: str, above: str) -> CommitTree:
         """The folder or submodule of that name. Raises TaskFailed, which names `above`, the path of this tree."""
-        item = self._items(self.root).get(name.encode("utf-8", "surrogateescape"))
+        item = self.items(self.root).get(name.encode("utf-8", "surrogateescape"))
         if item is not None and item.is_submodule and name in self._submodules:
             return self._submodules[name]
         if item is None or not item.is_folder:
@@ -167,7 +172,7 @@ class CommitTree:
             elif item.is_folder:
                 yield from self._gitlinks(f"{path}/", item.sha, depth + 1)
 
-    def _items(self, sha: bytes) -> dict[bytes, TreeItem]:
+    def items(self, sha: bytes) -> dict[bytes, TreeItem]:
         """The items of a folder by name."""
         items = self._parsed.get(sha)
         if items is None:

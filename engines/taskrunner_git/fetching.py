@@ -20,6 +20,7 @@ from taskrunner_git.files import read_small
 from taskrunner_git.mirror_updater import MirrorUpdater
 from taskrunner_git.packs.mirror import MODULES, Mirror
 from taskrunner_git.remote import Remote, parse_url
+from taskrunner_git.times import remember
 
 _LIMIT = 6 * 3600.0
 """Seconds for a commit with its submodules: 20 GB at 1 MB/s. A silent server or a limit of the run ends it earlier."""
@@ -112,6 +113,7 @@ class _Fetch:
         self._warn_of_lfs(tree)
         tree = CommitTree(mirror.objects, root, self._submodules(tree, remote, folder / MODULES, 1))
         self._remove_unused(folder / MODULES)
+        tree.times = remember(folder, tree, sha)
         return Commit(sha, str(remote), tree, list(self._mirrors.values()))
 
     def _fetch(self, remote: Remote, ref: str, folder: Path) -> tuple[Mirror, str, bytes]:

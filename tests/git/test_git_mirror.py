@@ -164,7 +164,7 @@ def test_a_damaged_or_foreign_mirror_is_made_anew(
     assert callable(damage)
     damage(fetcher.mirror)
     assert fetcher.files(server.url("web"), "main") == files
-    assert len(list(fetcher.mirror.iterdir())) == 3, "the owner, a pack and its index"
+    assert len(list(fetcher.mirror.iterdir())) == 4, "the owner, the times, a pack and its index"
 
 
 def test_a_cancelled_fetch_ends_at_once_and_harms_nothing(web: Path, server: GitServer, fetcher: Fetcher) -> None:

@@ -96,14 +96,14 @@ def test_the_order_is_by_component_and_a_folder_comes_before_its_content(
     assert paths.index([b"a"]) + 1 == paths.index([b"a", b"b.txt"])
 
 
-def test_only_a_changed_file_gets_another_time(web: Path, server: GitServer, fetcher: Fetcher) -> None:
+def test_only_a_changed_file_and_its_folder_get_another_time(web: Path, server: GitServer, fetcher: Fetcher) -> None:
     with fetcher.commit(server.url("web"), "main") as source:
         before = {entry.path: entry for entry in source.entries()}
     commit(web, {"a-b/c.txt": "d\n"})
     with fetcher.commit(server.url("web"), "main") as source:
         after = {entry.path: entry for entry in source.entries()}
     changed = {path for path in before if before[path] != after[path]}
-    assert changed == {"a-b/c.txt"}
+    assert changed == {"a-b", "a-b/c.txt"}
     assert before["a-b/c.txt"].size == after["a-b/c.txt"].size
 
 

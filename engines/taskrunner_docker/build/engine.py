@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import posixpath
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -86,7 +87,7 @@ class BuildEngine(Engine[DockerPayload]):
             target=job.spec.target,
             secrets={name: env[name].encode() for name in self._context.task.secrets if name in env},
             credentials=_credentials(job.transfers, asyncio.get_running_loop()),
-            shared_key=mirror_name(job.spec.repository),
+            shared_key=f"{commit.times_key}/{posixpath.normpath(job.spec.context)}",
         )
 
 

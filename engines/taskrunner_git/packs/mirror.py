@@ -16,6 +16,7 @@ from taskrunner_git.packs.index import Index, build
 from taskrunner_git.packs.indexing import index_pack
 from taskrunner_git.packs.objects import Objects
 from taskrunner_git.packs.pack import TRAILER, Pack
+from taskrunner_git.times import TIMES
 
 MODULES = "modules"
 """The folder with the mirrors of submodules."""
@@ -91,7 +92,7 @@ class Mirror:
             self._load(number, path)
         known = {path.stem for path in indexes}
         for path in self.folder.iterdir():
-            if path.name != _OWNER and path.stem not in known and path.name != MODULES:
+            if path.name not in {_OWNER, MODULES, TIMES} and path.stem not in known:
                 _remove(path)
 
     def _load(self, number: int, path: Path) -> None:
