@@ -16,7 +16,6 @@ from taskrunner_git.commit import Commit
 from taskrunner_git.commit_tree import CommitTree
 from taskrunner_git.explain import explain, internal
 from taskrunner_git.failures import Broken, clone_failed, quoted, unavailable
-from taskrunner_git.files import read_small
 from taskrunner_git.mirror_updater import MirrorUpdater
 from taskrunner_git.packs.mirror import MODULES, Mirror
 from taskrunner_git.remote import Remote, parse_url
@@ -29,7 +28,6 @@ _GRACE = 5.0
 made yet cannot be interrupted; the thread changes nothing after them."""
 _MAX_NESTED = 8
 """Levels of submodules within submodules."""
-_LFS = b"filter=lfs"
 
 
 async def fetch(
@@ -110,9 +108,9 @@ class _Fetch:
         mirror, sha, root = self._fetch(remote, ref, folder)
         self._say(f"clone: commit {sha}")
         tree = CommitTree(mirror.objects, root)
-        self._warn_of_lfs(tree)
         tree = CommitTree(mirror.objects, root, self._submodules(tree, remote, folder / MODULES, 1))
         self._remove_unused(folder / MODULES)
+        tree.say = self._say
         tree.times = remember(folder, tree, sha)
         return Commit(sha, str(remote), tree, list(self._mirrors.values()))
 
@@ -152,16 +150,6 @@ class _Fetch:
         mirror, _, root = self._fetch(remote, sha, folder)
         inner = self._submodules(CommitTree(mirror.objects, root), remote, modules, depth + 1)
         return CommitTree(mirror.objects, root, inner)
-
-    def _warn_of_lfs(self, tree: CommitTree) -> None:
-        try:
-            attributes = read_small(tree, ".gitattributes")
-        except (FileNotFoundError, IsADirectoryError, ValueError):
-            return
-        if _LFS in attributes:
-            self._say(
-                "clone: this repository keeps files in git LFS; the context has their pointers, not their contents"
-            )
 
     def _remove_unused(self, modules: Path) -> None:
         """Removes the mirrors of submodules that the commit does not have."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from taskrunner_git.attributes.conversion import Conversion
+from taskrunner_git.attributes.lookup import Attributes
 from taskrunner_git.failures import clone_failed
 
 if TYPE_CHECKING:
@@ -41,30 +43,57 @@ def compare(tree: CommitTree, before: Mapping[str, str]) -> Changes:
     parts = dict(tree.parts())
     for path, part in parts.items():
         root = before.get(path)
-        comparison.folders(part, path, part.root, bytes.fromhex(root) if root else None, 0)
+        comparison.folders(part, path, Side(part.root), Side(bytes.fromhex(root)) if root else None, 0)
     comparison.changes.gone.update(before.keys() - parts.keys())
     return comparison.changes
+
+
+@attrs.frozen
+class Side:
+    """A folder, before or after."""
+
+    root: bytes
+    attributes: Attributes = attrs.field(factory=Attributes)
+    """Those of the folders above."""
+    inside: str = ""
+    """Its path in its repository; empty, or with a `/` at its end."""
+
+    def entered(self, part: CommitTree) -> Side:
+        """With the attributes of the folder itself."""
+        return attrs.evolve(self, attributes=part.attributes_in(self.root, self.inside, self.attributes))
+
+    def below(self, item: TreeItem) -> Side:
+        return Side(item.sha, self.attributes, f"{self.inside}{_text(item.name)}/")
+
+    def content(self, item: TreeItem) -> tuple[int, bytes, Conversion]:
+        """Another mode of a file is no other content, but another conversion is one."""
+        path = self.inside.encode("utf-8", "surrogateescape") + item.name
+        return stat.S_IFMT(item.mode), item.sha, self.attributes.of(path)
 
 
 class _Comparison:
     def __init__(self) -> None:
         self.changes = Changes()
 
-    def folders(self, part: CommitTree, path: str, new: bytes, old: bytes | None, depth: int) -> None:
+    def folders(self, part: CommitTree, path: str, new: Side, old: Side | None, depth: int) -> None:
+        """Compares a folder, whose full path is `path`."""
         if new == old:
             return
         if depth > MAX_DEPTH:
             raise clone_failed(f"the commit has folders more than {MAX_DEPTH} deep")
-        self._add(path)
-        before = dict(part.items(old)) if old else {}
-        for name, item in part.items(new).items():
-            inner = f"{path}/{name.decode('utf-8', 'surrogateescape')}".lstrip("/")
+        if old is None or new.root != old.root:
+            self._add(path)
+        new, old = new.entered(part), old.entered(part) if old else None
+        before = dict(part.items(old.root)) if old else {}
+        for name, item in part.items(new.root).items():
+            inner = f"{path}/{_text(name)}".lstrip("/")
             other = before.pop(name, None)
             if item.is_folder:
-                self.folders(part, inner, item.sha, other.sha if other and other.is_folder else None, depth + 1)
-            elif other is None or _content(item) != _content(other):
+                was = old.below(other) if old and other and other.is_folder else None
+                self.folders(part, inner, new.below(item), was, depth + 1)
+            elif old is None or other is None or new.content(item) != old.content(other):
                 self._add(inner)
-        self.changes.gone.update(f"{path}/{name.decode('utf-8', 'surrogateescape')}".lstrip("/") for name in before)
+        self.changes.gone.update(f"{path}/{_text(name)}".lstrip("/") for name in before)
 
     def _add(self, path: str) -> None:
         self.changes.changed.add(path)
@@ -72,9 +101,8 @@ class _Comparison:
             raise clone_failed(f"the commit has more than {MAX_ENTRIES} files")
 
 
-def _content(item: TreeItem) -> tuple[int, bytes]:
-    """Another mode of a file is no other content."""
-    return stat.S_IFMT(item.mode), item.sha
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
 
 
 def _upwards(path: str) -> Iterator[str]:

@@ -1,0 +1,55 @@
+"""The attributes of a path, from the files in all folders above it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from taskrunner_git.attributes.conversion import NO_CONVERSION, Conversion, conversion
+from taskrunner_git.attributes.rules import BINARY, Rule, States, Value, parse
+
+NAME = b".gitattributes"
+
+
+@attrs.frozen
+class _Level:
+    folder: bytes
+    """Empty, or with a `/` at its end."""
+    rules: tuple[Rule, ...]
+
+
+@attrs.frozen
+class Attributes:
+    """The rules that hold in one folder of a repository. The attributes of a submodule are its own."""
+
+    _levels: tuple[_Level, ...] = ()
+    """The deepest first."""
+    _macros: Mapping[bytes, States] = BINARY
+
+    def inside(self, folder: bytes, data: bytes) -> Attributes:
+        """Those of a folder with a file of attributes. `folder` is empty for the root, and ends in `/` otherwise."""
+        rules, macros = parse(data, self._macros, is_root=not folder)
+        if not rules and macros == self._macros:
+            return self
+        return Attributes((_Level(folder, rules), *self._levels), macros)
+
+    def of(self, path: bytes) -> Conversion:
+        """What happens to a file on checkout. `path` is the full one in the repository."""
+        if not self._levels:
+            return NO_CONVERSION
+        found: dict[bytes, Value] = {}
+        for level in self._levels:
+            inner = path[len(level.folder) :]
+            for rule in level.rules:
+                if rule.matches(inner):
+                    self._fill(found, rule.states)
+        return conversion(found) if found else NO_CONVERSION
+
+    def _fill(self, found: dict[bytes, Value], states: States) -> None:
+        """The first value stays: the deepest file and the last line come first. A macro counts where it is set."""
+        for name, value in reversed(states):
+            if name not in found:
+                found[name] = value
+                if value is True and name in self._macros:
+                    self._fill(found, self._macros[name])
