@@ -13,13 +13,14 @@ from taskrunner_git.attributes.conversion import Conversion, Unsupported
 from taskrunner_git.attributes.lookup import NAME, Attributes
 from taskrunner_git.failures import Broken, clone_failed, quoted
 from taskrunner_git.files import MAX_SMALL_FILE, FileEntry
+from taskrunner_git.folder_path import find_folder
 from taskrunner_git.packs.index import Place
 from taskrunner_git.packs.objects import Objects
 from taskrunner_git.packs.pack import BLOB, TREE
 from taskrunner_git.packs.tree_object import TreeItem, parse_tree
 from taskrunner_git.times import FileTimes
 from taskrunner_git.tree_changes import MAX_DEPTH, MAX_ENTRIES
-from taskrunner_git.tree_walk import Folder, Walk, say_pointers
+from taskrunner_git.tree_walk import MAX_LINK, Folder, Walk, say_pointers
 
 _KEPT_TREES = 256
 """Parsed folders in the cache of `read`: more than the parts of a path, and little memory."""
@@ -74,19 +75,20 @@ class CommitTree:
         return folder.tree.objects.stream(item.sha)
 
     def below(self, path: str) -> CommitTree:
-        """A folder as the root of a tree of its own. Raises TaskFailed when it does not exist."""
-        folder = path.strip("/")
-        if not folder or folder == ".":
-            return self
-        parts = [part for part in folder.split("/") if part not in {"", "."}]
-        if ".." in parts:
-            raise clone_failed(f'the context "{quoted(path)}" leads out of the repository')
-        tree = self
-        for number, part in enumerate(parts):
-            tree = tree.enter(part, "/".join(parts[:number]))
-        tree.times, tree.say = self.times, self.say
-        tree.above = self.above + "".join(f"{part}/" for part in parts)
+        """A folder as the root of a tree of its own; links on its way are followed. Raises TaskFailed when it does not
+        exist, or is outside of this tree."""
+        parts, tree = find_folder(self, path)
+        if tree is not self:
+            tree.times, tree.say = self.times, self.say
+            tree.above = self.above + "".join(f"{part}/" for part in parts)
         return tree
+
+    def link(self, name: str) -> str | None:
+        """The target of a symbolic link in this folder; None for everything else."""
+        item = self.items(self.root).get(_bytes(name))
+        if item is None or not stat.S_ISLNK(item.mode) or self.found(item.sha).size > MAX_LINK:
+            return None
+        return _text(self.objects.read(item.sha)[1])
 
     def parts(self, above: str = "") -> Iterator[tuple[str, CommitTree]]:
         """This tree and its submodules, at every depth, by their paths."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _POINTER, _MAX_POINTER = b"version https://git-lfs.github.com/spec/", 1024
 """The begin of a pointer, and its size in bytes at most: by the specification of git LFS."""
 _MAX_NAMED = 5
-_MAX_LINK = 4096
+MAX_LINK = 4096
 """Bytes of a symbolic link's target: the longest path of Linux."""
 
 
@@ -74,7 +74,7 @@ class Walk:
         tree = folder.tree
         place = tree.found(item.sha)
         if stat.S_ISLNK(item.mode):
-            if place.size > _MAX_LINK:
+            if place.size > MAX_LINK:
                 raise clone_failed(f"the symbolic link {quoted(path)} is longer than a path may be")
             return FileEntry(path, stat.S_IFLNK | 0o777, 0, self.time, _text(tree.objects.read(item.sha)[1]))
         conversion, size = folder.conversion(item.name), place.size
