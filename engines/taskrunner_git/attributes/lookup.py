@@ -18,6 +18,10 @@ class _Level:
     """Empty, or with a `/` at its end."""
     rules: tuple[Rule, ...]
 
+    def matching(self, path: bytes) -> list[Rule]:
+        inner = path[len(self.folder) :] if self.folder else path
+        return [rule for rule in self.rules if rule.matches(inner)]
+
 
 @attrs.frozen
 class Attributes:
@@ -26,6 +30,8 @@ class Attributes:
     _levels: tuple[_Level, ...] = ()
     """The deepest first."""
     _macros: Mapping[bytes, States] = BINARY
+    _known: dict[tuple[int, ...], Conversion] = attrs.field(factory=dict, init=False, eq=False, repr=False)
+    """Conversions by the rules that match: most files of a folder have the same."""
 
     def inside(self, folder: bytes, data: bytes) -> Attributes:
         """Those of a folder with a file of attributes. `folder` is empty for the root, and ends in `/` otherwise."""
@@ -38,13 +44,19 @@ class Attributes:
         """What happens to a file on checkout. `path` is the full one in the repository."""
         if not self._levels:
             return NO_CONVERSION
+        matched = tuple(rule for level in self._levels for rule in level.matching(path))
+        if not matched:
+            return NO_CONVERSION
+        key = tuple(map(id, matched))
+        if key not in self._known:
+            self._known[key] = self._convert(matched)
+        return self._known[key]
+
+    def _convert(self, rules: tuple[Rule, ...]) -> Conversion:
         found: dict[bytes, Value] = {}
-        for level in self._levels:
-            inner = path[len(level.folder) :]
-            for rule in level.rules:
-                if rule.matches(inner):
-                    self._fill(found, rule.states)
-        return conversion(found) if found else NO_CONVERSION
+        for rule in rules:
+            self._fill(found, rule.states)
+        return conversion(found)
 
     def _fill(self, found: dict[bytes, Value], states: States) -> None:
         """The first value stays: the deepest file and the last line come first. A macro counts where it is set."""
