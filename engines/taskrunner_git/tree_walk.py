@@ -52,6 +52,8 @@ class Walk:
     """Nanoseconds: the time of every entry."""
     pointers: list[str]
     """The files that are pointers to git LFS."""
+    _sizes: dict[tuple[bytes, Conversion], int] = attrs.field(factory=dict, init=False)
+    """Of converted contents: a hostile repository can name one large file a million times."""
 
     def folder(self, above: str, folder: Folder, depth: int) -> Iterator[FileEntry]:
         """The entries of a folder, at `depth`. Their paths begin with `above`, which ends in `/`."""
@@ -81,8 +83,14 @@ class Walk:
         if conversion.is_lfs and size <= _MAX_POINTER and tree.objects.read(item.sha)[1].startswith(_POINTER):
             self.pointers.append(path)
         if conversion.changes:
-            size = len(tree.converted(path, item, conversion))
+            size = self._converted_size(path, tree, item, conversion)
         return FileEntry(path, stat.S_IFREG | (0o755 if item.mode & 0o100 else 0o644), size, self.time)
+
+    def _converted_size(self, path: str, tree: CommitTree, item: TreeItem, conversion: Conversion) -> int:
+        key = (item.sha, conversion)
+        if key not in self._sizes:
+            self._sizes[key] = len(tree.converted(path, item, conversion))
+        return self._sizes[key]
 
 
 def say_pointers(paths: list[str]) -> str:

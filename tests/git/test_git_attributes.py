@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from taskrunner.errors import TaskFailed
+from taskrunner_git.attributes import lookup
 from taskrunner_git.attributes.wildmatch import matcher
 from tests.git.conftest import Fetcher, contents
 from tests.support.githttp import GIT_ENV, GitServer, git, make_repository
@@ -250,3 +251,27 @@ def test_attributes_of_megabytes_are_refused(root: Path, server: GitServer, fetc
     make_repository(root / "web", {"d/.gitattributes": "#\n" * 600_000})
     with fetcher.commit(server.url("web")) as source, pytest.raises(TaskFailed, match=r"d/\.gitattributes is larger"):
         list(source.entries())
+
+
+def test_too_many_lines_for_the_number_of_files_are_refused(
+    root: Path, server: GitServer, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookup, "_MAX_WORK", 1000)
+    files = {f"d/{n}": "x" for n in range(60)}
+    make_repository(root / "web", files | {".gitattributes": "a eol=crlf\n" * 10, "d/.gitattributes": "b ident\n" * 5})
+    with fetcher.commit(server.url("web")) as source:
+        assert len(list(source.entries())) == 63
+        with pytest.raises(TaskFailed, match="too many lines for so many files"):
+            list(source.entries())
+
+
+def test_contents_with_many_names_are_converted_once(root: Path, server: GitServer, fetcher: Fetcher) -> None:
+    files = {f"d/{n}": "x\n" * 1000 for n in range(100)}
+    make_repository(root / "web", files | {".gitattributes": "* eol=crlf\n"})
+    with fetcher.commit(server.url("web")) as source:
+        tree = source.below("d")
+        converted = []
+        convert = tree.converted
+        tree.converted = lambda *call: converted.append(call[0]) or convert(*call)  # type: ignore[method-assign,func-returns-value]
+        assert {entry.size for entry in tree.entries()} == {3000}
+        assert len(converted) == 1

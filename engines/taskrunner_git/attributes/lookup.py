@@ -8,8 +8,12 @@ import attrs
 
 from taskrunner_git.attributes.conversion import NO_CONVERSION, Conversion, conversion
 from taskrunner_git.attributes.rules import BINARY, Rule, States, Value, parse
+from taskrunner_git.failures import clone_failed
 
 NAME = b".gitattributes"
+_MAX_WORK = 100_000_000
+"""Lines times files: half a minute. The Linux kernel has half a million; a small hostile repository could ask for
+days."""
 
 
 @attrs.frozen
@@ -30,6 +34,8 @@ class Attributes:
     _levels: tuple[_Level, ...] = ()
     """The deepest first."""
     _macros: Mapping[bytes, States] = BINARY
+    _work: list[int] = attrs.field(factory=lambda: [0], eq=False, repr=False)
+    """Patterns that were compared with a path, in all folders of a tree."""
     _known: dict[tuple[int, ...], Conversion] = attrs.field(factory=dict, init=False, eq=False, repr=False)
     """Conversions by the rules that match: most files of a folder have the same."""
 
@@ -38,12 +44,16 @@ class Attributes:
         rules, macros = parse(data, self._macros, is_root=not folder)
         if not rules and macros == self._macros:
             return self
-        return Attributes((_Level(folder, rules), *self._levels), macros)
+        return Attributes((_Level(folder, rules), *self._levels), macros, self._work)
 
     def of(self, path: bytes) -> Conversion:
-        """What happens to a file on checkout. `path` is the full one in the repository."""
+        """What happens to a file on checkout. `path` is the full one in the repository. Raises TaskFailed for a hostile
+        repository."""
         if not self._levels:
             return NO_CONVERSION
+        self._work[0] += sum(len(level.rules) for level in self._levels)
+        if self._work[0] > _MAX_WORK:
+            raise clone_failed("the .gitattributes have too many lines for so many files")
         matched = tuple(rule for level in self._levels for rule in level.matching(path))
         if not matched:
             return NO_CONVERSION
