@@ -135,9 +135,10 @@ class CommitTree:
         return place
 
     def attributes_in(self, root: bytes, inside: str, above: Attributes) -> Attributes:
-        """The attributes in the folder `root`, whose path in its repository is `inside`. git does not follow a link."""
+        """The attributes in the folder `root`, whose path in its repository is `inside`. Of a link, `git clone` takes
+        the target for the lines."""
         item = self.items(root).get(NAME)
-        if item is None or not stat.S_ISREG(item.mode):
+        if item is None or item.is_folder or item.is_submodule:
             return above
         data = bytearray()
         for piece in self.objects.stream(item.sha):

@@ -275,3 +275,15 @@ def test_contents_with_many_names_are_converted_once(root: Path, server: GitServ
         tree.converted = lambda *call: converted.append(call[0]) or convert(*call)  # type: ignore[method-assign,func-returns-value]
         assert {entry.size for entry in tree.entries()} == {3000}
         assert len(converted) == 1
+
+
+def test_attributes_that_are_a_link_or_a_folder_are_taken_as_by_git_clone(
+    root: Path, fetcher: Fetcher, tmp_path: Path
+) -> None:
+    make_repository(root / "web", {**FILES, "lines": "* eol=crlf\n", "subtle/.gitattributes/x": "* eol=crlf\n"})
+    (root / "web/.gitattributes").symlink_to("lines")
+    (root / "web/sub/.gitattributes").symlink_to("* eol=crlf")
+    git(root / "web", "add", "--all")
+    git(root / "web", "commit", "-q", "-m", "links")
+    compare(fetcher, root, tmp_path)
+    assert b"\r\n" in (tmp_path / "clone/sub/a.txt").read_bytes()
