@@ -27,6 +27,11 @@ class Commit:
         """The same files, with the ids of their objects."""
         return self._tree
 
+    @property
+    def times_key(self) -> str:
+        """Names the memory of the files' times: BuildKit compares times of one key alone."""
+        return self._tree.times.key
+
     def entries(self) -> Iterator[FileEntry]:
         return self._tree.entries()
 

@@ -5,77 +5,101 @@ from __future__ import annotations
 import difflib
 import stat
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import attrs
 
+from taskrunner_git.attributes.conversion import Conversion, Unsupported
+from taskrunner_git.attributes.lookup import NAME, Attributes
 from taskrunner_git.failures import Broken, clone_failed, quoted
-from taskrunner_git.files import FileEntry
+from taskrunner_git.files import MAX_SMALL_FILE, FileEntry
+from taskrunner_git.folder_path import find_folder
+from taskrunner_git.packs.index import Place
 from taskrunner_git.packs.objects import Objects
 from taskrunner_git.packs.pack import BLOB, TREE
 from taskrunner_git.packs.tree_object import TreeItem, parse_tree
+from taskrunner_git.times import FileTimes
+from taskrunner_git.tree_changes import MAX_DEPTH, MAX_ENTRIES
+from taskrunner_git.tree_walk import MAX_LINK, Folder, Walk, say_pointers
 
-MAX_DEPTH = 128
-"""Folders within folders. The deepest trees of well-known projects have about 20."""
-MAX_ENTRIES = 1_000_000
-"""Files and folders of one tree. A hostile repository of a few kilobytes can name billions; the largest known
-trees have about half a million."""
-_EPOCH_NS = 1_000_000_000 * 10**9
-"""Every file's time is in this second (2001-09-09 UTC): always the same one, so that an unchanged file is not sent
-again. It is after 1980, the earliest time in an archive."""
 _KEPT_TREES = 256
 """Parsed folders in the cache of `read`: more than the parts of a path, and little memory."""
-_MAX_LINK = 4096
-"""Bytes of a symbolic link's target: the longest path of Linux."""
+_MAX_CONVERTED = 64 << 20
+"""Bytes of a file that is converted, which happens in memory. The largest texts of known repositories have a tenth."""
 
 
 class CommitTree:
     """A folder of a commit, with its submodules: a FileTree. Used from one thread, while its mirror is open.
 
-    Executable files have mode 0755, others 0644. The modification time holds a part of the blob's id, since BuildKit
-    compares size and time alone: a file whose contents change gets another time.
+    Executable files have mode 0755, others 0644. The modification times are those of `times`.
     """
 
-    def __init__(self, objects: Objects, root: bytes, submodules: Mapping[str, CommitTree] | None = None) -> None:
+    def __init__(
+        self, objects: Objects, root: bytes, submodules: Mapping[str, CommitTree] | None = None, above: str = ""
+    ) -> None:
         """`submodules` by their path: a commit names them, but does not hold them. A missing one is an empty
-        folder."""
-        self.objects, self.root = objects, root
+        folder. `above` is the path of this folder in the repository; it ends in `/`."""
+        self.objects, self.root, self.above = objects, root, above
+        self.times = FileTimes()
+        self.attributes = Attributes()
+        """Those of the folders above, in the repository that this folder belongs to."""
+        self.inside = ""
+        """The path of this folder there; it ends in `/`."""
+        self.say: Callable[[str], None] = _say_nothing
         self._submodules = dict(submodules or {})
         self._parsed: OrderedDict[bytes, dict[bytes, TreeItem]] = OrderedDict()
         self._without_submodules: set[bytes] = set()
         """Folders that are not searched again: a few can stand for billions."""
-        self._opened: tuple[str, CommitTree, bytes] | None = None
-        """The folder of the last file that was read: its path, its tree, and its id."""
+        self._opened: tuple[str, Folder] | None = None
+        """The folder of the last file that was read, and its path."""
 
     def entries(self) -> Iterator[FileEntry]:
         """All entries, in the order of a FileTree. Raises TaskFailed for a hostile repository; Broken, OSError."""
-        for count, entry in enumerate(self.walk("", self.root, 0)):
+        changed = self.times.changed
+        pointers: list[str] = []
+        walk = Walk(self.times.first, pointers)
+        for count, entry in enumerate(walk.folder("", self.here(), 0)):
             if count >= MAX_ENTRIES:
                 raise clone_failed(f"the commit has more than {MAX_ENTRIES} files")
-            yield entry
+            time = changed.get(self.above + entry.path) if changed else None
+            yield entry if time is None else attrs.evolve(entry, mtime_ns=time)
+        if pointers:
+            self.say(f"clone: {say_pointers(pointers)}")
 
     def read(self, path: str) -> Iterator[bytes]:
         """Raises FileNotFoundError, IsADirectoryError."""
-        tree, item = self._locate(path)
+        folder, item = self._locate(path)
         if not stat.S_ISREG(item.mode):
             raise IsADirectoryError(path)
-        return tree.objects.stream(item.sha)
+        conversion = folder.conversion(item.name)
+        if conversion.changes:
+            return iter([folder.tree.converted(path, item, conversion)])
+        return folder.tree.objects.stream(item.sha)
 
     def below(self, path: str) -> CommitTree:
-        """A folder as the root of a tree of its own. Raises TaskFailed when it does not exist."""
-        folder = path.strip("/")
-        if not folder or folder == ".":
-            return self
-        parts = [part for part in folder.split("/") if part not in {"", "."}]
-        if ".." in parts:
-            raise clone_failed(f'the context "{quoted(path)}" leads out of the repository')
-        tree = self
-        for number, part in enumerate(parts):
-            tree = tree.enter(part, "/".join(parts[:number]))
+        """A folder as the root of a tree of its own; links on its way are followed. Raises TaskFailed when it does not
+        exist, or is outside of this tree."""
+        parts, tree = find_folder(self, path)
+        if tree is not self:
+            tree.times, tree.say = self.times, self.say
+            tree.above = self.above + "".join(f"{part}/" for part in parts)
         return tree
 
+    def link(self, name: str) -> str | None:
+        """The target of a symbolic link in this folder; None for everything else."""
+        item = self.items(self.root).get(_bytes(name))
+        if item is None or not stat.S_ISLNK(item.mode) or self.found(item.sha).size > MAX_LINK:
+            return None
+        return _text(self.objects.read(item.sha)[1])
+
+    def parts(self, above: str = "") -> Iterator[tuple[str, CommitTree]]:
+        """This tree and its submodules, at every depth, by their paths."""
+        yield above, self
+        for path, tree in sorted(self._submodules.items()):
+            yield from tree.parts(f"{above}/{path}".lstrip("/"))
+
     def _folder_names(self) -> list[str]:
-        return [_text(item.name) for item in self._items(self.root).values() if item.is_folder or item.is_submodule]
+        return [_text(item.name) for item in self.items(self.root).values() if item.is_folder or item.is_submodule]
 
     def submodule_paths(self) -> Iterator[tuple[str, str]]:
         """Path and commit of each submodule that the commit itself names."""
@@ -85,7 +109,7 @@ class CommitTree:
         """Looks for every object that is needed. Raises Broken when one is missing."""
         todo, seen = [self.root], {self.root}
         while todo:
-            for item in self._items(todo.pop()).values():
+            for item in self.items(todo.pop()).values():
                 if item.is_submodule or item.sha in seen:
                     continue
                 place = self.objects.find(item.sha)
@@ -95,69 +119,83 @@ class CommitTree:
                     seen.add(item.sha)
                     todo.append(item.sha)
 
-    def walk(self, above: str, root: bytes, depth: int) -> Iterator[FileEntry]:
-        """The entries of the folder `root`, at `depth`. Their paths begin with `above`, which ends in `/`."""
-        if depth > MAX_DEPTH:
-            raise clone_failed(f"the commit has folders more than {MAX_DEPTH} deep")
-        items = self._parse(root)
-        for item in sorted(items, key=lambda item: item.name):
-            path = above + _text(item.name)
-            yield self._entry(path, item)
-            if item.is_folder:
-                yield from self.walk(f"{path}/", item.sha, depth + 1)
-            elif path in self._submodules:
-                inner = self._submodules[path]
-                for entry in inner.walk("", inner.root, depth + 1):
-                    yield attrs.evolve(entry, path=f"{path}/{entry.path}")
+    def converted(self, path: str, item: TreeItem, conversion: Conversion) -> bytes:
+        """The contents of a file on checkout. Raises TaskFailed, which names the path, where that is not possible."""
+        place = self.found(item.sha)
+        if place.size > _MAX_CONVERTED:
+            raise clone_failed(f"{quoted(path)} is too large for the conversion that .gitattributes asks for")
+        try:
+            return conversion.apply(self.objects.read(item.sha)[1], item.sha)
+        except Unsupported as error:
+            raise clone_failed(f"{quoted(path)}: {quoted(str(error))}") from None
 
-    def _entry(self, path: str, item: TreeItem) -> FileEntry:
-        if item.is_folder or item.is_submodule:
-            return FileEntry(path, stat.S_IFDIR | 0o755, 0, _EPOCH_NS)
-        time = _EPOCH_NS + int.from_bytes(item.sha[:8], "big") % 10**9
-        place = self.objects.find(item.sha)
+    def found(self, sha: bytes) -> Place:
+        """Raises Broken when the object is missing."""
+        place = self.objects.find(sha)
         if place is None:
-            raise Broken(f"the object {item.sha.hex()} is missing")
-        if stat.S_ISLNK(item.mode):
-            if place.size > _MAX_LINK:
-                raise clone_failed(f"the symbolic link {quoted(path)} is longer than a path may be")
-            return FileEntry(path, stat.S_IFLNK | 0o777, 0, time, _text(self.objects.read(item.sha)[1]))
-        return FileEntry(path, stat.S_IFREG | (0o755 if item.mode & 0o100 else 0o644), place.size, time)
+            raise Broken(f"the object {sha.hex()} is missing")
+        return place
 
-    def _locate(self, path: str) -> tuple[CommitTree, TreeItem]:
+    def attributes_in(self, root: bytes, inside: str, above: Attributes) -> Attributes:
+        """The attributes in the folder `root`, whose path in its repository is `inside`. Of a link, `git clone` takes
+        the target for the lines."""
+        item = self.items(root).get(NAME)
+        if item is None or item.is_folder or item.is_submodule:
+            return above
+        data = bytearray()
+        for piece in self.objects.stream(item.sha):
+            data += piece.partition(b"\0")[0]
+            if b"\0" in piece:
+                break
+            if len(data) > MAX_SMALL_FILE:
+                raise clone_failed(f"{quoted(inside)}.gitattributes is larger than {MAX_SMALL_FILE >> 20} MiB")
+        return above.inside(_bytes(inside), bytes(data))
+
+    def here(self) -> Folder:
+        """The folder at the root of this tree."""
+        return Folder(self, self.root, self.inside, self.attributes_in(self.root, self.inside, self.attributes))
+
+    def submodule(self, path: str) -> CommitTree | None:
+        """The submodule at a path below this folder."""
+        return self._submodules.get(path)
+
+    def _locate(self, path: str) -> tuple[Folder, TreeItem]:
         """Files are read folder by folder, so that the last folder is cached."""
-        folder, _, name = path.rpartition("/")
-        if self._opened is None or self._opened[0] != folder:
-            self._opened = (folder, *self._open(folder, path))
-        _, tree, root = self._opened
-        return tree, tree.item(root, name, path)
+        above, _, name = path.rpartition("/")
+        if self._opened is None or self._opened[0] != above:
+            self._opened = (above, self._open(above, path))
+        folder = self._opened[1]
+        return folder, folder.tree.item(folder.root, name, path)
 
-    def _open(self, folder: str, path: str) -> tuple[CommitTree, bytes]:
-        """The tree that a folder is in, and its id there. Raises FileNotFoundError for the whole path."""
-        tree, root, inside = self, self.root, ""
-        for part in folder.split("/") if folder else ():
-            inside = f"{inside}/{part}".lstrip("/")
-            root = tree.item(root, part, path).sha
-            if inside in tree._submodules:
-                tree = tree._submodules[inside]
-                root, inside = tree.root, ""
-        return tree, root
+    def _open(self, above: str, path: str) -> Folder:
+        """A folder by its path. Raises FileNotFoundError for the whole path."""
+        folder = self.here()
+        for part in above.split("/") if above else ():
+            item = folder.tree.item(folder.root, part, path)
+            inside = f"{folder.inside}{part}"
+            module = folder.tree.submodule(inside.removeprefix(folder.tree.inside))
+            folder = module.here() if module else folder.enter(part, item.sha)
+        return folder
 
     def item(self, root: bytes, name: str, path: str) -> TreeItem:
         """An item of a folder by its name. Raises FileNotFoundError for the whole path."""
-        item = self._items(root).get(name.encode("utf-8", "surrogateescape"))
+        item = self.items(root).get(_bytes(name))
         if item is None:
             raise FileNotFoundError(path)
         return item
 
     def enter(self, name: str, above: str) -> CommitTree:
         """The folder or submodule of that name. Raises TaskFailed, which names `above`, the path of this tree."""
-        item = self._items(self.root).get(name.encode("utf-8", "surrogateescape"))
+        item = self.items(self.root).get(_bytes(name))
         if item is not None and item.is_submodule and name in self._submodules:
             return self._submodules[name]
         if item is None or not item.is_folder:
             raise clone_failed(_no_folder(name, above, self._folder_names()))
         inside = {path[len(name) + 1 :]: tree for path, tree in self._submodules.items() if path.startswith(f"{name}/")}
-        return CommitTree(self.objects, item.sha, inside)
+        tree = CommitTree(self.objects, item.sha, inside)
+        here = self.here()
+        tree.inside, tree.attributes = f"{self.inside}{name}/", here.attributes
+        return tree
 
     def _gitlinks(self, above: str, root: bytes, depth: int) -> Iterator[tuple[str, str]]:
         if depth > MAX_DEPTH:
@@ -175,11 +213,11 @@ class CommitTree:
         if not found:
             self._without_submodules.add(root)
 
-    def _items(self, sha: bytes) -> dict[bytes, TreeItem]:
+    def items(self, sha: bytes) -> dict[bytes, TreeItem]:
         """The items of a folder by name."""
         items = self._parsed.get(sha)
         if items is None:
-            items = self._parsed[sha] = {item.name: item for item in self._parse(sha)}
+            items = self._parsed[sha] = _by_name(self._parse(sha))
             if len(self._parsed) > _KEPT_TREES:
                 self._parsed.popitem(last=False)
         self._parsed.move_to_end(sha)
@@ -190,6 +228,22 @@ class CommitTree:
         if kind != TREE:
             raise Broken(f"{sha.hex()} is no folder")
         return list(parse_tree(data))
+
+
+def _by_name(items: list[TreeItem]) -> dict[bytes, TreeItem]:
+    """Raises TaskFailed when two of them have one name, which git never writes."""
+    named = {item.name: item for item in items}
+    if len(named) < len(items):
+        name = next(item.name for item in items if named[item.name] is not item)
+        raise clone_failed(f"two files or folders of the commit have the name {quoted(name)!r}")
+    return named
+
+
+def _say_nothing(_: str) -> None: ...
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
 
 
 def _text(name: bytes) -> str:

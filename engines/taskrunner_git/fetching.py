@@ -16,11 +16,11 @@ from taskrunner_git.commit_tree import CommitTree
 from taskrunner_git.explain import explain, internal
 from taskrunner_git.failures import Broken, clone_failed, quoted, unavailable
 from taskrunner_git.fetch_context import FetchContext
-from taskrunner_git.files import read_small
 from taskrunner_git.mirror_updater import MirrorUpdater
 from taskrunner_git.packs.mirror import MODULES, Mirror
 from taskrunner_git.remote import Remote, parse_url
 from taskrunner_git.submodules import Selection, Submodule, described, failed
+from taskrunner_git.times import remember
 
 _LIMIT = 6 * 3600.0
 """Seconds for a commit with its submodules: 20 GB at 1 MB/s. A silent server or a limit of the run ends it earlier."""
@@ -31,7 +31,6 @@ _MAX_NESTED = 8
 """Levels of submodules within submodules."""
 _MAX_SUBMODULES = 1000
 """A hostile repository of a few kilobytes can name billions."""
-_LFS = b"filter=lfs"
 
 
 async def fetch(
@@ -115,11 +114,12 @@ class _Fetch:
         mirror, sha, root = self._fetch(remote, ref, folder)
         self._say(f"clone: commit {sha}")
         tree = CommitTree(mirror.objects, root)
-        self._warn_of_lfs(tree)
         tree = CommitTree(mirror.objects, root, self._submodules(tree, remote, folder / MODULES, ()))
         self._selection.check()
         if self._selection.all:
             self._remove_unused(folder / MODULES)
+        tree.say = self._say
+        tree.times = remember(folder, tree, sha)
         return Commit(sha, str(remote), tree, list(self._mirrors.values()))
 
     def _fetch(self, remote: Remote, ref: str, folder: Path) -> tuple[Mirror, str, bytes]:
@@ -180,16 +180,6 @@ class _Fetch:
             raise failed(name, error) from None
         inner = self._submodules(CommitTree(mirror.objects, root), remote, modules, path)
         return CommitTree(mirror.objects, root, inner)
-
-    def _warn_of_lfs(self, tree: CommitTree) -> None:
-        try:
-            attributes = read_small(tree, ".gitattributes")
-        except (FileNotFoundError, IsADirectoryError, ValueError):
-            return
-        if _LFS in attributes:
-            self._say(
-                "clone: this repository keeps files in git LFS; the context has their pointers, not their contents"
-            )
 
     def _remove_unused(self, modules: Path) -> None:
         """Removes the mirrors of submodules that the commit does not have."""

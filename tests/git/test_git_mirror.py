@@ -316,7 +316,8 @@ def test_a_damaged_or_foreign_mirror_is_made_anew(
     assert callable(damage)
     damage(fetcher.mirror)
     assert fetcher.files(server.url("web"), "main") == files
-    assert {path.name for path in fetcher.mirror.iterdir()} <= {"HEAD", "config", "objects", "refs", "shallow"}
+    names = {path.name for path in fetcher.mirror.iterdir()}
+    assert names <= {"HEAD", "config", "objects", "refs", "shallow", "times"}
     assert len(list((fetcher.mirror / "objects/pack").iterdir())) == 3, "a pack, its index and its sizes"
     check_by_git(fetcher.mirror)
 

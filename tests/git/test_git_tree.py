@@ -36,6 +36,14 @@ def web(root: Path) -> Path:
     (path / "bin/run").chmod(0o755)
     (path / "link").symlink_to("a/b.txt")
     (path / "dangling").symlink_to("/nowhere")
+    (path / "links").mkdir()
+    for name, target in {
+        "up": "../../web",
+        "loop": "loop",
+        "deep": "../links/./umlauts",
+        "umlauts": "../tief/ä",
+    }.items():
+        (path / "links" / name).symlink_to(target)
     with open(os.fsencode(path) + b"/latin-\xe9", "wb") as file:  # noqa: PTH123  a name that is no text
         file.write(b"bytes")
     commit(path, {f"many/{n:03}": f"{n}\n" * 50 for n in range(300)})
@@ -96,14 +104,14 @@ def test_the_order_is_by_component_and_a_folder_comes_before_its_content(
     assert paths.index([b"a"]) + 1 == paths.index([b"a", b"b.txt"])
 
 
-def test_only_a_changed_file_gets_another_time(web: Path, server: GitServer, fetcher: Fetcher) -> None:
+def test_only_a_changed_file_and_its_folder_get_another_time(web: Path, server: GitServer, fetcher: Fetcher) -> None:
     with fetcher.commit(server.url("web"), "main") as source:
         before = {entry.path: entry for entry in source.entries()}
     commit(web, {"a-b/c.txt": "d\n"})
     with fetcher.commit(server.url("web"), "main") as source:
         after = {entry.path: entry for entry in source.entries()}
     changed = {path for path in before if before[path] != after[path]}
-    assert changed == {"a-b/c.txt"}
+    assert changed == {"a-b", "a-b/c.txt"}
     assert before["a-b/c.txt"].size == after["a-b/c.txt"].size
 
 
@@ -114,13 +122,27 @@ def test_a_sub_folder_as_the_root(web: Path, server: GitServer, fetcher: Fetcher
         assert contents(source.below(".")) == contents(source)
 
 
+def test_a_link_to_a_folder_is_followed_as_the_root(web: Path, root: Path, server: GitServer, fetcher: Fetcher) -> None:
+    make_repository(root / "lib", {"d/l": "1"})
+    git(web, "submodule", "add", "-q", server.url("lib"), "lib")
+    (web / "into").symlink_to("lib/d/../../tief/ä/../../lib/d")
+    commit(web, {".gitattributes": "tief/** eol=crlf\n"})
+    with fetcher.commit(server.url("web"), "main") as source:
+        for link in ("links/deep", "links/umlauts/"):
+            assert contents(source.below(link)) == {"ö.txt": b"umlaut\r\n"}
+        assert contents(source.below("into")) == {"l": b"1"}
+
+
 @pytest.mark.parametrize(
     ("path", "message"),
     [
         ("tief/o", 'the context is not there: "tief" of the commit has no folder "o"; there is ä'),
         ("teif", 'the commit has no folder "teif"; there is tief'),
-        ("README.md", 'has no folder "README.md"; there are a, a-b, bin, many, tief'),
-        ("link", 'has no folder "link"'),
+        ("README.md", 'has no folder "README.md"; there are a, a-b, bin, links, many'),
+        ("link", '"a" of the commit has no folder "b.txt"'),
+        ("dangling", 'the context "dangling" leads out of the repository over a symbolic link'),
+        ("links/up", 'the context "links/up" leads out of the repository over a symbolic link'),
+        ("links/loop/x", 'the context "links/loop/x" leads over more than 40 symbolic links'),
         ("../web", "leads out of the repository"),
         ("a/../../b", "leads out of the repository"),
     ],

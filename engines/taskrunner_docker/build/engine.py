@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import posixpath
 from collections.abc import Callable, Mapping
 
 from taskrunner.errors import Bug, NotSupported, Unavailable
@@ -68,7 +69,7 @@ class BuildEngine(Engine[DockerPayload]):
             target=job.spec.target,
             secrets={name: env[name].encode() for name in self._context.task.secrets if name in env},
             credentials=_credentials(job.transfers, asyncio.get_running_loop()),
-            shared_key=commit.url,
+            shared_key=f"{commit.times_key}/{posixpath.normpath(job.spec.context)}",
         )
 
 

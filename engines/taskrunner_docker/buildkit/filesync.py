@@ -17,6 +17,8 @@ from urllib.parse import unquote_plus
 from taskrunner.errors import TaskFailedInternally
 from taskrunner_docker.buildkit.grpc import NOT_FOUND, GrpcError, Headers, frame, frame_head
 from taskrunner_docker.buildkit.protobuf import WireError, as_int, encode_field, encode_varint, read_message
+from taskrunner_docker.context.ignore import Ignore
+from taskrunner_docker.context.ignore_20_10 import Ignore20
 from taskrunner_docker.context.selection import select_entries
 from taskrunner_git import FileEntry, FileTree
 
@@ -38,8 +40,9 @@ _END_OF_LIST_MARK = frame(b"")
 class ContextFiles:
     """Serves a context. Its list of files is made once, and kept: a build requests parts of it three times."""
 
-    def __init__(self, source: FileTree) -> None:
-        self._source = source
+    def __init__(self, source: FileTree, rules: type[Ignore | Ignore20] = Ignore) -> None:
+        """`rules` are those of the daemon for `.dockerignore`."""
+        self._source, self._rules = source, rules
         self._entries: list[FileEntry] | None = None
         self._places: dict[str, int] = {}
         """Path to its place among the entries."""
@@ -56,7 +59,7 @@ class ContextFiles:
         if not exclude and (exact := self._exactly(follow)) is not None:
             return FileTransfer(self, exact)
         try:
-            return FileTransfer(self, select_entries(entries, exclude, follow))
+            return FileTransfer(self, select_entries(entries, exclude, follow, self._rules))
         except ValueError as error:
             raise GrpcError(NOT_FOUND, f".dockerignore: {error}") from error
 

@@ -19,6 +19,7 @@ from taskrunner_docker.buildkit.grpc import GrpcServer
 from taskrunner_docker.buildkit.protobuf import WireError
 from taskrunner_docker.buildkit.request import BuildRequest
 from taskrunner_docker.buildkit.session_services import small_services
+from taskrunner_docker.context.selection import ignore_rules
 
 END_TIMEOUT = 30.0
 """Seconds for the thread to see that its connection is closed: it may be in the middle of a read."""
@@ -35,7 +36,7 @@ class Session:
     def __init__(self, client: DockerClient, connections: Connections, request: BuildRequest) -> None:
         self.id = uuid.uuid4().hex
         self.failure: TaskrunnerError | None = None
-        self.files = ContextFiles(request.context)
+        self.files = ContextFiles(request.context, ignore_rules(client.version))
         self._client, self._connections, self._shared_key = client, connections, request.shared_key
         self._methods = {**small_services(request.secrets, request.credentials), DIFF_COPY: self.files.open}
         self._begun = threading.Event()

@@ -1,9 +1,8 @@
 """`.dockerignore`: which files of a build context are sent.
 
 The last pattern that matches a path decides. A pattern that matches a folder counts for everything below it. An
-excluded folder is read only where a `!` pattern may match an entry in it. These are the rules as Docker documents them.
-Its programs differ a little from version to version where `!` patterns are mixed with wildcards: 20.10 reads fewer
-folders, and later ones sometimes miss that a `!` pattern matches a folder above.
+excluded folder is read only where a `!` pattern may match an entry in it. These are the rules as Docker documents them;
+`ignore_20_10` has those of older daemons.
 """
 
 from __future__ import annotations
@@ -17,6 +16,9 @@ _WILDCARDS = frozenset("*[]?^\\")
 
 class Ignore:
     """Whether the patterns exclude a path. The answers for folders are kept, so that a walk costs little."""
+
+    sends_read_folders = False
+    """An excluded folder that is read is sent only before something in it."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
         """Raises ValueError, naming the pattern, when a syntax is wrong."""

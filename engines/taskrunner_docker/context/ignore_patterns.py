@@ -37,8 +37,11 @@ class IgnorePattern:
         return self.text.removesuffix("/**").removesuffix("/*")
 
 
-def parse_pattern(line: str) -> IgnorePattern | None:
-    """Reads one pattern; None for an empty one. Raises ValueError, naming the pattern, when its syntax is wrong."""
+def parse_pattern(line: str, *, any_suffix: bool = True) -> IgnorePattern | None:
+    """Reads one pattern; None for an empty one. With `any_suffix`, `**.py` means every name that ends so.
+
+    Raises ValueError, naming the pattern, when its syntax is wrong.
+    """
     line = line.strip()
     exception = line.startswith("!")
     text = line.removeprefix("!") if exception else line
@@ -48,7 +51,7 @@ def parse_pattern(line: str) -> IgnorePattern | None:
         return None
     text = clean(text)
     try:
-        return IgnorePattern(text, exception, re.compile(_regex(text), re.DOTALL))
+        return IgnorePattern(text, exception, re.compile(_regex(text, any_suffix=any_suffix), re.DOTALL))
     except (re.error, IndexError):
         raise ValueError(f"the pattern {line!r} is not well formed: `[` needs a `]`, and `\\` a character") from None
 
@@ -66,9 +69,9 @@ def clean(path: str) -> str:
 # one; so it is between two `**` when a `/` stands before the second.
 
 
-def _regex(text: str) -> str:
+def _regex(text: str, *, any_suffix: bool) -> str:
     tokens = list(_tokens(text))
-    if text.startswith("**") and not text.startswith("**/") and not set("*?[]\\").intersection(text[2:]):
+    if any_suffix and text.startswith("**") and not text.startswith("**/") and not set("*?[]\\").intersection(text[2:]):
         return ".*" + "".join(tokens[1:])  # the one case where `**` does not end at a `/`
     first, *rest = _split(tokens, _FOLDERS)
     if sum(part[-1:] != ["/"] for part in [first, *rest[:-1]] if part) > _MOST_LOOSE:

@@ -7,24 +7,36 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from taskrunner_docker.context.follow_paths import Followed
 from taskrunner_docker.context.ignore import Ignore
+from taskrunner_docker.context.ignore_20_10 import Ignore20
 from taskrunner_git import FileEntry
+
+_FIRST_OF_23 = (1, 42)
+"""The API of Docker 23, the next release after 20.10."""
 
 
 def select_entries(
-    entries: Iterable[FileEntry], exclude: Sequence[str] = (), follow: Sequence[str] = ()
+    entries: Iterable[FileEntry],
+    exclude: Sequence[str] = (),
+    follow: Sequence[str] = (),
+    rules: type[Ignore | Ignore20] = Ignore,
 ) -> Iterator[FileEntry]:
     """The entries that BuildKit asks for: below one of the `follow` paths, if there are any, and not excluded.
 
-    A folder that is excluded itself comes before the first entry that is sent from inside. Raises ValueError for a
-    pattern whose syntax is wrong.
+    `rules` are those of the daemon in use. With the newer ones, a folder that is excluded itself comes before the first
+    entry that is sent from inside. Raises ValueError for a pattern whose syntax is wrong.
     """
     if follow:
         entries = list(entries)
         entries = filter(Followed(follow, entries), entries)
-    return _without(entries, Ignore(exclude)) if exclude else iter(entries)
+    return _without(entries, rules(exclude)) if exclude else iter(entries)
 
 
-def _without(entries: Iterable[FileEntry], ignore: Ignore) -> Iterator[FileEntry]:
+def ignore_rules(api_version: str) -> type[Ignore | Ignore20]:
+    """The rules of a daemon with this version of the API."""
+    return Ignore if tuple(map(int, api_version.split("."))) >= _FIRST_OF_23 else Ignore20
+
+
+def _without(entries: Iterable[FileEntry], ignore: Ignore | Ignore20) -> Iterator[FileEntry]:
     pending: list[FileEntry] = []
     pruned = "/"
     for entry in entries:
@@ -39,5 +51,7 @@ def _without(entries: Iterable[FileEntry], ignore: Ignore) -> Iterator[FileEntry
         elif stat.S_ISDIR(entry.mode):
             if ignore.prune(entry.path):
                 pruned = f"{entry.path}/"
+            elif ignore.sends_read_folders:
+                yield entry
             else:
                 pending.append(entry)
