@@ -107,6 +107,7 @@ class _Fetch:
             self._context.connections.close()
         for mirror in self._mirrors.values():
             mirror.close()
+            mirror.discard_incoming()
         return failure
 
     def _run(self, remote: Remote, ref: str, folder: Path) -> Commit:

@@ -17,6 +17,8 @@ from typing import Literal, get_args
 
 import attrs
 
+from taskrunner.limits import ENV_PATTERN
+
 Outcome = Literal["success", "failed", "skipped", "stopped"]
 """How a step ended; `stopped` when the whole run was ended while it ran."""
 
@@ -26,7 +28,8 @@ MAX_DEPTH = 20
 """Of parentheses and negations within each other; what is deeper was not written by a person."""
 
 _TOKEN = re.compile(r"\s*(?:('(?:[^']|'')*')|([A-Za-z_][\w.-]*(?:\(\s*\))?)|(==|!=|&&|\|\||[!()]))")
-_REFERENCE = re.compile(r"steps\.([A-Za-z_][A-Za-z0-9_-]*)\.(?:outcome|outputs\.([A-Za-z_][A-Za-z0-9_]*))")
+REFERENCE = re.compile(rf"steps\.([A-Za-z_][A-Za-z0-9_-]*)\.(?:outcome|outputs\.({ENV_PATTERN}))")
+"""A step, and its output or its outcome."""
 
 
 class ConditionError(ValueError):
@@ -168,7 +171,7 @@ class _Parser:
         if token.startswith("'"):
             text = _unquoted(token)
             return lambda _: text
-        found = _REFERENCE.fullmatch(token)
+        found = REFERENCE.fullmatch(token)
         if not found:
             what = f"has {token!r}" if token else "ends"
             raise ConditionError(f"{what} where a 'text', steps.ID.outcome or steps.ID.outputs.NAME belongs")

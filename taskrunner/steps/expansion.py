@@ -10,10 +10,9 @@ import re
 from collections.abc import Mapping
 
 from taskrunner.model import Task
-from taskrunner.steps.condition import StepFacts
+from taskrunner.steps.condition import REFERENCE, StepFacts
 
 _REFERENCE = re.compile(r"(\$?)\$\{(RUN_FOLDER|steps\.[^}]*)\}")
-_STEP = re.compile(r"steps\.([A-Za-z_][A-Za-z0-9_-]*)\.(?:outcome|outputs\.([A-Za-z_][A-Za-z0-9_]*))")
 
 
 def expand(value: str, run_folder: str, facts: StepFacts | None = None) -> str:
@@ -38,7 +37,7 @@ def expand_run_folder(env: Mapping[str, str], task: Task, run_folder: str) -> di
 
 
 def _step_value(reference: str, facts: StepFacts) -> str:
-    found = _STEP.fullmatch(reference)
+    found = REFERENCE.fullmatch(reference)
     if found is None:
         return ""  # refused when the task was checked
     step, name = found.groups()
@@ -51,7 +50,7 @@ def referenced_steps(value: str) -> set[str]:
     for escaped, reference in _REFERENCE.findall(value):
         if escaped or reference == "RUN_FOLDER":
             continue
-        found = _STEP.fullmatch(reference)
+        found = REFERENCE.fullmatch(reference)
         if not found:
             raise ValueError(f"${{{reference[:60]}}} is not understood")
         named.add(found[1])

@@ -264,7 +264,7 @@ def test_a_cancelled_start_leaves_nothing(bench: DockerBench) -> None:
     [
         ({"image": "a", "command": ["a"], "steps": [{"run": "b"}]}, "command: stands beside `steps`"),
         ({"image": "a", "steps": [{}]}, "steps[0]: runs nothing"),
-        ({"build": {"repository": "x"}, "steps": [{}]}, "steps: means nothing to a build"),
+        ({"build": {}, "steps": [{"run": "b"}]}, "steps: means nothing to a build"),
     ],
 )
 def test_what_a_task_of_steps_must_not_say(document: dict[str, Any], complaint: str) -> None:

@@ -139,7 +139,6 @@ case(
     "exception", "malformed-payload",
     "retries: expected a whole number, got a text (write it without quotes and fraction)\n"
     "artifacts[0].path: is not of the form it needs (write a path inside the run's folder, without `..`)\n"
-    "command: is missing (add it)\n"
     "comand: is not known here (did you mean command?)",
 )  # fmt: skip
 case(

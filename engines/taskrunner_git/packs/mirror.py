@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from dulwich.config import ConfigFile
@@ -108,6 +109,12 @@ class Mirror:
         after a power cut, the checksums show which packs are complete. Raises OSError."""
         for path, suffix in ((self.incoming, ".pack"), (self._new("sizes"), ".sizes"), (self._new("idx"), ".idx")):
             path.rename(path.with_name(f"pack-{self._incoming_id.hex()}{suffix}"))
+
+    def discard_incoming(self) -> None:
+        """Removes what a failed fetch has left. What cannot be removed now is removed when the mirror is opened."""
+        for path in (self.incoming, self._new("sizes"), self._new("idx")):
+            with suppress(OSError):
+                path.unlink()
 
     def combine(self, check: Callable[[], None]) -> None:
         """Copies what the last commits need into one pack, when packs or commits have piled up. Raises Broken,
