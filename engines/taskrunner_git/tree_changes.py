@@ -24,7 +24,7 @@ trees have about half a million."""
 
 
 @attrs.frozen
-class Changes:
+class TreeChanges:
     """Full paths in a repository."""
 
     changed: set[str] = attrs.field(factory=set)
@@ -36,7 +36,7 @@ class Changes:
         return bool(self.gone) and any(part in self.gone for part in _upwards(path))
 
 
-def compare(tree: CommitTree, before: Mapping[str, str]) -> Changes:
+def compare(tree: CommitTree, before: Mapping[str, str]) -> TreeChanges:
     """`before` has the ids of the root folders of the earlier tree, by the path of each submodule. Its folders must be
     among the objects of `tree`. Raises Broken otherwise; TaskFailed for a hostile repository."""
     comparison = _Comparison()
@@ -73,7 +73,7 @@ class Side:
 
 class _Comparison:
     def __init__(self) -> None:
-        self.changes = Changes()
+        self.changes = TreeChanges()
 
     def folders(self, part: CommitTree, path: str, new: Side, old: Side | None, depth: int) -> None:
         """Compares a folder, whose full path is `path`."""

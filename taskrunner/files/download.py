@@ -106,10 +106,10 @@ class _Download:
         return Transfer(self.target, self.sha256, self.limits.size, self.progress)
 
     async def _attempt(self, transfer: Transfer, end: float) -> int:
-        from taskrunner.files.downloads.attempt import Attempt
+        from taskrunner.files.downloads.attempt import DownloadAttempt
 
         connections, limits = Connections(), self.limits
-        attempt = Attempt(self.location, transfer, connections, limits.connect, limits.silence, self.ca_file)
+        attempt = DownloadAttempt(self.location, transfer, connections, limits.connect, limits.silence, self.ca_file)
         await run_blocking(
             attempt.run,
             limit=end - asyncio.get_running_loop().time(),

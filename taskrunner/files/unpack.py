@@ -11,7 +11,7 @@ import attrs
 
 from taskrunner.connections import Connections
 from taskrunner.errors import Bug, TaskFailedInternally
-from taskrunner.files.archives.bounds import Account, Bounds
+from taskrunner.files.archives.bounds import Bounds, Usage
 from taskrunner.files.archives.decompression import CountedReader, compression_of, decompressed
 from taskrunner.files.archives.member import Member
 from taskrunner.files.archives.refusal import archive_refused
@@ -57,16 +57,16 @@ def unpack(
         with os.scandir(folder) as content:
             if any(content):
                 raise Bug("an archive is unpacked into an empty folder only")
-        return _unpack(archive, folder, strip, Account(bounds, os.fstat(archive.fileno()).st_size, connections))
+        return _unpack(archive, folder, strip, Usage(bounds, os.fstat(archive.fileno()).st_size, connections))
     except OSError as error:
         if error.errno is None:
             raise  # Interrupted
         raise TaskFailedInternally(f"unpack: the archive cannot be unpacked here: {error.strerror}") from None
 
 
-def _unpack(archive: BinaryIO, folder: Path, strip: int, account: Account) -> Unpacked:
-    members = _members(archive, account)
-    writer = Writer(folder, account, strip)
+def _unpack(archive: BinaryIO, folder: Path, strip: int, usage: Usage) -> Unpacked:
+    members = _members(archive, usage)
+    writer = Writer(folder, usage, strip)
     count = size = 0
     try:
         for member in members:
@@ -80,18 +80,18 @@ def _unpack(archive: BinaryIO, folder: Path, strip: int, account: Account) -> Un
     return Unpacked(count, size)
 
 
-def _members(archive: BinaryIO, account: Account) -> Iterator[Member]:
+def _members(archive: BinaryIO, usage: Usage) -> Iterator[Member]:
     archive.seek(0)
     beginning = archive.read(BLOCK)
     archive.seek(0)
     if not beginning:
         raise archive_refused("is empty")
     if beginning.startswith(BEGINNINGS):
-        return ZipReader(archive, account).members()
+        return ZipReader(archive, usage).members()
     compression = compression_of(beginning)
     if not compression and not begins_tar(beginning):
         raise archive_refused(f"is {_looks_like(beginning)}, not {FORMATS}")
-    return TarReader(CountedReader(decompressed(archive, compression), account), account).members()
+    return TarReader(CountedReader(decompressed(archive, compression), usage), usage).members()
 
 
 def _looks_like(beginning: bytes) -> str:

@@ -1,4 +1,4 @@
-"""How large an archive may be, and the account of one that is being unpacked."""
+"""How large an archive may be, and what one that is being unpacked has used of that."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Bounds:
 
 
 @attrs.define
-class Account:
+class Usage:
     """What one archive has used of its bounds. Each method raises Interrupted once the call was given up."""
 
     bounds: Bounds

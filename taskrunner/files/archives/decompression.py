@@ -11,7 +11,7 @@ from typing import BinaryIO, Protocol, cast
 import attrs
 
 from taskrunner.errors import TaskFailedInternally
-from taskrunner.files.archives.bounds import Account
+from taskrunner.files.archives.bounds import Usage
 from taskrunner.files.archives.refusal import archive_refused
 
 PIECE = 1 << 18
@@ -57,7 +57,7 @@ class CountedReader:
     """Reads what is inside an archive; counts each byte, and turns what decompressors raise into one refusal."""
 
     source: Readable
-    account: Account
+    usage: Usage
 
     def read(self, size: int) -> bytes:
         """At most so many bytes; none at the end. Raises: TaskFailed, TaskFailedInternally, Interrupted."""
@@ -71,7 +71,7 @@ class CountedReader:
             raise archive_refused(f"is damaged: {error}") from None
         except (zlib.error, lzma.LZMAError, _Damaged) as error:
             raise archive_refused(f"is damaged: {error}") from None
-        self.account.add_bytes(len(data))
+        self.usage.add_bytes(len(data))
         return data
 
     def read_exactly(self, size: int) -> bytes:

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import attrs
 
-from taskrunner.files.archives.bounds import Account
+from taskrunner.files.archives.bounds import Usage
 from taskrunner.files.archives.decompression import PIECE, CountedReader
 from taskrunner.files.archives.member import SECOND, Kind, Member
 from taskrunner.files.archives.refusal import archive_refused, member_refused
@@ -56,7 +56,7 @@ class TarReader:
     """Reads a tar to its end; what stands behind the end marker is ignored, as every tar program does."""
 
     reader: CountedReader
-    account: Account
+    usage: Usage
     _defaults: dict[str, str] = attrs.field(factory=dict)
     """Records of a global header: they hold for every member behind it."""
     _own: dict[str, str] = attrs.field(factory=dict)
@@ -74,13 +74,13 @@ class TarReader:
     def _header(self) -> tarfile.TarInfo | None:
         """The next one; None for the end marker."""
         block = self.reader.read_exactly(BLOCK)
-        self.account.add_member()
+        self.usage.add_member()
         try:
             header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # typeshed lacks it
             return None
         except tarfile.HeaderError:
-            first = self.account.members == 1
+            first = self.usage.members == 1
             raise archive_refused(
                 "has no tar inside its compression" if first else "is damaged: the header of a member is not readable"
             ) from None

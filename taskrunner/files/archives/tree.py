@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from taskrunner.files.archives.bounds import Account
+from taskrunner.files.archives.bounds import Usage
 from taskrunner.files.archives.member import Kind
 from taskrunner.files.archives.refusal import member_refused
 
@@ -36,7 +36,7 @@ class Tree:
             node = node.children.get(part) if node else None
         return node
 
-    def leads_nowhere_else(self, link: Node, member: str, account: Account) -> None:
+    def leads_nowhere_else(self, link: Node, member: str, usage: Usage) -> None:
         """Raises TaskFailed when a link leads out of the tree, as the system would follow it once all links are there.
 
         Working on the text alone is not enough: `a/b/up -> ../..` stays inside, and so seems `a/b/up/../..`, which does
@@ -46,7 +46,7 @@ class Tree:
         at, pending, links = link.parent, _reversed_parts(link.target), 0
         missing = ""
         while pending:
-            account.add_link_step()
+            usage.add_link_step()
             part = pending.pop()
             if part == "..":
                 if missing:

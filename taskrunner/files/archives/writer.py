@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from taskrunner.files.archives.bounds import Account
+from taskrunner.files.archives.bounds import Usage
 from taskrunner.files.archives.member import Kind, Member, check_text, parts_of
 from taskrunner.files.archives.refusal import member_refused
 from taskrunner.files.archives.tree import Node, Tree
@@ -38,8 +38,8 @@ class Writer:
     member can be written through one. Folders are open to the worker until then, and get their own mode after that.
     """
 
-    def __init__(self, folder: Path, account: Account, strip: int) -> None:
-        self._account, self._strip = account, strip
+    def __init__(self, folder: Path, usage: Usage, strip: int) -> None:
+        self._account, self._strip = usage, strip
         self._tree = Tree()
         self._links: list[_Late] = []
         self._folders: dict[tuple[str, ...], Member | None] = {}

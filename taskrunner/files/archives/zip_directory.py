@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import attrs
 
-from taskrunner.files.archives.bounds import Account
+from taskrunner.files.archives.bounds import Usage
 from taskrunner.files.archives.member import SECOND, Kind
 from taskrunner.files.archives.refusal import archive_refused, member_refused
 
@@ -41,7 +41,7 @@ _DOS = {0, 10, 14}
 
 
 @attrs.frozen
-class Entry:
+class ZipMember:
     """One line of the list."""
 
     raw_name: bytes
@@ -58,13 +58,13 @@ class Entry:
     """Where the member begins in the archive."""
 
 
-def read_directory(archive: BinaryIO, account: Account) -> tuple[list[Entry], int]:
+def read_directory(archive: BinaryIO, usage: Usage) -> tuple[list[ZipMember], int]:
     """The entries in the order of their data, and the offset where the data ends. Raises: TaskFailed, OSError."""
-    count, size, offset = _end_record(archive, account.archive_size)
+    count, size, offset = _end_record(archive, usage.archive_size)
     archive.seek(offset)
     entries = []
     for _ in range(count):
-        account.add_member()
+        usage.add_member()
         entries.append(_entry(archive))
     if archive.tell() != offset + size:
         raise archive_refused("is damaged: its list of members has another size than it says")
@@ -123,7 +123,7 @@ def _end_record_64(archive: BinaryIO, end: int, short: tuple[int, ...]) -> tuple
     return disk, first_disk, here, count, size, start, offset
 
 
-def _entry(archive: BinaryIO) -> Entry:
+def _entry(archive: BinaryIO) -> ZipMember:
     fields = _ENTRY.unpack(read_exactly(archive, _ENTRY.size))
     magic, made_by, _, flags, method, time, date, checksum, packed_size, size = fields[:10]
     name_size, extra_size, comment_size, disk, _, attributes, offset = fields[10:]
@@ -144,7 +144,7 @@ def _entry(archive: BinaryIO) -> Entry:
     kind = _kind(name, mode)
     mode = stat.S_IMODE(mode) if mode else 0o755 if kind is Kind.FOLDER else 0o644
     modified = _modified(extra.get(_UNIX_TIME, b""), date, time)
-    return Entry(raw_name, name, kind, mode, modified, method, checksum, packed_size, size, offset)
+    return ZipMember(raw_name, name, kind, mode, modified, method, checksum, packed_size, size, offset)
 
 
 def _extra_fields(extra: bytes, name: str) -> Iterator[tuple[int, bytes]]:

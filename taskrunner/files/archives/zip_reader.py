@@ -9,11 +9,11 @@ from typing import BinaryIO
 
 import attrs
 
-from taskrunner.files.archives.bounds import Account
+from taskrunner.files.archives.bounds import Usage
 from taskrunner.files.archives.decompression import PIECE
 from taskrunner.files.archives.member import LONGEST_PATH, Kind, Member
 from taskrunner.files.archives.refusal import archive_refused, member_refused
-from taskrunner.files.archives.zip_directory import Entry, read_directory, read_exactly
+from taskrunner.files.archives.zip_directory import ZipMember, read_directory, read_exactly
 
 BEGINNINGS = (b"PK\x03\x04", b"PK\x05\x06")
 """A zip with members, and an empty one."""
@@ -27,13 +27,13 @@ class ZipReader:
     """Reads a zip whose parts lie one behind the other and agree about each member."""
 
     archive: BinaryIO
-    account: Account
+    usage: Usage
     _end: int = 0
     """Where the data of the last member ended."""
 
     def members(self) -> Iterator[Member]:
         """Raises: TaskFailed, OSError, Interrupted."""
-        entries, data_end = read_directory(self.archive, self.account)
+        entries, data_end = read_directory(self.archive, self.usage)
         for entry in entries:
             if entry.method not in {_STORED, _DEFLATED}:
                 method = _METHODS.get(entry.method, f"method {entry.method}")
@@ -41,7 +41,7 @@ class ZipReader:
             self._find(entry, data_end)
             yield from self._member(entry)
 
-    def _find(self, entry: Entry, data_end: int) -> None:
+    def _find(self, entry: ZipMember, data_end: int) -> None:
         """Goes to the data of a member."""
         if entry.offset < self._end:
             raise member_refused(entry.name, "overlaps another member")
@@ -59,7 +59,7 @@ class ZipReader:
             raise member_refused(entry.name, "lies outside of the archive's data")
         self.archive.seek(begin)
 
-    def _member(self, entry: Entry) -> Iterator[Member]:
+    def _member(self, entry: ZipMember) -> Iterator[Member]:
         content = self._content(entry)
         if entry.kind is Kind.SYMBOLIC_LINK:
             if entry.size > LONGEST_PATH:
@@ -73,19 +73,19 @@ class ZipReader:
         for _ in content:
             """Passes over what the caller has not read."""
 
-    def _content(self, entry: Entry) -> Iterator[bytes]:
+    def _content(self, entry: ZipMember) -> Iterator[bytes]:
         size, checksum = 0, 0
         for piece in self._unpacked(entry):
             size += len(piece)
             if size > entry.size:
                 raise member_refused(entry.name, "is larger than the list of members says")
-            self.account.add_bytes(len(piece))
+            self.usage.add_bytes(len(piece))
             checksum = zlib.crc32(piece, checksum)
             yield piece
         if size != entry.size or checksum != entry.checksum:
             raise member_refused(entry.name, "is damaged: its checksum or size is wrong")
 
-    def _unpacked(self, entry: Entry) -> Iterator[bytes]:
+    def _unpacked(self, entry: ZipMember) -> Iterator[bytes]:
         if entry.method == _STORED:
             yield from self._packed(entry)
             return
@@ -102,7 +102,7 @@ class ZipReader:
         if not stream.eof:
             raise member_refused(entry.name, "is cut short")
 
-    def _packed(self, entry: Entry) -> Iterator[bytes]:
+    def _packed(self, entry: ZipMember) -> Iterator[bytes]:
         left = entry.packed_size
         while left:
             data = self.archive.read(min(left, PIECE))

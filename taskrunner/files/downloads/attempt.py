@@ -16,7 +16,7 @@ from taskrunner.files.downloads.transfer import Transfer
 
 
 @attrs.frozen
-class Attempt:
+class DownloadAttempt:
     location: Location
     transfer: Transfer
     connections: Connections
