@@ -14,6 +14,7 @@ from typing import TypeVar
 import attrs
 
 from taskrunner.blocking import OverLimit, run_blocking
+from taskrunner.bounded import BoundedCalls
 from taskrunner.errors import Conflict, TaskrunnerError, Unavailable
 from taskrunner.files.untrusted import remove_folder
 from taskrunner.log.spool import Spool, is_finished
@@ -39,6 +40,7 @@ class CrashRecovery:
     """Searches for dead workers of this home, one search at a time."""
 
     services: Services
+    calls: BoundedCalls
     _running: asyncio.Lock = attrs.field(init=False, factory=asyncio.Lock)
     _last: float = attrs.field(init=False, default=float("-inf"))
     """Start of the last search, by the loop's clock."""
@@ -73,10 +75,8 @@ class CrashRecovery:
                 with recovering(home, worker_id) as locked:
                     if locked:
                         lines += [line async for line in self._recover(worker_id)]
-            except (
-                TaskrunnerError,
-                OSError,
-            ) as error:  # tried again at the next search
+            except (TaskrunnerError, OSError) as error:
+                # It is tried again at the next search.
                 lines.append(f"the resources of worker {worker_id}, which died, cannot be removed now: {error}")
         return lines
 
@@ -97,7 +97,7 @@ class CrashRecovery:
         ending = exception("worker-shutdown", f"worker {run.claim.worker_id} died; another one takes the task over")
         resolving = self.services.queue.resolve(run.claim, ending)
         try:
-            await self.services.platforms.calls.call(resolving, limit=RESOLVE_LIMIT, doing="handing back a run")
+            await self.calls.call(resolving, limit=RESOLVE_LIMIT, doing="handing back a run")
         except (Unavailable, OverLimit) as error:
             outcome = f"waits for its lease to end: {error}"
         except Conflict:

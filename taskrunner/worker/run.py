@@ -20,7 +20,6 @@ from typing import Any, ClassVar
 import attrs
 
 from taskrunner.blocking import OverLimit, run_blocking
-from taskrunner.bounded import BoundedCalls
 from taskrunner.driver import Driver, Step
 from taskrunner.errors import Bug, ClaimLost, Complaint, MalformedPayload, Unavailable, WorkerBroken
 from taskrunner.files.untrusted import has_room, remove_folder
@@ -86,7 +85,7 @@ class TaskRun:
     def __attrs_post_init__(self) -> None:
         self.record = RunRecord(RunFolder(self.services.home, self.claim.run), self.claim)
         self.task = Task(id=self.claim.task_id, platform="")
-        self._resources = Resources(BoundedCalls(self.services.observer.warn))
+        self._resources = Resources(self.kept.calls)
         self.machine = self.machine_class(Attempt(answers_cancel=self.services.queue.capabilities.answers_cancel))
         self.driver = Driver(
             self.machine,

@@ -71,7 +71,7 @@ class Worker:
     def __attrs_post_init__(self) -> None:
         self._calls = BoundedCalls(self._warn)
         self._claiming = Claiming(self.services.queue, self.services.lease, self._calls)
-        self._recovery = CrashRecovery(self.services)
+        self._recovery = CrashRecovery(self.services, self._calls)
         self.machine = WorkerMachine(Load(self.capacity))
         self.driver = Driver(
             self.machine,
