@@ -16,6 +16,7 @@ from statemachine import State, StateChart
 from statemachine.transition_list import TransitionList
 
 from taskrunner.errors import Bug
+from taskrunner.model import Move
 
 M = TypeVar("M")
 
@@ -50,19 +51,6 @@ class Signal:
             raise Bug(f"data of {self.event!r} cannot be called {', '.join(sorted(reserved))}: the name is reserved")
 
 
-@attrs.frozen
-class Move:
-    """The effect of an event."""
-
-    source: str
-    event: str
-    target: str
-
-    @property
-    def moved(self) -> bool:
-        return self.source != self.target
-
-
 class Chart(StateChart[M], Generic[M]):
     """The base of every declaration.
 
@@ -85,6 +73,9 @@ class Chart(StateChart[M], Generic[M]):
             raise Bug(f"{cls.__name__} cannot extend a chart that has states: use taskrunner.declare")
 
 
-def stay(*states: State, on: str | None = None) -> TransitionList:
+def stay(*states: State, cond: str | None = None, on: str | None = None) -> TransitionList:
     """Transitions of an event that is known in these states, and stays in them."""
-    return TransitionList(t for state in states for t in state.to(state, internal=True, on=on))
+    return TransitionList(t for state in states for t in state.to(state, internal=True, cond=cond, on=on))
+
+
+__all__ = ["RESERVED", "Chart", "M", "Move", "Refused", "Signal", "stay"]

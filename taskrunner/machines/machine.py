@@ -1,7 +1,8 @@
 """Machine: one life of a chart, driven by python-statemachine.
 
 It adds types and decides nothing. The library's documentation of a chart holds here: actions on entering and leaving a
-state, before and after a transition, validators, conditions, several actions, listeners.
+state, before and after a transition, validators, conditions, several actions, listeners. `instances` decides whether
+that takes an instance of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from statemachine.exceptions import TransitionNotAllowed
 
 from taskrunner.errors import Bug
 from taskrunner.machines.chart import Chart, Move, Refused, Signal
+from taskrunner.machines.instances import InstancePool, OwnInstance, pool_of
 
 
 class Stateful(Protocol):
@@ -45,7 +47,13 @@ class Machine(Generic[M]):
         if model.state is not None and (model.state not in self.states or model.state in self.final):
             raise Bug(f"the {self.kind} machine cannot begin in {self.at!r}: its states are {', '.join(self.states)}")
         _check_actions(self.chart, type(model))
-        self._driven = self.chart(model, listeners=list(listeners))
+        pool, attached = pool_of(self.chart, type(model)), list(listeners)
+        self._driven: InstancePool | OwnInstance
+        if pool is None or attached:
+            self._driven = OwnInstance(self.chart(model, listeners=attached))
+        else:
+            self._driven = pool
+            model.state = model.state or pool.table.initial
         if model.state is None:
             raise Bug(f"a listener of the {self.kind} machine is a coroutine: a machine awaits nothing")
 
@@ -64,9 +72,18 @@ class Machine(Generic[M]):
         """Whether it is in a final state."""
         return self.at in self.final
 
+    def prepare(self) -> None:
+        """Makes the instances that machines of this class share, which the first ones would make as they move."""
+        if isinstance(self._driven, InstancePool):
+            self._driven.fill(self.model)
+
     def add_listener(self, *listeners: object) -> None:
         """Adds listeners of python-statemachine to a machine that has begun."""
-        self._driven.add_listener(*listeners)  # type: ignore[no-untyped-call]  # the library has no hint here
+        if isinstance(self._driven, InstancePool):
+            if not listeners:
+                return
+            self._driven = OwnInstance(self.chart(self.model))
+        self._driven.chart.add_listener(*listeners)  # type: ignore[no-untyped-call]  # the library has no hint here
 
     def take(self, signal: Signal) -> Move:
         """Takes one event.
@@ -78,7 +95,7 @@ class Machine(Generic[M]):
         if event not in self._events or self.over:  # the library would match `go.x` with `go`, and be silent at the end
             raise Refused(self.kind, before, event)
         try:
-            outcome = self._driven.send(event, **signal.data)
+            outcome = self._driven.send(self.model, event, signal.data)
         except TransitionNotAllowed:
             raise Refused(self.kind, before, event) from None
         if isinstance(outcome, Awaitable):

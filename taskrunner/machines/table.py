@@ -54,6 +54,16 @@ class Table:
     rows: tuple[Row, ...]
     """In the order in which they are tried."""
 
+    @property
+    def actions(self) -> set[str]:
+        """The names of all actions."""
+        return {row.action for row in self.rows if row.action}
+
+    @property
+    def conditions(self) -> set[str]:
+        """The names in all conditions."""
+        return {part.removeprefix(NOT) for row in self.rows for part in row.condition.split(AND) if part}
+
     def knows(self, state: str, event: str) -> bool:
         return any((row.source, row.event) == (state, event) for row in self.rows)
 
@@ -73,8 +83,11 @@ def read_table(chart: type[Chart[Any]]) -> Table:
     )
 
 
-def declare(table: Table) -> type[Chart[Any]]:
-    """The chart of a table: the reverse of `read_table`. For a machine with some rows other than a shipped one."""
+def declare(table: Table, *, complete: bool = True) -> type[Chart[Any]]:
+    """The chart of a table: the reverse of `read_table`. For a machine with some rows other than a shipped one.
+
+    A table that is not `complete` may have states that nothing leads to, or that nothing leads out of.
+    """
     states = {
         name: State(initial=name == table.initial, final=name in table.final, value=name) for name in table.states
     }
@@ -82,8 +95,18 @@ def declare(table: Table) -> type[Chart[Any]]:
     for row in table.rows:
         how: dict[str, Any] = {"cond": row.condition or None, "on": row.action or None, "internal": row.stays or None}
         events[row.event] |= states[row.source].to(states[row.target], **how)
-    members = {"kind": table.kind, "__module__": __name__, **states, **events}
+    checks = dict.fromkeys(
+        ("validate_disconnected_states", "validate_trap_states", "validate_final_reachability"), complete
+    )
+    members = {"kind": table.kind, "__module__": __name__, **checks, **states, **events}
     return new_class(f"{table.kind.title()}Chart", (Chart,), exec_body=lambda body: body.update(members))
+
+
+def called_by_name(table: Table) -> list[str]:
+    """The methods that python-statemachine calls on a model because of their names."""
+    states = [f"{when}_{state}" for when in ("on_enter", "on_exit") for state in ("state", *table.states)]
+    events = [f"{when}_{event}" for when in ("before", "on", "after") for event in ("transition", *table.events)]
+    return ["prepare_event", *states, *events]
 
 
 def _events(chart: type[Chart[Any]]) -> Any:

@@ -6,8 +6,9 @@ Theory of operation. A run moves forward only::
 
 The work of each state ends with an event of its own (`begin`, `loaded`, `exited`, `uploaded`, `cleaned`). An error that
 the work raises is an event too, by its type: `failed`, `malformed` or `fatal`. `reported` says that the queue has taken
-the resolution, and `upload_failed` that one part of an upload failed while the others go on. The other events come from
-outside, at any time, in any state. Six rules decide everything:
+the resolution, and `upload_failed` that one part of an upload failed while the others go on. `vacated` says that the
+slot is free, since nothing of the run is alive: it is only answered, if a caller waits for that, and removed. The other
+events come from outside, at any time, in any state. Seven rules decide everything:
 
 1. Every move is forward, so every run ends; the event of an error moves in every state.
 2. The first cause decides the resolution. `completed` is no cause until it has been reported: until then, any failure
@@ -15,10 +16,13 @@ outside, at any time, in any state. Six rules decide everything:
 3. A lost claim beats every cause: nothing is reported, nothing is uploaded, caches are discarded. A cancellation comes
    from the queue, and counts as a lost claim.
 4. Every run whose claim is valid goes through `uploading`, where its resolution is reported: before the upload if it is
-   an exception, so that the run is handed back at once, and after it otherwise.
+   an exception, so that the run is handed back at once, and after it otherwise. A caller that waits for an answer gets
+   it after everything that is kept.
 5. The results of a run are kept when it was stopped for its time or by a fault (`timeout`, `deadline`, `fatal` while
    running), and discarded when its claim was lost or the run is handed back.
-6. The consequences of an end are outcomes of the machine (`reports_first`, `collects`, `delivers`, `owes_report`,
+6. A run that is stopped before its command has begun (`reject`, or `shutdown` while `claimed` or `loading`) is
+   released: that costs the task no retry.
+7. The consequences of an end are outcomes of the machine (`reports_first`, `collects`, `delivers`, `owes_report`,
    `commits_caches`): the shell reads them and decides nothing.
 
 Two events look alike and have different ends: `timeout` (the run took longer than its `max_run_time`) ends as failed,
@@ -57,6 +61,7 @@ class TaskEvent(StrEnum):
     FAILED = "failed"
     UPLOAD_FAILED = "upload_failed"
     REPORTED = "reported"
+    VACATED = "vacated"
     UPLOADED = "uploaded"
     CLEANED = "cleaned"
 
@@ -88,8 +93,10 @@ class Attempt:
     """Whether the claim is lost."""
     reported: bool = False
     """Whether the queue has taken the resolution, which cannot change any more."""
+    vacated: bool = False
+    """Whether its slot is free: nothing of the run is alive."""
     release_delay: float | None = None
-    """Seconds until the queue may grant the run again, when it was rejected."""
+    """Seconds until the queue may grant the run again, when it is released instead of resolved."""
     keeps: bool = False
     """Whether the results are kept although the run was stopped."""
     reports_first: bool = False
@@ -122,7 +129,7 @@ class Attempt:
     def end(self, resolution: Resolution, *, keep: bool = False) -> None:
         """Sets the resolution, unless an earlier cause has decided it."""
         if self._may_end:
-            self.reports_first = resolution.kind == "exception"
+            self.reports_first = resolution.kind == "exception" and not (keep and self.answers_cancel)
             self.resolution, self.keeps = resolution, keep
 
     def lose(self, resolution: Resolution) -> None:
@@ -163,8 +170,17 @@ class Attempt:
     def is_canceled(self, message: str = "") -> None:
         self.lose(exception("canceled", message or "the task was canceled"))
 
-    def loses_claim(self, why: str) -> None:
-        self.lose(exception("claim-expired", f"the claim was lost ({why}): another worker may have the task now"))
+    def loses_claim(self, why: str, message: str = "") -> None:
+        message = message or "another worker may have the task now"
+        self.lose(exception("claim-expired", f"the claim was lost ({why}): {message}"))
+
+    def vacates(self) -> None:
+        self.vacated = True
+
+    def is_evicted_early(self, message: str = "") -> None:
+        if self.resolution is None:
+            self.release_delay = 0.0
+        self.is_evicted(message)
 
     def is_evicted(self, message: str = "") -> None:
         self.end(exception("worker-shutdown", message or "the worker had to stop before the run was done"))
@@ -219,6 +235,7 @@ class TaskChart(Chart[Attempt]):
     )
     upload_failed = stay(uploading, on="uploads_partly")
     reported = stay(uploading, cleanup, on="reports")
+    vacated = stay(uploading, cleanup, on="vacates")
     uploaded = uploading.to(cleanup)
     cleaned = cleanup.to(resolved)
 
@@ -229,7 +246,11 @@ class TaskChart(Chart[Attempt]):
     )
 
     # An end while the claim is valid.
-    shutdown = uploading.from_(claimed, loading, running, on="is_evicted") | stay(uploading, cleanup)
+    shutdown = (
+        uploading.from_(claimed, loading, on="is_evicted_early")
+        | uploading.from_(running, on="is_evicted")
+        | stay(uploading, cleanup)
+    )
     timeout = (
         uploading.from_(loading, on="times_out")
         | uploading.from_(running, on="times_out_running")

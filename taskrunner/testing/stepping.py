@@ -20,7 +20,7 @@ from typing import Generic
 from taskrunner.errors import Bug
 from taskrunner.machines.chart import Move, Refused, Signal
 from taskrunner.machines.machine import M
-from taskrunner.machines.table import Row, Table
+from taskrunner.machines.table import Row, Table, called_by_name
 
 
 class TableMachine(Generic[M]):
@@ -68,12 +68,6 @@ def _by_event(table: Table) -> Mapping[tuple[str, str], Sequence[Row]]:
 
 @cache
 def _check_model(table: Table, model: type) -> None:
-    for name in _called_by_name(table):
+    for name in called_by_name(table):
         if hasattr(model, name):
             raise Bug(f"the table of the {table.kind} machine cannot express {model.__name__}.{name}")
-
-
-def _called_by_name(table: Table) -> list[str]:
-    """The methods that python-statemachine calls on a model because of their names."""
-    states = [f"{when}_{state}" for when in ("on_enter", "on_exit") for state in ("state", *table.states)]
-    return states + [f"{when}_{event}" for when in ("before", "on", "after") for event in ("transition", *table.events)]

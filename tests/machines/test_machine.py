@@ -34,7 +34,8 @@ TASK_DATA: dict[str, dict[str, Any]] = {
     "fatal": {"message": "broken"},
 }
 WORKER_DATA: dict[str, dict[str, Any]] = {
-    "pause": {"why": "disk full"},
+    "unfit": {"why": "disk full"},
+    "pause": {"order": "maintenance"},
     "shutdown": {"why": "SIGTERM"},
     "shutdown_now": {"why": "SIGTERM again"},
     "fatal": {"why": "broken"},
@@ -63,11 +64,13 @@ def test_every_event_of_a_run(state: TaskState, event: TaskEvent, held: Resoluti
 
 
 @pytest.mark.parametrize(
-    ("state", "event", "busy", "pause"),
-    list(itertools.product([s for s in WorkerState if s != "stopped"], WorkerEvent, [0, 1, 2], ["", "sick"])),
+    ("state", "event", "busy", "fault", "held"),
+    list(
+        itertools.product([s for s in WorkerState if s != "stopped"], WorkerEvent, [0, 1, 2], ["", "sick"], ["", "x"])
+    ),
 )
-def test_every_event_of_a_worker(state: WorkerState, event: WorkerEvent, busy: int, pause: str) -> None:
-    model = Load(2, state=str(state), busy=busy, pause=pause)
+def test_every_event_of_a_worker(state: WorkerState, event: WorkerEvent, busy: int, fault: str, held: str) -> None:
+    model = Load(2, state=str(state), busy=busy, fault=fault, held=held)
     signal = Signal(event, WORKER_DATA.get(event, {}))
     by_the_table = after(TableMachine(read_table(WorkerChart), deepcopy(model)), signal)
     assert by_the_table == after(WorkerMachine(model), signal)

@@ -60,7 +60,7 @@ def test_the_enums_are_the_declaration() -> None:
     assert list(TABLE.events) == list(TaskEvent)
 
 
-@pytest.mark.parametrize(("state", "event"), list(itertools.product(LIVE, OUTSIDE)))
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(LIVE, sorted(OUTSIDE))))
 def test_every_state_knows_every_event_from_outside(state: str, event: str) -> None:
     assert TABLE.knows(state, event)
 
@@ -98,7 +98,7 @@ def test_any_event_moves_forward_or_stays_or_is_refused(  # noqa: PLR0917  one p
 def test_only_the_result_of_another_states_work_is_refused() -> None:
     refused = {(s, e) for s, e in itertools.product(LIVE, TABLE.events) if not TABLE.knows(s, e)}
     assert {event for _, event in refused} == {
-        "begin", "loaded", "exited", "upload_failed", "reported", "uploaded", "cleaned",
+        "begin", "loaded", "exited", "upload_failed", "reported", "vacated", "uploaded", "cleaned",
     }  # fmt: skip
 
 
@@ -296,3 +296,26 @@ def test_the_exit_codes_of_the_task_are_set_by_its_begin() -> None:
     machine = TaskMachine(Attempt())
     machine.take(Signal("begin", {"retry_on": frozenset({75}), "purge_on": frozenset({9})}))
     assert (machine.model.retry_on, machine.model.purge_on) == ({75}, {9})
+
+
+@pytest.mark.parametrize(("state", "released"), [("claimed", True), ("loading", True), ("running", False)])
+def test_a_shutdown_before_the_command_has_begun_releases_the_run(state: str, released: bool) -> None:
+    machine = machine_in(state)
+    machine.take(Signal(TaskEvent.SHUTDOWN))
+    assert (machine.model.release_delay == 0) is released
+    assert str(machine.model.resolution) == "exception (worker-shutdown)"
+
+
+def test_a_caller_that_waits_is_answered_after_what_is_kept() -> None:
+    for answers, first in [(False, True), (True, False)]:
+        machine = machine_in("running", answers_cancel=answers)
+        machine.take(Signal(TaskEvent.DEADLINE, {"message": "too late"}))
+        assert (machine.model.keeps, machine.model.reports_first) == (True, first)
+
+
+def test_a_vacated_run_can_still_be_answered_and_lost() -> None:
+    machine = machine_in("uploading", resolution=COMPLETED)
+    machine.take(Signal(TaskEvent.VACATED))
+    assert (machine.at, machine.model.vacated) == ("uploading", True)
+    machine.take(Signal(TaskEvent.RECLAIM_FAILED, {"why": "disconnected"}))
+    assert (machine.at, machine.model.lost) == ("cleanup", True)

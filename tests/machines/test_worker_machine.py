@@ -16,7 +16,8 @@ TABLE = read_table(WorkerChart)
 LIVE = [state for state in WorkerState if state != WorkerState.STOPPED]
 WORK = {"booted": "booting", "polled": "claiming", "drained": "shutting_down"}
 DATA: dict[str, dict[str, Any]] = {
-    "pause": {"why": "disk full"},
+    "unfit": {"why": "disk full"},
+    "pause": {"order": "maintenance"},
     "shutdown": {"why": "SIGTERM"},
     "shutdown_now": {"why": "SIGTERM again"},
     "fatal": {"why": "broken"},
@@ -39,17 +40,17 @@ def test_the_enums_are_the_declaration() -> None:
 
 
 CASES = [
-    (state, event, busy, pause)
-    for state, event, busy, pause in itertools.product(LIVE, WorkerEvent, [0, 1, 2], ["", "sick"])
-    if not (pause and state in {WorkerState.CLAIMING, WorkerState.RUNNING})  # a reason to pause has moved these
+    (state, event, busy, fault, held)
+    for state, event, busy, fault, held in itertools.product(LIVE, WorkerEvent, [0, 1, 2], ["", "sick"], ["", "held"])
+    if not ((fault or held) and state in {WorkerState.CLAIMING, WorkerState.RUNNING})  # a pause has moved these
 ]
 
 
-@pytest.mark.parametrize(("state", "event", "busy", "pause"), CASES)
+@pytest.mark.parametrize(("state", "event", "busy", "fault", "held"), CASES)
 def test_every_state_takes_every_event_or_refuses_the_work_of_another(
-    state: WorkerState, event: WorkerEvent, busy: int, pause: str
+    state: WorkerState, event: WorkerEvent, busy: int, fault: str, held: str
 ) -> None:
-    machine = WorkerMachine(Load(2, state=state, busy=busy, pause=pause))
+    machine = WorkerMachine(Load(2, state=state, busy=busy, fault=fault, held=held))
     if WORK.get(event, state) != state:
         with pytest.raises(Refused):
             take(machine, event)
@@ -64,7 +65,10 @@ def test_every_state_takes_every_event_or_refuses_the_work_of_another(
         assert machine.model.immediate
     if machine.at == WorkerState.CLAIMING and state == WorkerState.RUNNING:
         assert not machine.model.full
+    if machine.at in {WorkerState.CLAIMING, WorkerState.RUNNING}:
         assert not machine.model.pause
+    if state == WorkerState.PAUSED and machine.at == WorkerState.CLAIMING:
+        assert not machine.model.full
 
 
 def test_a_full_worker_runs_and_claims_again_when_a_slot_is_free() -> None:
@@ -74,36 +78,53 @@ def test_a_full_worker_runs_and_claims_again_when_a_slot_is_free() -> None:
     assert take(machine, "ended").at == "claiming"
 
 
-def test_a_paused_worker_stays_paused_when_a_run_ends() -> None:
-    machine = take(fresh(2), "booted", "took", "pause")
+def test_an_unfit_worker_stays_paused_when_a_run_ends() -> None:
+    machine = take(fresh(2), "booted", "took", "unfit")
     assert (machine.at, machine.model.pause) == ("paused", "disk full")
     assert take(machine, "ended").at == "paused"
-    assert take(machine, "resume").at == "claiming"
+    assert take(machine, "fit").at == "claiming"
     assert machine.model.pause == ""
 
 
-def test_a_worker_that_is_unfit_at_its_start_is_paused() -> None:
-    assert take(fresh(), "pause", "booted").at == "paused"
+@pytest.mark.parametrize("event", ["unfit", "pause"])
+def test_a_worker_with_a_reason_to_pause_at_its_start_is_paused(event: str) -> None:
+    assert take(fresh(), event, "booted").at == "paused"
 
 
-def test_a_full_worker_can_be_paused() -> None:
-    assert take(fresh(), "booted", "took", "polled", "pause").at == "paused"
+@pytest.mark.parametrize("event", ["unfit", "pause"])
+def test_a_full_worker_can_be_paused(event: str) -> None:
+    assert take(fresh(), "booted", "took", "polled", event).at == "paused"
 
 
 def test_the_reason_of_a_pause_can_change() -> None:
-    machine = take(fresh(), "booted", "pause")
-    machine.take(Signal(WorkerEvent.PAUSE, {"why": "no inodes"}))
+    machine = take(fresh(), "booted", "unfit")
+    machine.take(Signal(WorkerEvent.UNFIT, {"why": "no inodes"}))
     assert (machine.at, machine.model.pause) == ("paused", "no inodes")
 
 
+@pytest.mark.parametrize("first", ["unfit", "pause"])
 @pytest.mark.parametrize("event", ["shutdown", "shutdown_now", "fatal"])
-def test_a_paused_worker_can_be_stopped(event: str) -> None:
-    assert take(fresh(), "booted", "pause", event).at == "shutting_down"
+def test_a_paused_worker_can_be_stopped(first: str, event: str) -> None:
+    assert take(fresh(), "booted", first, event).at == "shutting_down"
 
 
-def test_a_full_worker_goes_back_to_running_after_a_pause() -> None:
-    machine = take(fresh(1), "booted", "took", "pause", "resume")
+@pytest.mark.parametrize(("begin", "end"), [("unfit", "fit"), ("pause", "resume")])
+def test_a_full_worker_goes_back_to_running_after_a_pause(begin: str, end: str) -> None:
+    machine = take(fresh(1), "booted", "took", begin, end)
     assert (machine.at, machine.model.pause) == ("running", "")
+
+
+def test_the_health_of_the_machine_does_not_end_the_pause_of_the_operator() -> None:
+    machine = take(fresh(), "booted", "pause", "unfit")
+    assert machine.model.pause == "maintenance; disk full"
+    assert (take(machine, "fit").at, machine.model.pause) == ("paused", "maintenance")
+    assert (take(machine, "resume").at, machine.model.pause) == ("claiming", "")
+
+
+def test_the_operator_does_not_make_an_unfit_machine_claim() -> None:
+    machine = take(fresh(), "booted", "unfit", "pause")
+    assert (take(machine, "resume").at, machine.model.pause) == ("paused", "disk full")
+    assert (take(machine, "fit").at, machine.model.pause) == ("claiming", "")
 
 
 def test_a_shutdown_becomes_more_urgent_and_never_less() -> None:
@@ -124,3 +145,24 @@ def test_the_first_reason_of_a_shutdown_is_kept() -> None:
     machine = take(fresh(), "booted", "shutdown", "fatal")
     assert machine.model.why == "SIGTERM"
     assert machine.model.broken
+
+
+def test_a_run_that_has_vacated_its_slot_makes_room_and_is_waited_for() -> None:
+    machine = take(fresh(1), "booted", "took", "polled", "vacated")
+    assert (machine.at, machine.model.free) == ("claiming", 1)
+    take(machine, "shutdown", "drained")
+    assert machine.at == "shutting_down"
+    assert take(machine, "removed", "drained").at == "stopped"
+
+
+def test_runs_in_removal_are_bounded() -> None:
+    """With two slots there are four runs at most; the slot of the fifth waits for the end of a removal."""
+    machine = take(fresh(2), "booted", "took", "took", "vacated", "vacated", "took", "took", "polled", "vacated")
+    assert (machine.at, machine.model.free) == ("running", 0)
+    assert take(machine, "removed").at == "claiming"
+    assert machine.model.free == 1
+
+
+def test_a_removal_frees_no_slot_while_all_are_taken() -> None:
+    machine = take(fresh(1), "booted", "took", "vacated", "took", "polled")
+    assert (machine.at, take(machine, "removed").at) == ("running", "running")
