@@ -1,4 +1,4 @@
-"""Calls to plugs, each with a limit of time that holds even if the call ignores its cancellation."""
+"""Calls to plugins, each with a limit of time that holds even if the call ignores its cancellation."""
 
 from __future__ import annotations
 
@@ -25,16 +25,26 @@ class BoundedCalls:
     _left: dict[asyncio.Task[Any], str] = attrs.field(init=False, factory=dict)
     """Calls that did not end when they were cancelled, with the name of their work."""
 
-    async def call(self, work: Coroutine[Any, Any, T], *, limit: float | None, doing: str) -> T:
+    async def call(
+        self,
+        work: Coroutine[Any, Any, T],
+        *,
+        limit: float | None,
+        doing: str,
+        last: Callable[[], float] | None = None,
+    ) -> T:
         """Returns the result of `work`. Past its limit, or when the caller is cancelled, the call is cancelled and
         waited for. A call that does not end then is left behind with a warning; a late error of it is another warning.
-        `doing` names the work in errors and warnings. Without a limit, only the caller ends the call.
+        `doing` names the work in errors and warnings. Without a limit, only the caller ends the call. With `last`, the
+        limit is for the time since the last progress, which `last` returns, on the loop's clock.
 
         Raises: OverLimit, and the errors of `work`.
         """
         call = asyncio.create_task(work, name=doing)
         try:
             done, _ = await asyncio.wait([call], timeout=limit)
+            while not done and limit and last and (left := last() + limit - call.get_loop().time()) > 0:
+                done, _ = await asyncio.wait([call], timeout=left)
         except asyncio.CancelledError:
             await self._end(call, doing)
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Self
+from weakref import WeakSet
 
 import attrs
 
@@ -13,15 +14,11 @@ from taskrunner.files.results import FolderResults
 from taskrunner.interfaces.engine import Engine, Payload
 from taskrunner.interfaces.execution import Execution
 from taskrunner.interfaces.platform import Platform, PlatformContext, RunContext
+from taskrunner.interfaces.plugin import NoOptions
 from taskrunner.interfaces.results import Results
 
 KILLED = 137
 """The exit code of a coroutine that was stopped: that of a process that was killed, in a shell."""
-
-
-@attrs.frozen
-class NoOptions:
-    """Its section in a worker's configuration, which has no keys."""
 
 
 def coroutine_platform(
@@ -50,8 +47,18 @@ class CoroutinePlatform(Platform[Payload, NoOptions]):
     async def open(cls, options: NoOptions, context: PlatformContext) -> Self:  # noqa: ARG003  it needs neither
         return cls()
 
+    def __init__(self) -> None:
+        self._running: WeakSet[asyncio.Future[int]] = WeakSet()
+
     async def new_engine(self, context: RunContext) -> Engine[Payload]:
-        return CoroutineEngine(self.work, context)
+        return CoroutineEngine(self.work, context, self._running)
+
+    async def dispose(self) -> None:
+        """Ends what still runs: nothing else would, since a coroutine lives in this process."""
+        left = [each for each in self._running if not each.done()]
+        for each in left:
+            each.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 class CoroutineEngine(Engine[Payload]):
@@ -59,8 +66,13 @@ class CoroutineEngine(Engine[Payload]):
 
     _payload: Payload
 
-    def __init__(self, work: Callable[[Payload, RunContext], Awaitable[int]], context: RunContext) -> None:
-        self._work, self._context = work, context
+    def __init__(
+        self,
+        work: Callable[[Payload, RunContext], Awaitable[int]],
+        context: RunContext,
+        running: WeakSet[asyncio.Future[int]],
+    ) -> None:
+        self._work, self._context, self._running = work, context, running
 
     async def load(self, payload: Payload) -> None:
         self._payload = payload
@@ -69,7 +81,9 @@ class CoroutineEngine(Engine[Payload]):
         if stdin:
             raise NotSupported("a coroutine has no standard input")
         context = attrs.evolve(self._context, task=attrs.evolve(self._context.task, env=env))
-        return CoroutineExecution(self._work(self._payload, context), context)
+        running = asyncio.ensure_future(self._work(self._payload, context))
+        self._running.add(running)
+        return CoroutineExecution(running, context)
 
     async def discard(self) -> None:
         """It holds nothing."""
@@ -78,9 +92,8 @@ class CoroutineEngine(Engine[Payload]):
 class CoroutineExecution(Execution):
     """The coroutine as it runs."""
 
-    def __init__(self, work: Awaitable[int], context: RunContext) -> None:
-        self._context = context
-        self._running = asyncio.ensure_future(work)
+    def __init__(self, running: asyncio.Future[int], context: RunContext) -> None:
+        self._context, self._running = context, running
         self._results: Results | None = None
         self._aborted = False
 

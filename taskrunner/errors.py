@@ -7,7 +7,11 @@ Each class says what follows from it::
     ├── NotSupported           the author, or none       the plugin lacks an optional operation
     ├── TaskFailed             this run, its own work    resolve `failed` with the reason it names
     ├── TaskFailedInternally   this run, our side        resolve `internal-error`; the worker goes on
+    │   └── MachineFault       this machine, its disk    resolve `resource-unavailable`; the worker claims no more until
+    │                                                    it is over
+    ├── Reject                 not here, not now         the run is handed back, and costs no retry
     ├── Unavailable            none: it may pass         the outcome is unknown; the same call may be sent again
+    │   └── RunLost            none: what ran it ended   resolve `worker-shutdown`, so that the run is tried again
     ├── ClaimLost              final for this claim      report nothing, upload nothing
     ├── Conflict               the caller                the same id was used for something else
     ├── UnknownTask            the caller                there is no such task
@@ -16,10 +20,13 @@ Each class says what follows from it::
     └── Bug                    us: "cannot happen"       a call in the wrong order; the worker stops
 
 Any other error is treated as the worst that fits: inside a run it is `internal-error`, in the worker itself
-`WorkerBroken`.
+`WorkerBroken`. An OSError is a MachineFault when its number says so (`machine_fault`).
 """
 
 from __future__ import annotations
+
+import errno
+from typing import Literal
 
 import attrs
 
@@ -78,6 +85,54 @@ class TaskFailedInternally(TaskrunnerError):
     """The worker or a plugin failed in this run; other runs go on."""
 
 
+class MachineFault(TaskFailedInternally):
+    """This machine has no room for the worker's own files, or its disk fails. It says nothing against the task.
+
+    `folder` is where it happened, if that is known: the home or another disk of the worker's.
+    """
+
+    def __init__(self, message: str, folder: str = "") -> None:
+        super().__init__(message, folder)
+        self.message, self.folder = message, folder
+
+    def __str__(self) -> str:
+        return self.message
+
+
+_OF_THE_MACHINE = frozenset({
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO,  # a disk that is full, over its quota, read-only or broken
+    errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN,  # no more files, memory or processes
+})  # fmt: skip
+
+
+def machine_fault(error: BaseException) -> MachineFault | None:
+    """The fault of the machine that an error tells of; None when it tells of something else."""
+    if isinstance(error, MachineFault):
+        return error
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        return MachineFault(f"this machine: {error}")
+    return None
+
+
+def local_failure(message: str, error: OSError, folder: str = "") -> TaskFailedInternally:
+    """What to raise when the worker's own work with a file or a process has failed with this error: MachineFault, if
+    that is the machine's fault. See MachineFault for `folder`."""
+    return MachineFault(message, folder) if machine_fault(error) else TaskFailedInternally(message)
+
+
+class Reject(TaskrunnerError):
+    """This machine cannot take the run now: the run is handed back, to be granted again after `after` seconds at the
+    earliest. It costs the task no retry. The message reaches the queue, and the peer that has dispatched the run.
+    """
+
+    def __init__(self, after: float, message: str) -> None:
+        super().__init__(after, message)
+        self.after, self.message = after, message
+
+    def __str__(self) -> str:
+        return self.message
+
+
 class Unavailable(TaskrunnerError):
     """A service outside did not answer. The outcome is unknown; the same call may be sent again.
 
@@ -92,15 +147,26 @@ class Unavailable(TaskrunnerError):
         return self.message
 
 
-class ClaimLost(TaskrunnerError):
-    """The run is no longer ours.
-
-    `why` is one of: superseded, expired, canceled, resolved, deadline, disconnected, unconfirmed.
+class RunLost(Unavailable):
+    """What ran the command is gone, and the command with it: the container engine has ended or was restarted. It says
+    nothing against the task. A service that the run only uses, such as a registry, is Unavailable.
     """
 
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
+
+Lost = Literal["superseded", "expired", "canceled", "resolved", "deadline", "disconnected", "unconfirmed"]
+"""Why a claim is lost: another claim has the run · its lease ended · a submitter cancelled it · it has a resolution
+already · the queue lets no run go on so long · its peer is gone · no reclaim was confirmed before the lease ended."""
+
+
+class ClaimLost(TaskrunnerError):
+    """The run is no longer ours. `message` says more for people, such as the words of the one who cancelled it."""
+
+    def __init__(self, why: Lost, message: str = "") -> None:
+        super().__init__(why, message)
+        self.why, self.message = why, message
+
+    def __str__(self) -> str:
+        return f"{self.why}: {self.message}" if self.message else self.why
 
 
 class Conflict(TaskrunnerError):

@@ -26,6 +26,11 @@ SECRET_PATTERN = r"[A-Za-z0-9._-]{1,128}"  # noqa: S105  the form of a name, not
 
 SECRET_HINT = "use up to 128 letters, digits, `.`, `_` and `-` in the name of a secret"  # noqa: S105  as above
 
+HOST_PATTERN = r"(?!localhost$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+"""The name by which a run reaches a service or a proxy: one label of a host name (RFC 1123), in lower case."""
+
+HOST_HINT = "use up to 63 lower-case letters, digits and `-`, and another name than localhost: db"
+
 ENV_PATTERN = r"[A-Za-z_][A-Za-z0-9_]*"
 """The name of an environment variable by POSIX (XBD 8.1), in both cases. POSIX shells drop other names silently."""
 
@@ -39,6 +44,25 @@ ARTIFACT_PATTERN = rf"(?!(?:.*/)?\.{{0,2}}(?:/|$)){PRINTABLE}{{1,1024}}"
 """The name of an artifact: relative, with no empty part, `.` or `..`. 1024 is the longest key of S3, in bytes."""
 
 ARTIFACT_HINT = "write a relative name without `..`: public/report.xml"
+
+REPOSITORY_PATTERN = (
+    r"(?:(?:(?:https?|git|ssh)://(?:[^\x00-\x20\x7f/@:?#]+@)?)?(?:[A-Za-z0-9.*-]+|\[[0-9A-Fa-f:.*]+\])(?::(?:\d+|\*))?"
+    r"(?:/[^\x00-\x20\x7f?#]*)?"
+    r"|[^\x00-\x20\x7f/@:]+@[A-Za-z0-9.*-]+:[^\x00-\x20\x7f]*"
+    r"|(?:file://)?/[^\x00-\x1f\x7f]*)"
+)
+"""A rule for repositories, as `taskrunner.schema.repositories` describes it."""
+
+REPOSITORY_HINT = (
+    "write a host (git.example.com), the begin of a URL (https://git.example.com/team, ssh://git@git.example.com), "
+    "or a folder of the worker's machine (/srv/git); `*` stands for any part"
+)
+
+
+def service_log_name(service: str) -> str:
+    """The artifact that holds the log of a service."""
+    return f"services/{service}.log"
+
 
 # ---- tasks ----------------------------------------------------------------------------------------------
 
@@ -65,7 +89,21 @@ MAX_STEP_FILE = 64 << 10
 """Bytes of the outputs, and of the variables, that one step writes. Linux gives one variable 128 KiB (MAX_ARG_STRLEN).
 """
 
+MAX_ARTIFACT_SIZE = 10 << 30
+"""Bytes of one artifact, unless the worker's configuration says otherwise: what is sent at 3 MB/s in the hour that an
+upload may take."""
+
+PEER_PATIENCE = 30.0
+"""Seconds for which a peer that waits for a run may take nothing once the run has ended: neither log, artifacts nor its
+answer. Then it is given up. A connection that is alive and stands still for longer has a reader that is not."""
+
 # ---- workers --------------------------------------------------------------------------------------------
+
+WORKER_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""The name of a worker: a part of file names, labels and claims. The ids of machines in clouds, and host names, are of
+this form."""
+
+WORKER_HINT = "use up to 64 letters, digits, `.`, `_` and `-`, and begin with a letter or digit"
 
 MAX_CAPACITY = 1000
 """Runs at a time. Beyond it, one loop and one machine are the wrong place: start more workers."""

@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Literal
 
 import attrs
-from attrs.validators import and_, deep_iterable, deep_mapping, ge, le, matches_re, min_len
+from attrs.validators import and_, deep_iterable, deep_mapping, ge, le, matches_re, max_len, min_len
 
 from taskrunner import limits
+from taskrunner.amounts import Amounts
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 Document = Mapping[str, Json]
@@ -23,9 +24,10 @@ Document = Mapping[str, Json]
 
 Ending = Literal["completed", "failed", "exception"]
 
-RETRIED = frozenset({"worker-shutdown", "claim-expired", "intermittent-task"})
+RETRIED = frozenset({"worker-shutdown", "claim-expired", "intermittent-task", "resource-unavailable"})
 """Exceptions after which a queue makes a new run, while retries are left; all others are final.
-The list is Taskcluster's: a run is tried again only when its end says nothing against the task."""
+A run is tried again only when its end says nothing against the task. A service that does not answer now
+(`resource-unavailable`) often does a minute later, so a queue should wait before that new run."""
 
 
 @attrs.frozen
@@ -73,6 +75,10 @@ MAX_RUN_TIME = 7 * 24 * 3600
 """Seconds. What runs longer than a week is a service; GitHub ends a job of its own runners after 5 days."""
 
 
+MAX_EXPIRY = 100 * 365 * 24 * 3600
+"""Seconds: longer than anybody plans for, and short enough for a calendar to hold its end."""
+
+
 @attrs.frozen
 class Secret:
     """A value that must never be shown: a literal, or a name in the worker's configuration."""
@@ -81,20 +87,45 @@ class Secret:
     literal: str = attrs.field(default="", repr=False)
 
 
+MAX_STRIP = 16
+"""Of a path's leading parts."""
+
+
 @attrs.frozen
 class Source:
-    """A commit of a git repository, whose files the run gets."""
+    """Where the files of the run come from: a commit of a git repository, or an archive."""
 
     repository: str = attrs.field(
-        validator=min_len(1), metadata={"hint": "write a URL that git can fetch from: https://git.example/team/web.git"}
+        default="",
+        metadata={
+            "variant": "repository",
+            "hint": "write a URL that git can fetch from, such as https://git.example/team/web.git, or an `archive`",
+        },
     )
     """Any URL that git can fetch from, without credentials in it."""
-    ref: str = ""
+    ref: str = attrs.field(default="", metadata={"variant": "repository"})
     """A branch, a tag, or the full id of a commit; empty for the default branch."""
     token: Secret | None = None
-    """The password for the repository."""
-    submodules: bool | tuple[str, ...] = True
+    """The password for the repository or the archive, over HTTP."""
+    submodules: bool | tuple[str, ...] = attrs.field(default=True, metadata={"variant": "repository"})
     """Whether the files of submodules are fetched too, or the paths of those whose files are."""
+    archive: str = attrs.field(
+        default="",
+        validator=matches_re(r"(?:https?://[^\x00-\x20\x7f]+|/[^\x00-\x1f\x7f]+)?"),
+        metadata={
+            "variant": "archive",
+            "hint": "write an https:// URL, or the full path of an archive that the worker's configuration allows",
+        },
+    )
+    """The URL of a tar (plain, gzip, bzip2, xz, zstd) or zip, or its full path on the worker's machine."""
+    sha256: str = attrs.field(
+        default="",
+        validator=matches_re(r"(?:[0-9a-fA-F]{64})?"),
+        metadata={"variant": "archive", "hint": "write the 64 hex digits that `sha256sum` prints"},
+    )
+    """The checksum of the archive. Without it, the archive is downloaded for each run, and taken as it is."""
+    strip: int = attrs.field(default=0, validator=[ge(0), le(MAX_STRIP)], metadata={"variant": "archive"})
+    """How many leading parts are removed from each path: 1 for an archive whose files are all in one folder."""
 
 
 @attrs.frozen
@@ -104,9 +135,11 @@ class ArtifactSpec:
     name: str = attrs.field(validator=matches_re(limits.ARTIFACT_PATTERN), metadata={"hint": limits.ARTIFACT_HINT})
     """Its name in the store: `public/report.xml`. For a folder or a pattern, the prefix of what is found."""
     path: str = attrs.field(
-        validator=matches_re(_INSIDE_PATTERN), metadata={"hint": "write a path inside the run's folder, without `..`"}
+        validator=matches_re(rf"/?{_INSIDE_PATTERN}"),
+        metadata={"hint": "write a path inside the run's folder, without `..`"},
     )
-    """Where it is, relative to the run's folder: a file, a folder, or a pattern (`build/**/*.whl`)."""
+    """Where it is, relative to the run's folder, or absolute in a container: a file, a folder, or a pattern
+    (`build/**/*.whl`)."""
     optional: bool = False
     """Whether the run may succeed without it."""
     content_type: str = attrs.field(
@@ -115,6 +148,14 @@ class ArtifactSpec:
         metadata={"hint": "write a media type such as text/plain, or leave it out"},
     )
     """Media type; guessed from the name when empty."""
+    expires: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(and_(ge(1), le(MAX_EXPIRY))), metadata={"unit": "s"}
+    )
+    """Seconds after its upload until its store may remove it; without it, as the store is set up."""
+    archive: bool = False
+    """Whether a folder is kept as one tar: with its links, modes and empty folders. `.` is everything."""
+    compression: Literal["none", "gzip", "zstd"] = "none"
+    """How its files are compressed on their way into the store."""
 
 
 @attrs.frozen
@@ -130,6 +171,60 @@ class CacheSpec:
 
 
 @attrs.frozen
+class MountSpec:
+    """Content that is put into the run before it begins, and that the run can only read: the answer of a URL, a file of
+    the worker's machine, a text, or an artifact of another task."""
+
+    target: str = attrs.field(
+        validator=matches_re(rf"/?{_INSIDE_PATTERN}"), metadata={"hint": "write a path of its own, without `..`"}
+    )
+    """Its path in the run, relative to the run's folder, or absolute in a container."""
+    url: str = attrs.field(
+        default="",
+        validator=matches_re(r"(?:https?://[^\x00-\x20\x7f]+)?"),
+        metadata={
+            "variant": "url",
+            "hint": "write an https:// URL, or instead of it a `file`, a `content`, or an `artifact` with its `task`",
+        },
+    )
+    """What to download. It needs `sha256`."""
+    token: Secret | None = attrs.field(default=None, metadata={"variant": "url"})
+    """The password or the token for the download."""
+    file: str = attrs.field(
+        default="",
+        validator=matches_re(r"(?:/[^\x00-\x1f\x7f]+)?"),
+        metadata={"variant": "file", "hint": "write the full path of a file that the worker's configuration allows"},
+    )
+    """The full path of a file on the worker's machine."""
+    content: str = attrs.field(
+        default="", validator=matches_re(r"[^\ud800-\udfff]*"), metadata={"variant": "content", "hint": "write a text"}
+    )
+    """The text of the file."""
+    artifact: str = attrs.field(
+        default="",
+        validator=matches_re(rf"(?:{limits.ARTIFACT_PATTERN})?"),
+        metadata={"variant": "artifact", "hint": limits.ARTIFACT_HINT},
+    )
+    """The name of an artifact of another task."""
+    task: str = attrs.field(
+        default="",
+        validator=matches_re(rf"(?:{limits.ID_PATTERN})?"),
+        metadata={"variant": "artifact", "hint": limits.ID_HINT},
+    )
+    """The id of that task, which is of the same queue and has completed."""
+    sha256: str = attrs.field(
+        default="",
+        validator=matches_re(r"(?:[0-9a-fA-F]{64})?"),
+        metadata={"hint": "write the 64 hex digits that `sha256sum` prints"},
+    )
+    """The checksum of what is fetched, before it is unpacked."""
+    unpack: bool = False
+    """Whether it is an archive, a tar (plain, gzip, bzip2, xz, zstd) or a zip, whose files are a folder at `target`."""
+    executable: bool = False
+    """Whether the file can be executed."""
+
+
+@attrs.frozen
 class OnExitStatus:
     """What certain exit statuses mean besides success and failure."""
 
@@ -140,10 +235,53 @@ class OnExitStatus:
 
 
 @attrs.frozen
-class Task:
-    """The work to run. Immutable; the platform's own fields stand in a payload of its own class.
+class ReadySpec:
+    """How a service is known to be ready."""
 
-    The validators serve the decoder of documents and the JSON Schema of a task alike."""
+    port: int = attrs.field(default=0, validator=[ge(0), le(65535)])
+    """A TCP port that accepts connections; 0 for none."""
+    command: tuple[str, ...] = attrs.field(default=(), validator=deep_iterable(matches_re(r"[^\x00]*")))
+    """A command in the service that exits with 0; it is repeated until it does."""
+
+
+@attrs.frozen
+class ServiceSpec:
+    """A container beside the run, such as a database."""
+
+    name: str = attrs.field(validator=matches_re(limits.HOST_PATTERN), metadata={"hint": limits.HOST_HINT})
+    """The host name by which the run reaches it. Its log is kept with that of the run, under this name."""
+    image: str = attrs.field(validator=min_len(1))
+    """The image to run; pulled when it is not there."""
+    command: tuple[str, ...] = attrs.field(default=(), validator=deep_iterable(matches_re(r"[^\x00]*")))
+    """Program and arguments, one by one; empty for the image's own."""
+    env: Mapping[str, str] = attrs.field(
+        factory=dict,
+        validator=deep_mapping(matches_re(limits.ENV_PATTERN), matches_re(r"[^\x00]*")),
+        metadata={"hint": f"{limits.ENV_HINT}; a value has no NUL"},
+    )
+    """Environment variables of the service."""
+    secrets: Mapping[str, Secret] = attrs.field(
+        factory=dict,
+        validator=deep_mapping(matches_re(limits.ENV_PATTERN)),
+        metadata={"hint": limits.ENV_HINT},
+    )
+    """Environment variable to secret; masked in all logs of the run."""
+    resources: Amounts = attrs.field(factory=Amounts)
+    """What it may use, out of the task's `resources`: memory, cpus and pids. Without, an equal share of what is left
+    there."""
+    ready: ReadySpec = ReadySpec()
+    """How it is known to be ready: `port` or `command`. By default by the HEALTHCHECK of its image, and without one as
+    soon as it has started."""
+    limit: int = attrs.field(default=60, validator=[ge(1), le(3600)], metadata={"unit": "s"})
+    """Seconds from its start until it must be ready; otherwise the run is failed, `service-failed`."""
+
+
+@attrs.frozen
+class Task:
+    """The work to run: the fields that mean the same on every platform. Those of its platform stand beside them."""
+
+    # Shown in editors, by the JSON Schema. The platform's fields are a payload of its own class. The validators serve
+    # the decoder of documents and the schema alike.
 
     id: str = attrs.field(validator=matches_re(limits.ID_PATTERN), metadata={"hint": limits.ID_HINT})
     """Unique in its queue. Generated at the submission when it is absent."""
@@ -159,8 +297,11 @@ class Task:
         metadata={"hint": f"{limits.ENV_HINT}; a value has no NUL"},
     )
     """Environment variables, added to those that the platform sets for every run."""
-    max_run_time: int = attrs.field(default=3600, validator=[ge(1), le(MAX_RUN_TIME)])
-    """Seconds from the begin of loading to the end of running; then the run is failed, `max-run-time`."""
+    max_run_time: int = attrs.field(default=3600, validator=[ge(1), le(MAX_RUN_TIME)], metadata={"unit": "s"})
+    """Seconds from the beginning of loading to the end of running; then the run is failed, `max-run-time`."""
+    resources: Amounts = attrs.field(factory=Amounts)
+    """What the run may use, of what the machine has: its platform keeps it to the memory, CPUs and processes, and a
+    worker that counts its resources takes it only when they are free."""
     retries: int = attrs.field(default=DEFAULT_RETRIES, validator=[ge(0), le(limits.MAX_RETRIES)])
     """How often a run that was lost through no fault of its own is tried again."""
     priority: int = attrs.field(default=0, validator=[ge(limits.MIN_PRIORITY), le(limits.MAX_PRIORITY)])
@@ -175,12 +316,19 @@ class Task:
     """Files and folders of the run that are kept."""
     caches: tuple[CacheSpec, ...] = ()
     """Folders that outlive the run."""
+    mounts: tuple[MountSpec, ...] = attrs.field(default=(), validator=max_len(64))
+    """Content that the run can only read: downloads, files, texts, artifacts of other tasks."""
     secrets: Mapping[str, Secret] = attrs.field(
         factory=dict,
         validator=deep_mapping(matches_re(limits.ENV_PATTERN)),
         metadata={"hint": limits.ENV_HINT},
     )
     """Environment variable to secret; masked in the log."""
+    services: tuple[ServiceSpec, ...] = attrs.field(default=(), validator=max_len(32))
+    """Containers beside the run, such as a database. They are started in this order, each when the one before it is
+    ready, and end with the run."""
+    interactive: bool = False
+    """Whether the standard input of the command stays open, for `taskrunner attach`."""
     on_exit_status: OnExitStatus = OnExitStatus()
     metadata: Mapping[str, Json] = attrs.field(factory=dict)
     """Values of the author's own; the worker never reads them."""
@@ -215,7 +363,11 @@ class Submission:
 
 @attrs.frozen
 class Claim:
-    """The lease on a run: ours until `valid_until`, longer after each reclaim."""
+    """The lease on a run: ours until `valid_until`, longer after each reclaim.
+
+    A queue whose claims carry more, such as credentials for its other services, has a subclass with further fields
+    (`repr=False`). Of these nothing outlives the worker: crash recovery hands a run back by its last `token` alone.
+    """
 
     task_id: str
     run_id: int
@@ -238,9 +390,26 @@ class Claim:
 class Notice:
     """Advice from a queue: may be late, repeated or lost."""
 
-    kind: Literal["cancel", "drain"]
+    kind: Literal["cancel", "reclaim", "drain"]
+    """`cancel`: the task was canceled. `reclaim`: the run of this task may be lost, so its claim is renewed now, which
+    decides about that. `drain`: the worker finishes its runs, and stops."""
     task_id: str = ""
     message: str = ""
+
+
+@attrs.frozen
+class Move:
+    """The effect of an event on a machine, of a run or a worker."""
+
+    source: str
+    """The state before."""
+    event: str
+    target: str
+    """The state after; the same one when the event has not moved the machine."""
+
+    @property
+    def moved(self) -> bool:
+        return self.source != self.target
 
 
 # ---- the status of a task ---------------------------------------------------------------------
@@ -257,6 +426,36 @@ class RunStatus:
     started: datetime
     resolved: datetime | None = None
     resolution: Resolution | None = None
+    home: str = ""
+    """The home of its worker, when that is on the machine of the queue: its log and artifacts are there."""
+
+
+@attrs.frozen
+class StateVisit:
+    """One state that a run was in."""
+
+    at: datetime
+    state: str
+    event: str
+    """What led to it."""
+    message: str = ""
+    took: float | None = None
+    """Seconds until the next state; None for the last."""
+
+
+@attrs.frozen
+class RunStory:
+    """What the home of its worker knows of one run."""
+
+    visits: tuple[StateVisit, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What did not go as it should, and changed nothing about its end."""
+    left_behind: tuple[str, ...] = ()
+    """What its clean-up could not remove."""
+    still_left: tuple[str, ...] = ()
+    """What has not been removed since."""
+    pruned: datetime | None = None
+    """When its log and its artifacts were removed, since they had been kept for long enough."""
 
 
 @attrs.frozen
@@ -278,8 +477,14 @@ class Artifact:
 
     name: str
     size: int
-    sha256: str
+    sha256: str | None
+    """Hexadecimal. `put` returns it; a list of a store that keeps none lacks it."""
     content_type: str = "application/octet-stream"
+    expires: datetime | None = None
+    """A time of day (UTC) after which the store may remove it."""
+    content_encoding: str = ""
+    """What the file in the store is compressed with, as in HTTP: `gzip` or `zstd`; empty for nothing. `size` and
+    `sha256` are those of the file in the store, `content_type` is that of what is inside."""
 
 
 @attrs.frozen

@@ -29,7 +29,7 @@ from taskrunner.queues.submission import check_submission, is_task_id
 from taskrunner.schema.canonical import canonical_json
 from taskrunner.schema.parse import parse_document
 from taskrunner.schema.task import decode_task, submission_of
-from taskrunner.state.journal import RunFolder
+from taskrunner.state.run_folder import RunFolder
 from taskrunner.stores.folder import FolderStore
 from taskrunner.testing import FakeCacheFolder, FakeCaches, MemoryStore
 from taskrunner_process.command import environment

@@ -7,10 +7,12 @@ it starts or discards an Engine, waits for, kills or aborts an Execution, and di
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from taskrunner.errors import NotSupported
+from taskrunner.interfaces.attachments import ProxyHandler, Service
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.execution import Execution
 
@@ -30,7 +32,7 @@ class Engine(ABC, Generic[Payload]):
         """Fetches everything that the run needs: source, image, tools. Called once, first. This is the step that takes
         time, so it writes to the log what it does, and reports progress.
 
-        Raises: MalformedPayload, TaskFailed, TaskFailedInternally, Unavailable, WorkerBroken.
+        Raises: MalformedPayload, Reject, TaskFailed, TaskFailedInternally, Unavailable, WorkerBroken.
         """
 
     async def attach_cache(self, folder: CacheFolder, target: str, *, read_only: bool = False) -> None:
@@ -41,27 +43,44 @@ class Engine(ABC, Generic[Payload]):
         """
         raise NotSupported("caches")
 
-    async def attach_proxy(self, name: str, handler: object) -> None:
-        """Makes an HTTP handler of the worker reachable for the run by a host name. After `load`, before `start`.
+    async def attach_mount(self, path: Path, target: str) -> None:
+        """Puts content into the run at `target`, where every user can read it. `path` is a file of the worker's machine
+        without a right to write to it, or a folder with such files. The caller owns it, and releases it after `discard`
+        or after the results are disposed of. Neither the engine nor the run changes it: where a run could write to
+        `target` all the same, it has a copy. After `load` and all caches, before `start`; once for each target.
 
-        Raises: NotSupported.
+        Raises: MalformedPayload (a bad target, or one within another or around it), NotSupported, TaskFailed (what the
+            system cannot copy), TaskFailedInternally.
+        """
+        raise NotSupported("mounts")
+
+    async def attach_proxy(self, name: str, handler: ProxyHandler) -> None:
+        """Makes an HTTP handler of the worker reachable for the run, and for nothing else. The run's variable
+        `proxy_variable(name)` has its URL: `http://NAME/` in a container, or another one where a name cannot be given.
+        It ends with the run. After `load`, before `start`; once for each name.
+
+        Raises: MalformedPayload (a name that is no host name, or is used), NotSupported.
         """
         raise NotSupported("proxies")
 
-    async def attach_service(self, image: str, command: Sequence[str], env: Mapping[str, str]) -> None:
-        """Starts a service that only this run can reach. After `load`, before `start`.
+    async def attach_service(self, name: str, service: Service) -> None:
+        """Starts a service that only this run can reach, by the host name `name`, and returns when it is ready. It ends
+        with the run. After `load`, before `start`; once for each name.
 
-        Raises: NotSupported, TaskFailed, Unavailable.
+        Raises: MalformedPayload (a name that is no host name, or is used), NotSupported, TaskFailed (`service-failed`),
+            TaskFailedInternally, Unavailable.
         """
         raise NotSupported("services")
 
     @abstractmethod
     async def start(self, env: Mapping[str, str], *, stdin: bool = False) -> Execution:
-        """Starts what the payload says, with these environment variables, secrets among them. With `stdin`, the
-        standard input stays open and is the execution's `stdin`; without, it is what the payload says, or empty.
+        """Starts what the payload says, with these environment variables, secrets among them: no process list and no
+        log shows their values. Of the worker's own environment the run gets what every program needs, such as PATH, and
+        nothing else. With `stdin`, the standard input stays open and is the execution's `stdin`; without, it is what
+        the payload says, or empty.
 
         Consumes the engine when it returns. When it raises, the engine is not consumed, and is discarded.
-        Raises: MalformedPayload, NotSupported, TaskFailed, TaskFailedInternally, Unavailable.
+        Raises: MalformedPayload, NotSupported, TaskFailed, TaskFailedInternally, RunLost, Unavailable.
         """
 
     @abstractmethod

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import MappingProxyType
+
+import attrs
 
 from taskrunner.errors import NotSupported
 from taskrunner.interfaces.results import Results
+
+
+@attrs.frozen
+class Size:
+    """The size of a terminal, in characters."""
+
+    rows: int
+    columns: int
+
+
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 
 class Input(ABC):
@@ -36,18 +50,29 @@ class Execution(ABC):
         """The standard input, if the engine was started with one. Raises NotSupported."""
         raise NotSupported("this execution has no standard input")
 
-    async def new_exec(self, command: Sequence[str], *, tty: bool = False) -> Exec:
-        """Starts one more command beside the main one: for steps, and for a person who inspects the run.
+    async def new_exec(
+        self, command: Sequence[str], *, tty: Size | None = None, env: Mapping[str, str] = NO_VARIABLES, cwd: str = ""
+    ) -> Exec:
+        """Starts one more command beside the main one, inside the same limits: for a person who inspects the run.
 
-        Raises: NotSupported, TaskFailed (the command cannot be started, or the run has ended).
+        With a `tty`, it has a terminal, of that size at the latest when this returns. `env` is added to the run's
+        environment, and overrides it. `cwd` is relative to the working folder of the run, which is where the command
+        begins when it is empty, or absolute in the run's view. When a call is cancelled, the command ends with the run
+        at the latest.
+
+        Raises: MalformedPayload (a variable that cannot be set), NotSupported, TaskFailed (the command cannot be
+            started, or the run has ended), TaskFailedInternally.
         """
         raise NotSupported("exec")
 
     @abstractmethod
     async def wait(self) -> Results:
-        """Waits for the end. Every call returns the same Results. Cancelling it ends the wait, not the run.
+        """Waits for the end of the command. What it has left running is ended, and all output is in the log, when this
+        returns: its slot may be given to another run. Every call returns the same Results. Cancelling it ends the wait,
+        not the run.
 
-        Raises: TaskFailedInternally, Unavailable (the run cannot be observed any more), Bug (after `abort`).
+        Raises: RunLost (what runs it has ended, or cannot be observed any more: the run is tried again), Unavailable (a
+            service that it needs did not answer), TaskFailedInternally, Bug (after `abort`).
         """
 
     @abstractmethod

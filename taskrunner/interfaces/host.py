@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
+
+from taskrunner.interfaces.plugin import Plugin
 
 
 @attrs.frozen
@@ -21,31 +23,36 @@ class Leave:
     """Seconds until the machine stops, if the host knows."""
 
 
-class Host(ABC):
+class Host(Plugin):
     """Gives a worker its configuration and identity, and notifies it when it must stop.
 
-    Found by its entry point (group `taskrunner.hosts`). Used by one worker, from its event loop.
+    Found by its entry point (group `taskrunner.hosts`), chosen by `host` in the configuration, and opened by
+    `open(options, context)`. Used by one worker, from its event loop. Each verb of the command line opens it for its
+    configuration alone, and closes nothing: what needs closing begins with the first `shutting_down`.
     """
 
     @property
     @abstractmethod
     def identity(self) -> Mapping[str, str]:
-        """Labels of this machine, for logs: at least `host`."""
+        """Labels of this machine, for logs: at least `host`. Shown to the authors of tasks. Returns at once."""
 
     @abstractmethod
     def load_config(self) -> Mapping[str, Any]:
-        """The worker's configuration from where this host keeps it, as a nested mapping. Called once, at boot.
+        """The worker's configuration from where this host keeps it, as a nested mapping: keys as in the file, which win
+        over the file; variables and flags win over them. Every key but `host`, which has been chosen by then. Called
+        once, in a thread, with a limit of 60 seconds.
 
-        Raises: ConfigError.
+        Raises: ConfigError, Unavailable.
         """
 
     @abstractmethod
     async def shutting_down(self) -> Leave:
         """Waits for the next notice that the worker must stop. Called again after each; a later one may only be more
-        urgent. Cancelling the call loses no notice. Raises nothing."""
+        urgent, and the same one again changes nothing. Cancelling the call loses no notice. Raises nothing."""
 
     def should_shutdown_now(self) -> bool:
-        """Whether a notice has arrived. Called before each claim; never blocks."""
+        """Whether a notice has arrived, also one that `shutting_down` has returned. Called before each claim; never
+        blocks. By default the worker learns of notices from `shutting_down` alone."""
         return False
 
     async def shut_down(self) -> None:

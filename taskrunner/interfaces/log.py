@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
+
+import attrs
 
 LogStream = Literal["stdout", "stderr", "both", "worker"]
 """Where a piece of a log came from. `both`: the engine has one pipe for stdout and stderr, and cannot tell them apart.
 `worker`: lines of the worker's own."""
+
+
+@attrs.frozen
+class LogOrigin:
+    """Where a piece of a log came from, and when."""
+
+    stream: LogStream
+    at: datetime
+    """UTC, to a tenth of a second."""
+
+
+class OutputMasker(ABC):
+    """Masks one stream of a task's output that the engine cuts or marks itself before it writes it: a build's log has
+    the number of a step before each line, and a secret on the border of two would never be found. Used by one thread at
+    a time."""
+
+    @abstractmethod
+    def feed(self, data: bytes) -> bytes:
+        """Takes the next bytes, and returns what is decided, masked. An end that may be the beginning of a secret is
+        held back."""
+
+    @abstractmethod
+    def flush(self) -> bytes:
+        """Returns what is held back, masked: the stream has ended."""
 
 
 class Log(ABC):
@@ -16,7 +43,7 @@ class Log(ABC):
 
     Every method may be called from any thread and returns once the bytes are safe from the death of this process.
     Secrets are masked before they are stored, in each stream on its own, also when calls cut them. After the end of the
-    run, writes are ignored.
+    run, writes are ignored. An engine that adds to the output, or cuts it, masks it first with a `new_masker`.
 
     A log is one sequence of bytes, in the order of the calls. Beside it, an index says when each piece came, and from
     which stream: it adds nothing to the bytes, and a log whose index is lost is whole.
@@ -36,7 +63,12 @@ class Log(ABC):
 
     @abstractmethod
     def mask(self, secret: str) -> None:
-        """Hides this value from now on, with its base64 forms and its URL-encoded form. An empty text is ignored."""
+        """Hides this value from now on, in the forms that programs print a secret in: plain, escaped for JSON, HTML, a
+        URL or a shell, in hexadecimal, base64 and UTF-16. An empty text is ignored."""
+
+    @abstractmethod
+    def new_masker(self) -> OutputMasker:
+        """A masker of the secrets of this log, those of later calls of `mask` too."""
 
 
 def index_of(log: Path) -> Path:

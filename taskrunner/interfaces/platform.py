@@ -20,24 +20,31 @@ from taskrunner.interfaces.caches import CacheFolder, Caches
 from taskrunner.interfaces.engine import Engine, Payload
 from taskrunner.interfaces.execution import Execution
 from taskrunner.interfaces.log import Log
+from taskrunner.interfaces.plugin import PluginContext
+from taskrunner.interfaces.queue_file import LocateFile, QueueFile
+from taskrunner.interfaces.source import SourceOptions
 from taskrunner.model import Health, Progress, RunKey, Secret, Task
 
 HEALTHY = Health(fit=True)
 
 Options = TypeVar("Options")
-"""The attrs class of one platform's section in the worker's configuration."""
+"""The attrs class of one platform's table in the worker's configuration."""
 
 
 @attrs.frozen
-class PlatformContext:
-    """What a platform knows of its worker."""
+class PlatformContext(PluginContext):
+    """What a platform knows of its worker: `worker_id`, which is never empty here, `home`, `reveal`, `environment`."""
 
-    worker_id: str
-    """Unique among all workers that ever lived; goes into every label."""
-    home: Path
-    """The worker's home folder. A platform keeps what must outlive it below `home/<its name>`."""
-    reveal: Callable[[Secret], str]
-    """Returns the value of a secret. Raises MalformedPayload when the configuration has none of that name."""
+    capacity: int = 1
+    """How many runs the worker has at a time."""
+
+
+def _no_log(name: str) -> Log:
+    raise NotSupported(f"a log for {name}")
+
+
+async def _no_file(name: str) -> QueueFile:
+    raise NotSupported(f"the file {name} of a queue")
 
 
 @attrs.frozen
@@ -57,6 +64,13 @@ class RunContext:
     that the worker's configuration does not have."""
     progress: Callable[[Progress], None]
     """Reports how far a step is. May be called from any thread, at any rate; never blocks, never raises."""
+    source_options: SourceOptions = attrs.field(factory=SourceOptions)
+    """What the operator says about the sources of tasks, on every platform."""
+    new_log: Callable[[str], Log] = _no_log
+    """Makes the log of a service, by its name, beside that of the run, with the same secrets. Called once for each
+    name. The worker ends it with the run, and keeps it. Raises NotSupported (not by a worker), TaskFailedInternally."""
+    locate: LocateFile = _no_file
+    """Finds a file of the queue's system, by the name that the task's document has for it."""
 
 
 class Platform(ABC, Generic[Payload, Options]):
@@ -73,6 +87,20 @@ class Platform(ABC, Generic[Payload, Options]):
     reads it to decode tasks, strictly."""
     takes_source: ClassVar[bool] = False
     """Whether its engines get the `source` of a task. The worker refuses such a task for any other platform."""
+    takes_services: ClassVar[bool] = False
+    """Whether its engines can start the `services` of a task. The worker refuses such a task for any other platform."""
+    absolute_paths: ClassVar[bool] = False
+    """Whether its results have files at absolute paths, as a container has: `/var/log/build.log`. The worker refuses an
+    artifact with such a path for any other platform."""
+    takes_stdin: ClassVar[bool] = False
+    """Whether its engines can keep the standard input of a run open, as an `interactive` task asks for. The worker
+    refuses such a task for any other platform."""
+    fills_stdin: ClassVar[tuple[str, ...]] = ()
+    """The fields of its payload beside which no standard input can be kept open: they fill it, or there is no command
+    that has one. The worker refuses an `interactive` task with one of them."""
+    keeps_limits: ClassVar[bool] = False
+    """Whether its engines keep a run to the memory, CPUs and processes of its task's `resources`, or refuse it with
+    Unavailable where they cannot. The worker refuses a task that asks for these on any other platform."""
     options: type[Options]
     """The class `Options` itself, an attrs class: the table of the worker's configuration that has the platform's
     name."""
@@ -83,7 +111,7 @@ class Platform(ABC, Generic[Payload, Options]):
         """Connects to what does the work: a daemon, an account, a kernel.
 
         Raises: ConfigError, Unavailable (asked again for the next run; and before each claim, when the worker's
-        configuration has a section for this platform).
+        configuration has a table for this platform).
         """
 
     @classmethod
@@ -93,17 +121,20 @@ class Platform(ABC, Generic[Payload, Options]):
         """
         return ()
 
-    def check(self, payload: Payload) -> None:
-        """Validates what the decoder cannot: fields that need or exclude each other. Pure; called before `new_engine`.
+    @classmethod
+    def check(cls, payload: Payload) -> None:
+        """Validates what the decoder cannot: fields that need or exclude each other. Called before `open` and for each
+        run, and by `taskrunner submit` for a task that may run elsewhere. Returns at once, and changes nothing.
 
-        Raises: MalformedPayload with every complaint.
+        Raises: MalformedPayload with every complaint, Reject (this machine cannot take the run now; a submission goes
+            on).
         """
 
     @abstractmethod
     async def new_engine(self, context: RunContext) -> Engine[Payload]:
         """Returns an engine for one run, not started, which takes nothing but memory yet.
 
-        Raises: Unavailable, WorkerBroken.
+        Raises: Reject, Unavailable (the run is handed back as well, for a while), WorkerBroken.
         """
 
     def new_cache_folder(self, name: str, path: Path) -> CacheFolder:
@@ -114,8 +145,11 @@ class Platform(ABC, Generic[Payload, Options]):
         """
         raise NotSupported(f"the {self.name} platform has no caches")
 
-    async def recover(self, handle: str) -> Execution:
-        """Returns the execution that has this `handle`, which a worker that died has started.
+    async def recover(self, handle: str, context: RunContext, log_offset: int) -> Execution:
+        """Returns the execution that has this `handle`, which a worker that died has started. It goes on as before, and
+        writes to the log of `context`, whose folder is the one that it was started with. That log holds the first
+        `log_offset` bytes of what the run has printed, which are not written again; where later ones are lost, a line
+        of the log says so. Called once for each handle; a worker that dies again leaves the same handle.
 
         Raises: NotSupported, TaskFailed (`lost`: it is gone), Unavailable.
         """
@@ -128,15 +162,30 @@ class Platform(ABC, Generic[Payload, Options]):
 
     async def clean_up_after(self, worker_id: str) -> list[str]:
         """Ends and removes what a dead worker has left: processes, containers, networks, images, folders. May be called
-        again for the same worker; a second call finds nothing.
+        again for the same worker; a second call finds nothing. What another worker runs goes on, also when its id
+        begins or ends like this one.
 
-        Returns a line for each thing that was found, which says so when it could not be removed.
-        Raises: Unavailable.
+        Returns a line for each thing that was removed.
+        Raises: Unavailable when something is left, after everything else was removed. It is called again then.
         """
         return []
 
+    async def clean_up_run(self, worker_id: str, run: RunKey) -> list[str]:
+        """Removes what one run has left whose own clean-up failed. The run is over; other runs of that worker may be
+        alive. Called again until it succeeds, also by another worker of the home. May be called for a run that has
+        left nothing.
+
+        Returns a line for each thing that was removed.
+        Raises: NotSupported (`clean_up_after` does it when that worker has ended), Unavailable (something is left).
+        """
+        raise NotSupported(f"the {self.name} platform cannot clean up after a single run")
+
     async def dispose(self) -> None:
-        """Releases everything. No engine of the platform is alive. Called once; raises nothing."""
+        """Releases everything that is this worker's: no task goes on. No engine of the platform is alive. Called once.
+
+        An error of any kind says that something may be left. Then the worker counts as one that died: another one of
+        its home calls `clean_up_after` for it.
+        """
 
 
 __all__ = ["HEALTHY", "Platform", "PlatformContext", "RunContext"]

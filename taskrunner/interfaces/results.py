@@ -17,14 +17,15 @@ READ_SIZE = 1 << 18
 
 @attrs.frozen
 class Entry:
-    """A regular file among the results."""
+    """A regular file among the results, or an archive of a folder."""
 
     name: str
     """Its path with `/`, relative to the folder that was asked for; for a single file, its last part."""
-    size: int
-    """Bytes, as of now."""
+    size: int | None
+    """Bytes, as of now; None of an archive, which is made while it is read."""
     read: Callable[[], AsyncIterator[bytes]]
-    """Streams the contents. Valid until the results are disposed of, or the next entry is asked for."""
+    """Streams the contents, from the beginning with each call, since a store may fail in the middle. Valid until the
+    results are disposed of, or the next entry is asked for."""
 
 
 class Results(ABC):
@@ -43,7 +44,8 @@ class Results(ABC):
     async def archive_file(self, path: str) -> Entry:
         """One file. Links that lead out of the run's folder are not followed.
 
-        Raises: FileNotFoundError, IsADirectoryError, PermissionError (a link that leaves), TaskFailedInternally.
+        Raises: FileNotFoundError, IsADirectoryError, PermissionError (a link that leaves), TaskFailedInternally,
+            Unavailable (RunLost: what has the files is gone).
         """
 
     @abstractmethod
@@ -51,12 +53,19 @@ class Results(ABC):
         """All regular files below a folder, in the order of their names; a link that leaves the run's folder is left
         out and named in the log.
 
-        Raises: FileNotFoundError, NotADirectoryError, PermissionError (a link that leaves), TaskFailedInternally.
+        Raises: FileNotFoundError, NotADirectoryError, PermissionError (a link that leaves), TaskFailedInternally,
+            Unavailable.
         """
 
-    def archive(self) -> AsyncIterator[bytes]:
-        """Everything as one tar stream. Raises NotSupported."""
-        raise NotSupported("an archive of everything")
+    async def archive(self, path: str = ".") -> Entry:
+        """A folder with everything in it as one tar stream, never in memory: folders, regular files, and symbolic links
+        as links, wherever they lead. `.` is everything that the run has left. Other kinds of files may be left out, and
+        are named in the log then. Members are named relative to the folder.
+
+        Raises: FileNotFoundError, NotADirectoryError, PermissionError (a link that leaves), NotSupported (the default),
+            TaskFailedInternally.
+        """
+        raise NotSupported("an archive of a folder")
 
     async def deliver(self) -> Document:
         """Delivers what the engine itself must deliver: pushes the image. Returns a description of it as JSON values,
