@@ -1,8 +1,9 @@
 """Plain values to attrs classes, strictly: every mistake is refused, all of them at once.
 
-A class declares its fields by annotations (`str`, `int`, `float`, `bool`, `datetime`, `Secret`, `Json`,
+A class declares its fields by annotations (`str`, `int`, `float`, `bool`, `datetime`, `ByteCount`, `Secret`, `Json`,
 `Literal[...]`, `X | None`, `tuple[X, ...]`, `bool | tuple[str, ...]`, `str | tuple[str, ...]`, `Mapping[str, X]`, other
-attrs classes) and its attrs validators. A field `if_` is the key `if` of a document. Nothing is coerced: `"yes"` is no
+attrs classes) and its attrs validators. A field `if_` is the key `if` of a document. A `Mapping[str, X]` with
+`metadata={"rest": True}` is no key: it takes all keys that are no other field. Nothing is coerced: `"yes"` is no
 flag, `"rm"` is no list of two texts, `1.0` is not `1`. The purpose of a field stands in the docstring below it, or in
 `metadata={"doc": ...}`; what to write when a validator refuses a value, in `metadata={"hint": ...}`.
 
@@ -25,11 +26,13 @@ import cattrs
 from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.gen import make_dict_structure_fn, make_mapping_structure_fn, override
 
+from taskrunner.byte_counts import BYTES_HINT, parse_bytes
 from taskrunner.errors import Bug, Complaint, MalformedPayload
 from taskrunner.limits import DOCUMENT_HINT, EARLIEST, LATEST, SECRET_PATTERN, TIME_HINT
 from taskrunner.model import Json, Secret
 from taskrunner.schema.field_types import (
     document_key,
+    is_byte_count,
     is_choice,
     is_flag_or_list,
     is_json,
@@ -37,15 +40,20 @@ from taskrunner.schema.field_types import (
     is_optional,
     is_table,
     is_text_or_list,
+    rest_field,
 )
 from taskrunner.schema.parse import kind_of, plain_value
 from taskrunner.schema.validators import at_key, below, violations
+from taskrunner.schema.variants import variant_complaints
 
 T = TypeVar("T")
 Hook = Callable[[Any, Any], Any]
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
 
+
+UNKNOWN_KEY = "is not known here"
+"""The problem of a key that a class has no field for."""
 
 MAX_COMPLAINTS = 100
 """Of one document. The text of all goes into a resolution."""
@@ -96,7 +104,7 @@ def _complaints(error: BaseException, path: str, known: Collection[str] = ()) ->
     elif isinstance(error, cattrs.ForbiddenExtraKeysError):
         names = [*(document_key(f.name) for f in attrs.fields(error.cl)), *known]
         for key in sorted(error.extra_fields):
-            yield Complaint(at_key(path, key), "is not known here", suggestion(key, names))
+            yield Complaint(at_key(path, key), UNKNOWN_KEY, suggestion(key, names))
     elif isinstance(error, KeyError):
         yield Complaint(path, "is missing", "add it")
     elif isinstance(error, ValueError | TypeError):
@@ -146,6 +154,15 @@ def _number(value: Any, _: Any) -> float:
     except OverflowError:
         pass
     _refuse("is too large a number")
+
+
+def _byte_count(value: Any, _: Any) -> int:
+    if type(value) is int:
+        return value
+    count = parse_bytes(value) if isinstance(value, str) else None
+    if count is None:
+        _refuse("is no number of bytes", BYTES_HINT)
+    return count
 
 
 def _time_of_day(value: Any, _: Any) -> datetime:
@@ -258,11 +275,55 @@ def _check_length(value: Collection[Any]) -> None:
 
 def _object(cls: type, converter: cattrs.Converter) -> Hook:
     fields = attrs.fields(attrs.resolve_types(cls))
+    rest = rest_field(cls)
     hooks: Any = {
-        f.name: override(struct_hook=_field(f, converter), rename=document_key(f.name)) for f in fields if f.init
+        f.name: override(omit=True)
+        if f is rest
+        else override(struct_hook=_field(f, converter), rename=document_key(f.name))
+        for f in fields
+        if f.init
     }
     inner: Hook = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **hooks)
-    return lambda value, _: inner(_mapping(value), cls)
+    with_rest = _with_rest(cls, rest, converter)
+
+    def structure_object(value: Any, _: Any) -> Any:
+        table = _mapping(value)
+        errors: list[Exception] = [MalformedPayload(complaint) for complaint in variant_complaints(cls, table)]
+        if with_rest:
+            return with_rest(table, inner)
+        try:
+            decoded = inner(table, cls)
+        except cattrs.ClassValidationError as error:
+            raise cattrs.ClassValidationError("", [*error.exceptions, *errors], cls) from None
+        if errors:
+            raise cattrs.ClassValidationError("", errors, cls)
+        return decoded
+
+    return structure_object
+
+
+def _with_rest(cls: type, rest: attrs.Attribute[Any] | None, converter: cattrs.Converter) -> Hook | None:
+    """Decodes a class that has a field for all other keys: the fields first, then that one."""
+    if rest is None:
+        return None
+    keys = {document_key(field.name) for field in attrs.fields(cls) if field.name != rest.name}
+    structure_rest = _field(rest, converter)
+
+    def structure_both(table: Any, inner: Any) -> Any:
+        decoded, others, errors = None, None, list[Exception]()
+        try:
+            decoded = inner({key: value for key, value in table.items() if key in keys}, cls)
+        except cattrs.ClassValidationError as error:
+            errors += error.exceptions
+        try:
+            others = structure_rest({key: value for key, value in table.items() if key not in keys}, rest.type)
+        except (cattrs.BaseValidationError, MalformedPayload) as error:
+            errors.append(error)
+        if errors:
+            raise cattrs.ClassValidationError("", errors, cls)
+        return attrs.evolve(decoded, **{rest.name: others})  # type: ignore[misc]  # an instance, without errors
+
+    return structure_both
 
 
 def _field(field: attrs.Attribute[Any], converter: cattrs.Converter) -> Hook:
@@ -296,6 +357,7 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook_factory(attrs.has, _object)
     converter.register_structure_hook(Secret, _secret)
     converter.register_structure_hook_func(is_json, _json)
+    converter.register_structure_hook_func(is_byte_count, _byte_count)
     converter.register_structure_hook_factory(is_choice, _choice)
     converter.register_structure_hook_factory(is_optional, _optional)
     converter.register_structure_hook_factory(is_list, _list)

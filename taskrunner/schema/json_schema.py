@@ -17,12 +17,14 @@ from typing import Any, get_args
 
 import attrs
 
+from taskrunner.byte_counts import BYTES_PATTERN
 from taskrunner.errors import Bug
 from taskrunner.limits import SECRET_PATTERN
 from taskrunner.model import Secret, Task
 from taskrunner.schema.decode import MAX_ITEMS
 from taskrunner.schema.field_types import (
     document_key,
+    is_byte_count,
     is_choice,
     is_flag_or_list,
     is_json,
@@ -30,8 +32,10 @@ from taskrunner.schema.field_types import (
     is_optional,
     is_table,
     is_text_or_list,
+    rest_field,
 )
 from taskrunner.schema.validators import Schema, constrained
+from taskrunner.schema.variants import variant_schema
 
 
 def task_schema(payload_classes: Mapping[str, type]) -> Schema:
@@ -58,7 +62,8 @@ def _if_platform(name: str, payload: type) -> Schema:
 
 def object_schema(cls: type) -> Schema:
     """The schema of one attrs class. Raises Bug for a type that a document cannot hold."""
-    fields = [field for field in attrs.fields(attrs.resolve_types(cls)) if field.init]
+    rest = rest_field(cls)
+    fields = [field for field in attrs.fields(attrs.resolve_types(cls)) if field.init and field is not rest]
     docs = documentation(cls)
     return {
         "type": "object",
@@ -66,7 +71,18 @@ def object_schema(cls: type) -> Schema:
         "properties": {document_key(field.name): _field_schema(field, docs.get(field.name, "")) for field in fields},
         "required": [document_key(field.name) for field in fields if field.default is attrs.NOTHING],
         "additionalProperties": False,
+        **variant_schema(cls),
+        **_rest_schema(rest, {document_key(field.name) for field in fields}, docs),
     }
+
+
+def _rest_schema(rest: attrs.Attribute[Any] | None, keys: set[str], docs: Mapping[str, str]) -> Schema:
+    """What all other keys may be. A name that is a field's as well is of the pattern, or gets no schema from it."""
+    if rest is None:
+        return {}
+    schema = _field_schema(rest, docs.get(rest.name, ""))
+    names = {"anyOf": [{"enum": sorted(keys)}, schema["propertyNames"]]}
+    return {"additionalProperties": schema["additionalProperties"], "propertyNames": names}
 
 
 def documentation(cls: type) -> dict[str, str]:
@@ -136,6 +152,8 @@ def type_schema(tp: Any) -> Schema:
         return _SIMPLE[tp]
     if is_json(tp):
         return {}
+    if is_byte_count(tp):
+        return {"type": ["integer", "string"], "pattern": f"^(?:{BYTES_PATTERN})$"}
     if attrs.has(tp):
         return object_schema(tp)
     if is_choice(tp):

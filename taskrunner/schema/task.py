@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import attrs
 
 from taskrunner.errors import Complaint, MalformedPayload
-from taskrunner.limits import DOCUMENT_HINT, MAX_DOCUMENT
+from taskrunner.files.glob import GlobPattern
+from taskrunner.limits import DOCUMENT_HINT, MAX_DOCUMENT, service_log_name
 from taskrunner.model import Document, Submission, Task
 from taskrunner.schema.canonical import canonical_json
 from taskrunner.schema.decode import decode, suggestion
@@ -33,8 +34,8 @@ def decode_task(document: Document, payload_classes: Mapping[str, type]) -> tupl
     if not isinstance(document, Mapping):
         raise MalformedPayload(Complaint("", f"a task is a table, not {kind_of(document)}"))
     complaints: list[Complaint] = []
-    task = _collected(complaints, lambda: _common_fields(document))
-    payload = _collected(complaints, lambda: _payload(document, payload_classes))
+    task = collected(complaints, lambda: common_fields(document))
+    payload = collected(complaints, lambda: payload_of(document, payload_classes))
     if task is None or complaints:
         raise MalformedPayload(*complaints)
     return task, payload
@@ -66,7 +67,8 @@ def new_task_id() -> str:
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(75, -1, -5))
 
 
-def _collected(complaints: list[Complaint], make: Callable[[], T]) -> T | None:
+def collected(complaints: list[Complaint], make: Callable[[], T]) -> T | None:
+    """What `make` returns; when it raises MalformedPayload, its complaints are added, and the result is None."""
     try:
         return make()
     except MalformedPayload as error:
@@ -74,14 +76,16 @@ def _collected(complaints: list[Complaint], make: Callable[[], T]) -> T | None:
         return None
 
 
-def _common_fields(document: Document) -> Task:
+def common_fields(document: Document) -> Task:
+    """What each task has, whatever its platform. Raises MalformedPayload."""
     task = decode(Task, {"id": new_task_id()} | {k: v for k, v in document.items() if k in TASK_FIELDS})
     if complaints := list(_contradictions(task)):
         raise MalformedPayload(*complaints)
     return task
 
 
-def _payload(document: Document, payload_classes: Mapping[str, type]) -> object:
+def payload_of(document: Document, payload_classes: Mapping[str, type]) -> object:
+    """What the platform of the task needs; None when the document names none. Raises MalformedPayload."""
     platform = document.get("platform")
     if not isinstance(platform, str):
         return None  # the common fields have this complaint
@@ -98,12 +102,34 @@ def _contradictions(task: Task) -> Iterator[Complaint]:
         yield Complaint("deadline", "is over before not_before", "give it a later deadline")
     for name in _repeated(artifact.name for artifact in task.artifacts):
         yield Complaint("artifacts", f"{name} is named twice", "give every artifact its own name")
+    for number, artifact in enumerate(task.artifacts):
+        if artifact.archive and GlobPattern.of(artifact.path):
+            fix = "write the path of a folder, or leave out archive"
+            yield Complaint(f"artifacts[{number}].path", "is a pattern, and an archive is of one folder", fix)
     for name in _repeated(cache.name for cache in task.caches):
         yield Complaint("caches", f"{name} is named twice", "use a cache once in a task")
     for path in _repeated(cache.path.rstrip("/") for cache in task.caches):
         yield Complaint("caches", f"{path} is the place of two caches", "give every cache its own path")
+    yield from _service_contradictions(task)
     for name in sorted(task.secrets.keys() & task.env.keys()):
         yield Complaint(f"secrets.{name}", "is in env too", "leave it out of one of them")
+
+
+def _service_contradictions(task: Task) -> Iterator[Complaint]:
+    for name in _repeated(service.name for service in task.services):
+        yield Complaint("services", f"{name} is named twice", "give every service its own name")
+    for port in _repeated(str(service.ready.port) for service in task.services if service.ready.port):
+        yield Complaint("services", f"port {port} is that of two services", "all of a run share one address")
+    for index, service in enumerate(task.services):
+        path = f"services[{index}]"
+        if service.ready.port and service.ready.command:
+            yield Complaint(f"{path}.ready", "has both a port and a command", "leave one of them out")
+        for name in sorted(service.secrets.keys() & service.env.keys()):
+            yield Complaint(f"{path}.secrets.{name}", "is in env too", "leave it out of one of them")
+    logs = {service_log_name(service.name) for service in task.services}
+    for index, artifact in enumerate(task.artifacts):
+        if artifact.name in logs:
+            yield Complaint(f"artifacts[{index}].name", f"{artifact.name} is the log of a service", "take another name")
 
 
 def _repeated(names: Iterator[str]) -> Iterator[str]:

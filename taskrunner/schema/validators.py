@@ -3,6 +3,7 @@
 Both come from the same validators, so that the decoder and the published schema cannot drift apart. Supported are the
 validators of attrs (`ge`, `le`, `min_len`, `max_len`, `matches_re`, `in_`, `optional`, `deep_iterable`,
 `deep_mapping`, `and_`). Any other validator may raise ValueError; its text is shown and must not contain the value.
+A bound is told with its unit: that of a `ByteCount`, or `metadata={"unit": "s"}`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import Any
 
 import attrs
 
+from taskrunner.byte_counts import bytes_text
 from taskrunner.errors import Complaint
+from taskrunner.schema.field_types import holds_byte_counts
 
 Schema = dict[str, Any]
 
@@ -49,7 +52,8 @@ def _violations(validator: Any, field: attrs.Attribute[Any], value: Any, path: s
             part(None, field, value)
         except (ValueError, TypeError) as error:
             sensitive = _SENSITIVE.search(field.name + path)
-            yield Complaint(path, message_of(validator) or ("is not taken here" if sensitive else str(error)))
+            told = message_of(validator, inner, _unit(field))
+            yield Complaint(path, told or ("is not taken here" if sensitive else str(error)))
 
 
 def _parts(validator: Any, value: Any, path: str) -> Iterator[tuple[Any, str, Any]]:
@@ -73,20 +77,37 @@ def _parts(validator: Any, value: Any, path: str) -> Iterator[tuple[Any, str, An
         yield validator, path, value
 
 
-def message_of(validator: Any) -> str:
-    """The message of a simple validator of attrs; empty for any other."""
+def message_of(validator: Any, value: Any, unit: str = "") -> str:
+    """The message of a simple validator of attrs; empty for any other. `unit` is that of a number: `bytes`, `s`."""
     name = type(validator).__name__
     if hasattr(validator, "compare_op"):
-        return f"must be {_BOUNDS[validator.compare_op][1]} {validator.bound}"
+        return f"must be {_BOUNDS[validator.compare_op][1]} {_amount(validator.bound, unit)}"
     if hasattr(validator, "pattern"):
         return f"does not match {validator.pattern.pattern}"
     if name == "_MinLengthValidator":
-        return "must not be empty" if validator.min_length == 1 else f"needs at least {validator.min_length}"
+        parts = _parts_of(value)
+        return "must not be empty" if validator.min_length == 1 else f"needs at least {validator.min_length} {parts}"
     if name == "_MaxLengthValidator":
-        return f"is longer than {validator.max_length}"
+        return f"is longer than {validator.max_length} {_parts_of(value)}"
     if name == "_InValidator":
         return f"must be one of {', '.join(map(str, validator.options))}"
     return ""
+
+
+def _unit(field: attrs.Attribute[Any]) -> str:
+    """Of the numbers that a field holds: bytes, if they are written with their unit; else as its metadata says."""
+    return "bytes" if holds_byte_counts(field.type) else field.metadata.get("unit", "")
+
+
+def _amount(number: float, unit: str) -> str:
+    if unit == "bytes":
+        return bytes_text(int(number))
+    text = str(number) if isinstance(number, int) else format(number, ".10g")
+    return f"{text} {unit}".strip()
+
+
+def _parts_of(value: Any) -> str:
+    return "characters" if isinstance(value, str) else "entries"
 
 
 def constrained(schema: Schema, validator: Any) -> Schema:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from taskrunner.errors import Complaint, MalformedPayload
 from taskrunner.limits import MAX_DOCUMENT
 from taskrunner.model import Document, Secret, Source, Submission, Task
+from taskrunner.schema.json_schema import task_schema
 from taskrunner.schema.task import TASK_FIELDS, decode_task, new_task_id, submission_of
 from tests.support.document_sample import CLASSES, TASK, Other, SamplePayload
 
@@ -91,7 +93,13 @@ def test_a_task_is_a_table(document: Any) -> None:
         ("artifacts", [{"name": ".", "path": "a"}], "artifacts[0].name"),
         ("artifacts", [{"name": "", "path": "a"}], "artifacts[0].name"),
         ("artifacts", [{"name": "a\x1b[2J", "path": "a"}], "artifacts[0].name"),
-        ("artifacts", [{"name": "a", "path": "/etc/passwd"}], "artifacts[0].path"),
+        ("artifacts", [{"name": "a", "path": "//etc/passwd"}], "artifacts[0].path"),
+        ("artifacts", [{"name": "a", "path": "/etc/../x"}], "artifacts[0].path"),
+        ("artifacts", [{"name": "a", "path": "a", "expires": 0}], "artifacts[0].expires"),
+        ("artifacts", [{"name": "a", "path": "a", "compression": "zip"}], "artifacts[0].compression"),
+        ("artifacts", [{"name": "a", "path": "out/*", "archive": True}], "artifacts[0].path"),
+        ("artifacts", [{"name": "a", "path": "a", "expires": 10**10}], "artifacts[0].expires"),
+        ("artifacts", [{"name": "a", "path": "a", "expires": "1d"}], "artifacts[0].expires"),
         ("artifacts", [{"name": "a", "path": "../x"}], "artifacts[0].path"),
         ("artifacts", [{"name": "a", "path": "x/.."}], "artifacts[0].path"),
         ("artifacts", [{"name": "a", "path": "a", "content_type": "text/html\r\nX: y"}], "artifacts[0].content_type"),
@@ -217,3 +225,62 @@ def test_every_mistake_in_a_source_is_named() -> None:
 def test_submodules_are_all_none_or_some(value: Any, expected: Any) -> None:
     task, _ = decode_task({**MINIMAL, "source": {"repository": "x", "submodules": value}}, CLASSES)
     assert task.source == Source("x", submodules=expected)
+
+
+SUM = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ({}, "source.repository: is missing (write a URL that git can fetch from"),
+        ({"repository": "", "archive": ""}, "source.repository: is missing"),
+        ({"ref": "main"}, "source.repository: is missing"),
+        ({"repository": "x", "archive": "/x"}, "source.archive: stands beside `repository` (leave one of them out)"),
+        (
+            {"archive": "/x", "ref": "main"},
+            "source.ref: means nothing to `archive` (leave it out: it belongs to `repository`)",
+        ),
+        ({"archive": "/x", "submodules": False}, "source.submodules: means nothing to `archive`"),
+        ({"repository": "x", "sha256": SUM}, "source.sha256: means nothing to `repository`"),
+        ({"repository": "x", "strip": 1}, "source.strip: means nothing to `repository`"),
+        (
+            {"archive": "src.tar"},
+            "source.archive: is not of the form it needs (write an https:// URL, or the full path",
+        ),
+        ({"archive": "ftp://x/src.tar"}, "source.archive: is not of the form it needs"),
+        ({"archive": "https://"}, "source.archive: is not of the form it needs"),
+        ({"archive": "https://x/a b"}, "source.archive: is not of the form it needs"),
+        ({"archive": "/x\ny"}, "source.archive: is not of the form it needs"),
+        ({"archive": "/x", "sha256": SUM[1:]}, "source.sha256: is not of the form it needs (write the 64 hex digits"),
+        ({"archive": "/x", "sha256": "g" * 64}, "source.sha256: is not of the form it needs"),
+        ({"archive": "/x", "strip": -1}, "source.strip: must be at least 0"),
+        ({"archive": "/x", "strip": 17}, "source.strip: must be at most 16"),
+        ({"archive": "/x", "strip": True}, "source.strip: expected a whole number"),
+    ],
+)
+def test_a_source_is_a_repository_or_an_archive(source: Any, problem: str) -> None:
+    with pytest.raises(MalformedPayload) as caught:
+        decode_task({**MINIMAL, "source": source}, CLASSES)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(problem)
+    assert not is_valid({**MINIMAL, "source": source}), "for the JSON Schema too"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"repository": "x", "ref": "", "archive": "", "strip": 0},
+        {"archive": "/x", "repository": "", "submodules": True},
+        {"archive": "https://x/y.tar.zst?signature=z", "sha256": SUM.upper(), "token": {"secret": "git"}, "strip": 1},
+    ],
+)
+def test_fields_of_the_other_kind_may_have_their_default(source: Any) -> None:
+    task, _ = decode_task({**MINIMAL, "source": source}, CLASSES)
+    assert task.source is not None
+    assert bool(task.source.archive) != bool(task.source.repository)
+    assert is_valid({**MINIMAL, "source": source})
+
+
+def is_valid(document: Any) -> bool:
+    return jsonschema.Draft202012Validator(task_schema(CLASSES)).is_valid(document)
