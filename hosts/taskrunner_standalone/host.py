@@ -1,15 +1,14 @@
-"""A machine without a cloud around it: a file, variables and flags configure the worker, and signals stop it."""
+"""A machine without a cloud around it: signals stop its worker, and it adds nothing to the configuration."""
 
 from __future__ import annotations
 
 import platform
 import socket
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from taskrunner.config.config import load_settings
 from taskrunner.interfaces.host import Host, Leave
+from taskrunner.interfaces.plugin import NoOptions, PluginContext
 from taskrunner_standalone.signals import Signals
 
 
@@ -20,18 +19,19 @@ class StandaloneHost(Host):
     once, and the third kills it, as it would any process. A closed terminal (SIGHUP) releases the runs at once.
     """
 
-    def __init__(self, config: Path | None = None, flags: Mapping[str, Any] | None = None) -> None:
-        """`config` is the file to read, by default the one that applies; `flags` are keys of the configuration from
-        the command line, None where it has none."""
-        self._config, self._flags = config, flags or {}
+    def __init__(self) -> None:
         self._signals = Signals()
+
+    @classmethod
+    async def open(cls, options: NoOptions, context: PluginContext) -> Self:  # noqa: ARG003  it needs neither
+        return cls()
 
     @property
     def identity(self) -> Mapping[str, str]:
         return {"host": socket.gethostname(), "os": platform.system().lower(), "arch": platform.machine()}
 
     def load_config(self) -> Mapping[str, Any]:
-        return load_settings(self._config, self._flags)
+        return {}
 
     def listen(self) -> None:
         """Handles the signals from now on; otherwise the first `shutting_down` does it. Called in the event loop of the

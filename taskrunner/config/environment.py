@@ -60,14 +60,12 @@ def _variable(line: str, where: str) -> tuple[str, str]:
 
 
 def home(variables: Mapping[str, str] | None = None) -> Path:
-    """The folder of everything that a worker keeps: TASKRUNNER_HOME, or one in the XDG data folder. A missing one is
-    made, for its owner only: it holds logs and spools.
+    """The folder of everything that a worker keeps, see `home_path`. A missing one is made, for its owner only: it
+    holds logs and spools.
 
     Raises: ConfigError.
     """
-    variables = environment() if variables is None else variables
-    data = Path(variables.get("XDG_DATA_HOME") or Path.home() / ".local/share")
-    folder = Path(variables.get("TASKRUNNER_HOME") or data / "taskrunner").expanduser().absolute()
+    folder = home_path(variables)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -75,6 +73,13 @@ def home(variables: Mapping[str, str] | None = None) -> Path:
             f"{folder}: cannot be made ({error.strerror}): set TASKRUNNER_HOME to a folder of yours"
         ) from None
     return folder
+
+
+def home_path(variables: Mapping[str, str] | None = None) -> Path:
+    """Where that folder is, or would be: TASKRUNNER_HOME, or one in the XDG data folder. Raises: ConfigError."""
+    variables = environment() if variables is None else variables
+    data = Path(variables.get("XDG_DATA_HOME") or Path.home() / ".local/share")
+    return Path(variables.get("TASKRUNNER_HOME") or data / "taskrunner").expanduser().absolute()
 
 
 def config_file(variables: Mapping[str, str]) -> Path | None:

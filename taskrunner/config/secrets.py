@@ -40,6 +40,12 @@ class SecretSource:
             raise ValueError('must be one of {env = "NAME"}, {file = "/path"} or a text that is not empty')
 
 
+def unknown_secret(name: str) -> Complaint:
+    """What `reveal` says of a name that the configuration does not have."""
+    problem = f"this worker has no secret named {name}"
+    return Complaint("", problem, "have it added to [secrets] in the worker's configuration")
+
+
 class Secrets:
     """The values of a configuration's secrets. Its repr and its errors show names only."""
 
@@ -59,20 +65,18 @@ class Secrets:
             return secret.literal
         source = self._sources.get(secret.name)
         if source is None:
-            problem = f"this worker has no secret named {secret.name}"
-            raise MalformedPayload(Complaint("", problem, "have it added to [secrets] in the worker's configuration"))
+            raise MalformedPayload(unknown_secret(secret.name))
         return source.literal or self._read(secret.name, source)
 
-    def check(self) -> None:
-        """Reads every value once. Raises ConfigError with a line for each that is missing."""
-        problems = []
+    def problems(self) -> list[str]:
+        """Reads every value once. Returns a line for each that is missing."""
+        found = []
         for name in self._sources:
             try:
                 self.reveal(Secret(name))
             except ConfigError as error:
-                problems.append(str(error))
-        if problems:
-            raise ConfigError("\n".join(problems))
+                found.append(str(error))
+        return found
 
     def warnings(self) -> list[str]:
         """A line for each file that every user of this machine can read. Not an error: secrets that are mounted into a

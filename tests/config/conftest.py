@@ -13,7 +13,7 @@ Install = Callable[..., None]
 
 
 def clear_plugins() -> None:
-    for listing in (plugins.platforms, plugins.hosts, plugins.queues):
+    for listing in (plugins.platforms, plugins.hosts, plugins.queues, plugins.stores):
         listing.cache_clear()
 
 
@@ -43,7 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
-    for name in ("CAPACITY", "QUEUE", "LEASE", "MIN_FREE_DISK", "HOME", "CONFIG"):
+    for name in ("CAPACITY", "QUEUE", "STORE", "HOST", "WORKER_ID", "LEASE", "MIN_FREE_DISK", "HOME", "CONFIG"):
         monkeypatch.delenv(f"TASKRUNNER_{name}", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))

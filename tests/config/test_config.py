@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
-from taskrunner.config.config import Config, decode_config, load_settings
+from taskrunner.amounts import Amounts
+from taskrunner.config.config import Config, decode_config
 from taskrunner.config.environment import environment, home, read_dotenv
 from taskrunner.config.plugins import load_platform
+from taskrunner.config.resource_options import ResourceOptions
+from taskrunner.config.settings import load_settings
 from taskrunner.errors import ConfigError
+from taskrunner.interfaces.source import SourceOptions
 from tests.support.document_sample import PLATFORM
 
 EVERYTHING = """
@@ -24,6 +29,8 @@ min_free_disk = 0
 git = {env = "GIT_TOKEN"}
 registry = {file = "/etc/taskrunner/registry-password"}
 plain = "abc"
+[source]
+archives = ["/srv/archives", "/srv/one.tar.gz"]
 [quick]
 speed = 7
 """
@@ -44,7 +51,7 @@ def problems(path: Path | None = None, **flags: Any) -> list[str]:
 
 @pytest.mark.usefixtures("folder")
 def test_a_worker_needs_no_configuration(tmp_path: Path) -> None:
-    config = decode_config(load_settings(None, {}))
+    config = load_settings(None, {}).config()
     assert config == Config()
     assert config.queue_url(tmp_path / "a b") == f"sqlite://{tmp_path}/a%20b/queue.db"
 
@@ -52,12 +59,19 @@ def test_a_worker_needs_no_configuration(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("quick")
 def test_every_key_of_a_file(folder: Path) -> None:
     (folder / "taskrunner.toml").write_text(EVERYTHING)
-    config = decode_config(load_settings(None, {}))
+    config = load_settings(None, {}).config()
     assert (config.capacity, config.lease, config.min_free_disk) == (2, 30.0, 0)
     assert config.queue_url(folder) == "sqlite:///var/lib/taskrunner/queue.db"
     assert set(config.secrets) == {"git", "registry", "plain"}
     assert attrs.asdict(config.options(load_platform("quick"))) == {"speed": 7}  # type: ignore[call-overload]
+    assert config.source == SourceOptions(("/srv/archives", "/srv/one.tar.gz"))
     assert "abc" not in repr(config)
+
+
+@pytest.mark.parametrize("path", ["archives", "", "~/archives", "/srv//x", "/srv/\n"])
+def test_an_allowed_archive_has_its_full_path(path: str) -> None:
+    with pytest.raises(ConfigError, match=r"source\.archives\[0\]: is not of the form it needs \(write the full path"):
+        decode_config({"source": {"archives": [path]}})
 
 
 @pytest.mark.usefixtures("quick")
@@ -68,17 +82,17 @@ def test_a_platform_without_a_table_has_its_defaults() -> None:
 def test_later_layers_win(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     below = tmp_path / "config" / "taskrunner"
     below.mkdir(parents=True)
-    (below / "taskrunner.toml").write_text("capacity = 1")
-    assert load_settings(None, {}) == {"capacity": 1}
-    (folder / "taskrunner.toml").write_text("capacity = 2\nlease = 20")
-    assert load_settings(None, {}) == {"capacity": 2, "lease": 20}
-    (tmp_path / "named.toml").write_text("capacity = 3\nlease = 30")
-    assert load_settings(tmp_path / "named.toml", {}) == {"capacity": 3, "lease": 30}
-    (folder / ".env").write_text("TASKRUNNER_CAPACITY=4\nTASKRUNNER_QUEUE=sqlite:///q\n")
-    assert load_settings(None, {}) == {"capacity": 4, "lease": 20, "queue": "sqlite:///q"}
-    monkeypatch.setenv("TASKRUNNER_CAPACITY", "5")
-    assert load_settings(None, {})["capacity"] == 5
-    assert load_settings(None, {"capacity": 6, "lease": None})["capacity"] == 6
+    (below / "taskrunner.toml").write_text("capacity = 2")
+    assert load_settings(None, {}).config() == Config(capacity=2)
+    (folder / "taskrunner.toml").write_text("capacity = 3\nlease = 20")
+    assert load_settings(None, {}).config() == Config(capacity=3, lease=20)
+    (tmp_path / "named.toml").write_text("capacity = 4\nlease = 30")
+    assert load_settings(tmp_path / "named.toml", {}).config() == Config(capacity=4, lease=30)
+    (folder / ".env").write_text("TASKRUNNER_CAPACITY=5\nTASKRUNNER_QUEUE=sqlite:///q\n")
+    assert load_settings(None, {}).config() == Config(capacity=5, lease=20, queue="sqlite:///q")
+    monkeypatch.setenv("TASKRUNNER_CAPACITY", "1")
+    assert load_settings(None, {}).config().capacity == 1
+    assert load_settings(None, {"capacity": 6, "lease": None}).config().capacity == 6
 
 
 @pytest.mark.usefixtures("quick")
@@ -129,7 +143,7 @@ def test_an_error_of_toml_names_its_line(folder: Path) -> None:
 @pytest.mark.usefixtures("folder")
 def test_a_misspelt_variable_is_refused_and_an_unrelated_one_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKRUNNER_TASK_ID", "x")
-    assert load_settings(None, {}) == {}
+    assert load_settings(None, {}).config() == Config()
     monkeypatch.setenv("TASKRUNNER_CAPACTY", "2")
     (line,) = problems()
     assert line == "TASKRUNNER_CAPACTY: is not known here (did you mean TASKRUNNER_CAPACITY?)"
@@ -186,3 +200,36 @@ def test_only_its_owner_may_enter_the_home(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("TASKRUNNER_HOME", str(tmp_path / "file" / "below"))
     with pytest.raises(ConfigError, match="set TASKRUNNER_HOME"):
         home()
+
+
+def test_the_resources_of_a_worker() -> None:
+    options = decode_config(
+        {
+            "resources": {
+                "memory": "8GiB",
+                "cpus": 4,
+                "gpu": 1,
+                "default": {"memory": "1GiB"},
+                "maximum": {"memory": "4GiB"},
+            }
+        }
+    ).resources
+    assert options == ResourceOptions(
+        memory=8 << 30, cpus=4, named={"gpu": 1}, default=Amounts(memory=1 << 30), maximum=Amounts(memory=4 << 30)
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"memory": "8G"}, "resources.memory: is no number of bytes"),
+        ({"GPU": 1}, "resources.GPU: is not of the form it needs"),
+        ({"default": {"cpu": 1}, "cpus": 4}, "resources: the default asks for cpu, which the worker does not have"),
+        ({"cpus": 4, "default": {"cpus": 5}}, "resources: the default cpus 5 is more than what the worker has"),
+        ({"maximum": {"pids": 4}, "default": {"pids": 5}}, "resources: the default pids 5 is more than the maximum"),
+        ({"maximum": {"memory": True}}, "resources.maximum.memory: is no number of bytes"),
+    ],
+)
+def test_resources_that_make_no_sense(table: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        decode_config({"resources": table})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from taskrunner.config import plugins
 from taskrunner.errors import Bug, ConfigError
 from taskrunner.interfaces.host import Host
-from taskrunner.queues.sqlite.queue import SqliteQueue
 from tests.support.document_sample import PLATFORM
 
 
@@ -92,33 +90,35 @@ def test_a_platform_has_the_name_of_its_entry_point(install: Any) -> None:
         plugins.load_platform("liar")
 
 
+def test_a_method_of_the_instance_in_the_place_of_one_of_the_class_is_named(install: Any) -> None:
+    source = PLATFORM.format(name="mixed", field="word") + "\n    def check(self, payload): pass\n"
+    install("mixed-engine", "platforms", "mixed", source)
+    with pytest.raises(Bug, match="`check` of Plugin, the class of mixed, is no class method: put @classmethod"):
+        plugins.load_platform("mixed")
+
+
 def test_two_packages_cannot_have_the_same_name(install: Any) -> None:
     install("second-sqlite", "queues", "sqlite", "class Plugin: pass")
     with pytest.raises(ConfigError, match="second-sqlite"):
-        plugins.open_queue("sqlite:///x")
+        plugins.queues()
 
 
-def test_a_queue_by_its_url(tmp_path: Path) -> None:
-    assert isinstance(plugins.open_queue(f"sqlite://{tmp_path}/a%20b.db", "w"), SqliteQueue)
-    for url in ("sqlite://relative.db", "sqlite:///", "sqlite:///a?mode=ro"):
-        with pytest.raises(ConfigError, match="names no file"):
-            plugins.open_queue(url)
-    with pytest.raises(ConfigError, match=r"no queue named sqlight .did you mean sqlite"):
-        plugins.open_queue("sqlight:///x")
+@pytest.mark.parametrize(("group", "base"), [("hosts", "Host"), ("queues", "Queue"), ("stores", "ArtifactStore")])
+def test_a_plugin_that_cannot_be_opened_is_refused(install: Any, group: str, base: str) -> None:
+    install(f"closed-{group}", group, "closed", f"from taskrunner import {base}\nclass Plugin({base}): pass")
+    with pytest.raises(ConfigError, match="closed cannot be chosen: its class Plugin has no `open"):
+        getattr(plugins, group)()["closed"]
+    install(f"bare-{group}", group, "bare", BARE.format(base=base))
+    with pytest.raises(ConfigError, match="`options` of its class Plugin is no attrs class"):
+        getattr(plugins, group)()["bare"]
 
 
-QUEUE = """
-from taskrunner.queues.memory import MemoryQueue
+BARE = """
+from taskrunner import {base}
 
-class UrlQueue(MemoryQueue):
+class Plugin({base}):
+    options = dict
+
     @classmethod
-    def from_url(cls, url, worker_id):
-        return url, worker_id
-
-Plugin = UrlQueue
+    async def open(cls, options, context): ...
 """
-
-
-def test_a_queue_may_be_made_from_its_url(install: Any) -> None:
-    install("other-queue", "queues", "nats", QUEUE)
-    assert plugins.open_queue("nats://host:4222/stream", "w") == ("nats://host:4222/stream", "w")

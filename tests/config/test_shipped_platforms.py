@@ -8,8 +8,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from taskrunner.config.config import decode_config, load_settings
 from taskrunner.config.plugins import load_platform, payload_classes
+from taskrunner.config.settings import load_settings
 from taskrunner.errors import MalformedPayload
 from taskrunner.model import Secret
 from taskrunner.schema.json_schema import object_schema, task_schema
@@ -84,7 +84,7 @@ def test_a_mistake_is_refused_by_both(change: dict[str, Any]) -> None:
 
 def test_a_configuration_with_registries(folder: Path) -> None:
     (folder / "taskrunner.toml").write_text(CONFIG)
-    config = decode_config(load_settings(None, {}))
+    config = load_settings(None, {}).config()
     options: Any = config.options(load_platform("docker"))
     assert options.registries["registry.example:5000"].password == Secret("registry")
 

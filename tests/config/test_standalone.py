@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from taskrunner import NoOptions, PluginContext
 from taskrunner.blocking import DaemonExecutor
-from taskrunner.errors import ConfigError
 from taskrunner_standalone import StandaloneHost
 
 PROGRAM = """
@@ -149,11 +149,9 @@ def test_its_identity_has_host_system_and_processor() -> None:
     assert identity["arch"]
 
 
-def test_flags_come_before_the_file(folder: Path) -> None:
-    (folder / "other.toml").write_text("capacity = 2\nlease = 9")
-    assert StandaloneHost(folder / "other.toml", {"capacity": 3}).load_config() == {"capacity": 3, "lease": 9}
-    with pytest.raises(ConfigError, match="--capacity"):
-        StandaloneHost(None, {"capacity": 0}).load_config()
+def test_it_adds_nothing_to_the_configuration(tmp_path: Path) -> None:
+    context = PluginContext("", tmp_path, lambda secret: secret.literal)
+    assert asyncio.run(StandaloneHost.open(NoOptions(), context)).load_config() == {}
 
 
 def test_waiting_installs_the_handlers() -> None:
