@@ -19,6 +19,9 @@ import secrets
 import time
 from pathlib import Path
 
+OPEN = 0o755
+"""Of a copy: a container may have another user. The folder that it is in is closed."""
+
 
 class CacheCopy:
     """A copy that this object may have locked. All errors are those of the disk: OSError."""
@@ -46,6 +49,7 @@ class CacheCopy:
         self._file = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.path.mkdir()
+        self.path.chmod(OPEN)
 
     def acquire(self, *, shared: bool) -> bool:
         """Locks it if it is free. False: it is leased, or was evicted this moment."""
@@ -64,7 +68,7 @@ class CacheCopy:
 
     def mark_dirty(self) -> None:
         """A dirty copy is never leased again."""
-        self._dirty.touch()
+        self._dirty.touch(mode=0o600)
 
     def mark_clean(self) -> None:
         """It is good as it is now, and was used just now."""

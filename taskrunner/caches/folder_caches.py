@@ -6,16 +6,21 @@ copy without a lease is evicted. Locks on files say which copies are leased (`ta
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from taskrunner.caches.cache_copy import CacheCopy
+from taskrunner.caches.filling import filling
 from taskrunner.caches.folder_lease import FolderLease, on_disk
-from taskrunner.caches.selection import acquire, copies, evict, evicted, release_unused
-from taskrunner.errors import Complaint, MalformedPayload, TaskFailedInternally
+from taskrunner.caches.selection import acquire, copies, evict, evicted, is_free, release_unused
+from taskrunner.errors import Complaint, MalformedPayload, TaskFailedInternally, local_failure
 from taskrunner.interfaces.caches import CacheFolder, Caches
 from taskrunner.limits import CACHE_HINT, CACHE_PATTERN
 
@@ -30,6 +35,8 @@ class FolderCaches(Caches):
 
     def __init__(self, root: Path, make: MakeFolder) -> None:
         self._root, self._make = root, make
+        self._filling: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """Those of this worker wait here, in their order; one of them waits for the other workers."""
 
     async def exclusive(self, name: str) -> FolderLease:
         return await self._lease(name, shared=False)
@@ -37,25 +44,55 @@ class FolderCaches(Caches):
     async def shared(self, name: str) -> FolderLease:
         return await self._lease(name, shared=True)
 
-    async def trim(self, *, min_free: int = 0) -> int:
-        """Deletes the least recently used copies that are not leased until the disk has at least `min_free` bytes free.
-        What dead workers have left is deleted in any case.
+    @asynccontextmanager
+    async def filling(self, name: str) -> AsyncIterator[None]:
+        _check(name)
+        async with self._filling.setdefault(name, asyncio.Lock()), AsyncExitStack() as held:
+            try:
+                await held.enter_async_context(filling(self._root / name))
+            except OSError as error:
+                raise _out_of_reach(name, error) from error
+            yield
 
-        Returns how many copies were deleted. Raises OSError.
-        """
-        await self._delete(await on_disk(self._evict_broken, "looking for broken caches"))
-        deleted = 0
-        for copy in await on_disk(self._by_age, "listing the caches"):
-            if shutil.disk_usage(self._root).free >= min_free:
+    async def trim(
+        self, *, min_free: int = 0, max_bytes: int | None = None, max_age: float | None = None, dry_run: bool = False
+    ) -> int:
+        """What dead workers have left is deleted in any case, and not counted."""
+        if not dry_run:
+            await self._delete(await on_disk(self._evict_broken, "looking for broken caches"))
+        oldest_first = await on_disk(self._by_age, "listing the caches")
+        sizes = (
+            {copy.path: (await self._folder(copy.path).usage()).size for copy in oldest_first}
+            if max_bytes is not None
+            else {}
+        )
+        oldest = 0 if max_age is None else time.time_ns() - int(max_age * 1e9)
+        deleted, held = 0, sum(sizes.values())
+        for copy in oldest_first:
+            too_much = max_bytes is not None and held > max_bytes
+            if not too_much and copy.used_at >= oldest and self._free >= min_free:
                 break
-            if gone := await on_disk(partial(evict, copy, only_broken=False), f"evicting {copy.path}"):
-                await self._delete([gone])
+            if await self._gone(copy, dry_run=dry_run):
                 deleted += 1
+                held -= sizes.get(copy.path, 0)
         return deleted
 
+    @property
+    def _free(self) -> int:
+        """Bytes that are free on the disk."""
+        return shutil.disk_usage(self._root).free
+
+    async def _gone(self, copy: CacheCopy, *, dry_run: bool) -> bool:
+        """Deletes a copy, unless it is leased. Returns whether it did, or would have."""
+        if dry_run:
+            return await on_disk(partial(is_free, copy), f"looking at {copy.path}")
+        gone = await on_disk(partial(evict, copy, only_broken=False), f"evicting {copy.path}")
+        if gone:
+            await self._delete([gone])
+        return bool(gone)
+
     async def _lease(self, name: str, *, shared: bool) -> FolderLease:
-        if not NAME.fullmatch(name):
-            raise MalformedPayload(Complaint("caches", f"{name[:200]!r} cannot be the name of a cache", CACHE_HINT))
+        _check(name)
         try:
             copy, broken = await on_disk(
                 partial(acquire, self._root / name, shared=shared),
@@ -63,7 +100,7 @@ class FolderCaches(Caches):
                 discard=lambda late: release_unused(late[0], shared=shared),
             )
         except OSError as error:
-            raise TaskFailedInternally(f"the cache {name} is out of reach: {error}") from error
+            raise _out_of_reach(name, error) from error
         try:
             await self._delete(broken)
             return FolderLease(self._folder, copy, shared=shared)
@@ -96,3 +133,13 @@ class FolderCaches(Caches):
 
     def _folder(self, path: Path) -> CacheFolder:
         return self._make(path.parent.name, path)
+
+
+def _check(name: str) -> None:
+    """Raises MalformedPayload."""
+    if not NAME.fullmatch(name):
+        raise MalformedPayload(Complaint("caches", f"{name[:200]!r} cannot be the name of a cache", CACHE_HINT))
+
+
+def _out_of_reach(name: str, error: OSError) -> TaskFailedInternally:
+    return local_failure(f"the cache {name} is out of reach: {error}", error)

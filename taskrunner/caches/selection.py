@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from taskrunner.caches.cache_copy import CacheCopy
+from taskrunner.files.private import make_private_folder
 
 _LOCK = re.compile(r"(\d+)\.lock")
 _NUMBER = re.compile(r"\d+")
@@ -50,6 +51,13 @@ def evict(copy: CacheCopy, *, only_broken: bool) -> Path | None:
         return copy.evict()
 
 
+def is_free(copy: CacheCopy) -> bool:
+    """Whether a copy is not leased at this moment."""
+    free = copy.acquire(shared=False)
+    copy.release()
+    return free
+
+
 def copies(place: Path) -> list[CacheCopy]:
     """All copies of a cache, the most recently used first. Files of another origin are ignored."""
     found = [CacheCopy(place / match[1]) for path in place.iterdir() if (match := _LOCK.fullmatch(path.name))]
@@ -65,7 +73,7 @@ def evicted(place: Path) -> list[Path]:
 def choosing(place: Path) -> Iterator[None]:
     """A copy of one cache is chosen or made inside of this, by one thread of all workers at a time.
     Makes the folder of the copies."""
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(place)
     file = os.open(place / "choosing", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)

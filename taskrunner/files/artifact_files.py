@@ -46,17 +46,21 @@ class ArtifactFiles:
 
     def folder(self, path: str) -> list[ArtifactFile]:
         """Raises FileNotFoundError, NotADirectoryError, PermissionError (it leads out of the folder)."""
+        top = self.top(path)
+        found = [self._check(each.name, top) for each in walk(top) if not each.is_folder]
+        return sorted((each for each in found if each), key=lambda each: each.name)
+
+    def top(self, path: str) -> Path:
+        """The real path of a folder. Same errors as `folder`."""
         top = self._resolve(path)
         if not stat.S_ISDIR(top.stat(follow_symlinks=False).st_mode):
             raise NotADirectoryError(errno.ENOTDIR, "is no folder", path)
-        found = [self._check(entry, top) for entry in walk(top) if not entry.is_dir(follow_symlinks=False)]
-        return sorted((each for each in found if each), key=lambda each: each.name)
+        return top
 
-    def _check(self, entry: os.DirEntry[str], top: Path) -> ArtifactFile | None:
-        name = os.path.relpath(entry.path, top)
+    def _check(self, name: str, top: Path) -> ArtifactFile | None:
         try:
             name.encode()
-            real = self._resolve(entry.path)
+            real = self._resolve(os.path.join(top, name))  # noqa: PTH118  a name may have any bytes
             status = real.stat(follow_symlinks=False)
         except UnicodeEncodeError:
             self._leave_out(name, "its name is not UTF-8")

@@ -60,7 +60,8 @@ async def download(
     limits: DownloadLimits = _DEFAULT_LIMITS,
     ca_file: Path | None = None,
 ) -> int:
-    """Fetches a file whose checksum is `sha256` (64 hex digits), and returns its size in bytes.
+    """Fetches a file whose checksum is `sha256` (64 hex digits), and returns its size in bytes. With an empty `sha256`
+    the file is taken as it is, if the server says where it ends.
 
     `target` is a file in a folder of ours, and is overwritten. `ca_file` has certificates of authorities that are
     trusted beside the system's. Credentials are sent to the scheme, host and port of the location only, whatever it

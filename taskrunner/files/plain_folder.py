@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from functools import partial
 from pathlib import Path
 
 from taskrunner.blocking import OverLimit, run_blocking
 from taskrunner.files.results import LIST_TIME, REMOVE_TIME
 from taskrunner.files.untrusted import remove_folder, walk
-from taskrunner.interfaces.caches import CacheFolder
+from taskrunner.interfaces.caches import CacheFolder, CacheUsage
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +23,7 @@ class PlainFolder(CacheFolder):
     def __init__(self, name: str, path: Path) -> None:
         self.name, self.path = name, path
 
-    async def size(self) -> int:
+    async def usage(self) -> CacheUsage:
         return await run_blocking(partial(measure, self.path), limit=LIST_TIME, doing=f"measuring cache {self.name}")
 
     async def delete(self) -> None:
@@ -38,16 +37,7 @@ class PlainFolder(CacheFolder):
             logger.warning("cache %s: %s", self.name, problem)
 
 
-def measure(folder: Path) -> int:
-    """Bytes on disk; a file with several names counts once."""
-    sizes = {
-        (status.st_dev, status.st_ino): status.st_blocks * BLOCK for status in map(_status, walk(folder)) if status
-    }
-    return sum(sizes.values())
-
-
-def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
-    try:
-        return entry.stat(follow_symlinks=False)
-    except OSError:
-        return None
+def measure(folder: Path) -> CacheUsage:
+    """Of a sparse file, the bytes that it takes; a file with several names counts once. Blocks."""
+    taken = {(found.status.st_dev, found.status.st_ino): found.status.st_blocks * BLOCK for found in walk(folder)}
+    return CacheUsage(sum(taken.values()), len(taken))

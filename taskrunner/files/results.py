@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from taskrunner.blocking import run_blocking
-from taskrunner.errors import TaskFailedInternally
+from taskrunner.errors import TaskFailedInternally, local_failure
 from taskrunner.files.artifact_files import ArtifactFile, ArtifactFiles
+from taskrunner.files.folder_tar import folder_tar
 from taskrunner.files.untrusted import empty_folder, open_beneath
 from taskrunner.interfaces.log import Log
 from taskrunner.interfaces.results import READ_SIZE, Entry, Results
@@ -33,7 +35,7 @@ class FolderResults(Results):
 
     def __init__(self, folder: Path, log: Log, exit_code: int, *, reason: str = "", message: str = "") -> None:
         self.exit_code, self.reason, self.message = exit_code, reason, message
-        self._folder, self._files = folder, ArtifactFiles(folder, log)
+        self._folder, self._files, self._log = folder, ArtifactFiles(folder, log), log
 
     async def archive_file(self, path: str) -> Entry:
         find = partial(self._files.file, path)
@@ -46,31 +48,71 @@ class FolderResults(Results):
         for file in await run_blocking(find, limit=LIST_TIME, doing="listing a folder", error=TaskFailedInternally):
             yield self._entry(file)
 
+    async def archive(self, path: str = ".") -> Entry:
+        find = partial(self._files.top, path)
+        top = await run_blocking(find, limit=READ_TIME, doing="opening a folder", error=TaskFailedInternally)
+        return Entry(top.name, None, lambda: self._tar(top))
+
     async def dispose(self) -> None:
         await empty_run_folder(self._folder)
 
     def _entry(self, file: ArtifactFile) -> Entry:
         return Entry(file.name, file.size, lambda: self._stream(file))
 
+    async def _tar(self, top: Path) -> AsyncIterator[bytes]:
+        pieces = folder_tar(top, self._log.say)
+        try:
+            while piece := await _next_piece(pieces):
+                yield piece
+        except OSError as error:
+            raise local_failure(f"{top.name} could not be archived: {error.strerror}", error) from None
+        finally:
+            with suppress(ValueError):  # a read that hangs is still in it, and closes its file when it ends
+                pieces.close()
+
     async def _stream(self, file: ArtifactFile) -> AsyncIterator[bytes]:
         try:
-            descriptor = await self._open(file)
+            begin, descriptor = await self._begin(file)
             try:
-                while piece := await _read(descriptor):
+                if begin:
+                    yield begin
+                while descriptor is not None and (piece := await _read(descriptor)):
                     yield piece
             finally:
-                os.close(descriptor)
+                if descriptor is not None:
+                    os.close(descriptor)
         except OSError as error:
-            raise TaskFailedInternally(f"{file.name} could not be read: {error.strerror}") from None
+            raise local_failure(f"{file.name} could not be read: {error.strerror}", error) from None
 
-    async def _open(self, file: ArtifactFile) -> int:
+    async def _begin(self, file: ArtifactFile) -> tuple[bytes, int | None]:
         return await run_blocking(
-            partial(open_beneath, self._files.root, file.parts),
+            partial(_open_and_read, self._files.root, file.parts),
             limit=READ_TIME,
             doing="opening a file",
-            discard=os.close,
+            discard=_close_late,
             error=TaskFailedInternally,
         )
+
+
+def _open_and_read(root: Path, parts: tuple[str, ...]) -> tuple[bytes, int | None]:
+    """The first bytes of a file, and its descriptor if there may be more: of a thousand small files, the trips to a
+    thread take most of the time. Raises OSError."""
+    descriptor = open_beneath(root, parts)
+    try:
+        begin = os.read(descriptor, READ_SIZE)
+        more = os.read(descriptor, READ_SIZE)
+    except OSError:
+        os.close(descriptor)
+        raise
+    if more:
+        return begin + more, descriptor
+    os.close(descriptor)
+    return begin, None
+
+
+def _close_late(late: tuple[bytes, int | None]) -> None:
+    if late[1] is not None:
+        os.close(late[1])
 
 
 async def empty_run_folder(folder: Path) -> None:
@@ -83,6 +125,16 @@ async def empty_run_folder(folder: Path) -> None:
     )
     if problems:
         raise TaskFailedInternally("\n".join(problems))
+
+
+async def _next_piece(pieces: Iterator[bytes]) -> bytes:
+    return await run_blocking(
+        partial(next, pieces, b""),
+        limit=READ_TIME,
+        doing="reading a folder",
+        grace=READ_GRACE,
+        error=TaskFailedInternally,
+    )
 
 
 async def _read(descriptor: int) -> bytes:

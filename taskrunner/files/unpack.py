@@ -10,7 +10,7 @@ from typing import BinaryIO
 import attrs
 
 from taskrunner.connections import Connections
-from taskrunner.errors import Bug, TaskFailedInternally
+from taskrunner.errors import Bug, local_failure
 from taskrunner.files.archives.bounds import Bounds, Usage
 from taskrunner.files.archives.decompression import CountedReader, compression_of, decompressed
 from taskrunner.files.archives.member import Member
@@ -39,14 +39,17 @@ def unpack(
     connections: Connections,
     *,
     strip: int = 0,
+    owner: tuple[int, int] | None = None,
     bounds: Bounds = _DEFAULT_BOUNDS,
 ) -> Unpacked:
     """Unpacks a tar or a zip into an empty folder that nothing else writes to. The content decides about the format.
 
     Names, modes, symbolic links and modification times are kept; setuid, setgid and sticky bits and owners are not.
-    A folder that the archive uses and does not name gets the mode 755. The tree is the archive's own, as `tar -x` has
-    it: the archives of GitHub and GitLab have all files in one folder at their top, and `strip` takes so many leading
-    parts from each path (as `tar --strip-components`, but a file with no more parts than that is refused).
+    A file that its owner may not read, or a folder that he may not list and enter, gets these rights. A folder that the
+    archive uses and does not name gets the mode 755. `owner`, a user and a group, gets all that is written. The tree is
+    the archive's own, as `tar -x` has it: the archives of GitHub and GitLab have all files in one folder at their top,
+    and `strip` takes so many leading parts from each path (as `tar --strip-components`, but a file with no more parts
+    than that is refused).
 
     Blocks: for `run_blocking`, with `connections.interrupt` to end it. Whatever it raises, the folder may hold a part
     of the archive, which the caller removes.
@@ -57,16 +60,15 @@ def unpack(
         with os.scandir(folder) as content:
             if any(content):
                 raise Bug("an archive is unpacked into an empty folder only")
-        return _unpack(archive, folder, strip, Usage(bounds, os.fstat(archive.fileno()).st_size, connections))
+        usage = Usage(bounds, os.fstat(archive.fileno()).st_size, connections)
+        return _unpack(_members(archive, usage), Writer(folder, usage, strip, owner))
     except OSError as error:
         if error.errno is None:
             raise  # Interrupted
-        raise TaskFailedInternally(f"unpack: the archive cannot be unpacked here: {error.strerror}") from None
+        raise local_failure(f"unpack: the archive cannot be unpacked here: {error.strerror}", error) from None
 
 
-def _unpack(archive: BinaryIO, folder: Path, strip: int, usage: Usage) -> Unpacked:
-    members = _members(archive, usage)
-    writer = Writer(folder, usage, strip)
+def _unpack(members: Iterator[Member], writer: Writer) -> Unpacked:
     count = size = 0
     try:
         for member in members:

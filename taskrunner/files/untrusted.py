@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -11,30 +12,73 @@ from pathlib import Path
 
 import attrs
 
+from taskrunner.files.mounts import is_mounted_over, mount_of
+
+PATH_MAX = 4096
+"""Bytes of a path that Linux takes."""
+
+ROUNDS = 10
+"""Times that a folder is emptied in which something still writes: another run of the same account."""
+
+MOUNTED = "something is mounted there, and is left alone: unmount it"
+
 ROOM = 4 << 20
 """Bytes: a resolution of the largest size, twice over, in a queue's file and in its log."""
 
 
-def walk(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Everything below a folder, in no order; links are not followed. Not recursive: a task can nest thousands deep.
+@attrs.frozen
+class Walked:
+    """A file, link or folder that a walk has found."""
+
+    name: str
+    """Its path below the folder, of any bytes."""
+    status: os.stat_result
+    """As it was, of a link itself."""
+
+    @property
+    def is_folder(self) -> bool:
+        return stat.S_ISDIR(self.status.st_mode)
+
+
+def walk(folder: Path) -> Iterator[Walked]:
+    """Everything below a folder, in no order. No link is followed, also not one that takes the place of a folder
+    meanwhile. Not recursive: a task can nest thousands deep.
 
     Folders whose path is too long for the system, or that vanish, are left out. A folder that its owner may not read is
-    made readable first.
+    made readable first. Raises nothing.
     """
-    pending = [os.fspath(folder)]
+    pending: list[tuple[str, ...]] = [()]
     while pending:
-        for entry in _list(pending.pop()):
-            yield entry
-            if entry.is_dir(follow_symlinks=False):
-                pending.append(entry.path)
+        inner = pending.pop()
+        for found in _list(folder, inner):
+            yield found
+            if found.is_folder and len(os.fsencode(folder)) + len(os.fsencode(found.name)) < PATH_MAX:
+                pending.append((*inner, os.path.basename(found.name)))  # noqa: PTH119  a name may have any bytes
 
 
-def _list(folder: str) -> list[os.DirEntry[str]]:
+def _list(folder: Path, inner: tuple[str, ...]) -> list[Walked]:
     with contextlib.suppress(OSError):
         make_readable(folder)
-        with os.scandir(folder) as entries:
-            return list(entries)
+        place = _open_folder(folder, inner)
+        try:
+            with os.scandir(place) as entries:
+                return [Walked("/".join((*inner, each.name)), each.stat(follow_symlinks=False)) for each in entries]
+        finally:
+            os.close(place)
     return []
+
+
+def _open_folder(root: Path, parts: tuple[str, ...]) -> int:
+    """Follows no link on the way. Raises OSError."""
+    place = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    for part in parts:
+        try:
+            make_readable(part, dir_fd=place)
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place)
+        finally:
+            os.close(place)
+        place = inner
+    return place
 
 
 def make_readable(path: str | Path, *, dir_fd: int | None = None) -> None:
@@ -49,21 +93,26 @@ def make_readable(path: str | Path, *, dir_fd: int | None = None) -> None:
 
 def open_beneath(root: Path, parts: tuple[str, ...]) -> int:
     """Opens a regular file below a folder, following no link on the way: the descriptor. Raises OSError."""
-    place = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    place = _open_folder(root, parts[:-1])
     try:
-        for part in parts[:-1]:
-            make_readable(part, dir_fd=place)
-            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place)
-            os.close(place)
-            place = inner
         make_readable(parts[-1], dir_fd=place)
         return os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
     finally:
         os.close(place)
 
 
+def read_link_beneath(root: Path, parts: tuple[str, ...]) -> str:
+    """Where a symbolic link below a folder leads, following no link on the way. Raises OSError."""
+    place = _open_folder(root, parts[:-1])
+    try:
+        return os.readlink(parts[-1], dir_fd=place)
+    finally:
+        os.close(place)
+
+
 def empty_folder(folder: Path) -> list[str]:
-    """Removes everything in a folder, and not the folder: a line for each thing that is still there.
+    """Removes everything in a folder, and not the folder: a line for each thing that is still there. What is mounted on
+    it or in it is not the task's, and stays.
 
     Every folder further down is first moved to the top, so that neither depth nor length of paths matters.
     """
@@ -75,7 +124,11 @@ def empty_folder(folder: Path) -> list[str]:
     except OSError as error:
         return [f"{folder}: {error.strerror}"]
     try:
-        return _Removal(top, folder).run()
+        if is_mounted_over(top):
+            return [f"{folder}: {MOUNTED}"]
+        return _Removal(top, folder, mount_of(top)).run()
+    except OSError as error:
+        return [f"{folder}: {error.strerror}"]
     finally:
         os.close(top)
 
@@ -110,6 +163,8 @@ class _Removal:
 
     top: int
     folder: Path
+    mount: int
+    """The mount that all of it is in."""
     pending: list[tuple[str, Path]] = attrs.field(factory=list)
     """Folders to remove: their name at the top, and the path that they had."""
     problems: list[str] = attrs.field(factory=list)
@@ -117,6 +172,16 @@ class _Removal:
     prefix: str = attrs.field(factory=lambda: f".removing-{secrets.token_hex(8)}-")
 
     def run(self) -> list[str]:
+        for _ in range(ROUNDS):
+            self._empty()
+            if self.problems or not self._names():
+                return self.problems
+        return [f"{self.folder / name}: something makes it again and again" for name in self._names()]
+
+    def _names(self) -> list[str]:
+        return os.listdir(self.top)  # noqa: PTH208  it has no path, only a descriptor
+
+    def _empty(self) -> None:
         with os.scandir(self.top) as entries:
             for entry in list(entries):
                 if entry.is_dir(follow_symlinks=False):
@@ -126,11 +191,12 @@ class _Removal:
         while self.pending:
             name, path = self.pending.pop()
             self._try(path, self._remove, name, path)
-        return self.problems
 
     def _try(self, path: Path, call: object, *arguments: object, **options: object) -> None:
         try:
             call(*arguments, **options)  # type: ignore[operator]  # os.unlink, or a method of ours
+        except FileNotFoundError:
+            pass  # something else has removed or renamed it; the next round finds it
         except OSError as error:
             self.problems.append(f"{os.fsencode(path).decode(errors='replace')}: {error.strerror}")
 
@@ -138,6 +204,8 @@ class _Removal:
         make_readable(name, dir_fd=self.top)
         inside = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self.top)
         try:
+            if mount_of(inside) != self.mount:
+                raise OSError(errno.EBUSY, MOUNTED)
             with os.scandir(inside) as entries:
                 for entry in list(entries):
                     self._try(path / entry.name, self._take_out, entry, inside, path)

@@ -167,6 +167,60 @@ def test_a_copy_whose_reader_was_killed_stays_clean(tmp_path: Path) -> None:
     play(scene)
 
 
+def test_two_workers_fill_a_cache_one_after_the_other(tmp_path: Path) -> None:
+    async def scene() -> None:
+        downloads: list[str] = []
+
+        async def fetch(worker: str) -> None:
+            mine = caches(tmp_path)
+            async with mine.filling("archive"):
+                lease = await mine.exclusive("archive")
+                if content(lease) is None:
+                    downloads.append(worker)
+                    fill(lease, "downloaded")
+                await lease.commit()
+
+        await asyncio.gather(*(fetch(f"w{number}") for number in range(3)))
+        assert len(downloads) == 1
+        assert on_disk(tmp_path, "archive") == ["1", "1.lock", "filling"]
+
+    play(scene)
+
+
+def test_a_worker_that_is_killed_while_it_fills_lets_the_next_one_in(tmp_path: Path) -> None:
+    code = """
+        import asyncio, sys, pathlib, time
+        from tests.caches.test_caches import caches
+        async def main():
+            async with caches(pathlib.Path(sys.argv[1])).filling("npm"):
+                print("ready", flush=True)
+                time.sleep(600)
+        asyncio.run(main())
+    """
+
+    async def scene() -> None:
+        await asyncio.to_thread(run_until_ready_and_kill, code, tmp_path)
+        async with caches(tmp_path).filling("npm"):
+            assert on_disk(tmp_path) == ["filling"]
+
+    play(scene)
+
+
+def test_one_that_gives_up_waiting_holds_nothing(tmp_path: Path) -> None:
+    async def scene() -> None:
+        waiting = caches(tmp_path)
+        async with caches(tmp_path).filling("npm"):
+            enter = asyncio.create_task(waiting.filling("npm").__aenter__())
+            await asyncio.wait([enter], timeout=0.01)
+            enter.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await enter
+        async with waiting.filling("npm"):
+            pass
+
+    play(scene)
+
+
 def test_many_workers_at_once_never_share_a_copy(tmp_path: Path) -> None:
     async def use(number: int) -> None:
         lease = await caches(tmp_path).exclusive("npm")
@@ -277,6 +331,38 @@ def test_trim_deletes_the_least_recently_used_copies_without_a_lease(small_disk:
         await lease.commit()
         assert await caches(small_disk).trim(min_free=1 << 60) == 1
         assert await caches(small_disk / "none").trim(min_free=1 << 60) == 0
+
+    play(scene)
+
+
+def test_trim_deletes_copies_that_were_not_used_for_a_time(tmp_path: Path) -> None:
+    async def scene() -> None:
+        for name in ("new", "leased", "old"):
+            await kept(tmp_path, "x", name)
+        lease = await caches(tmp_path).exclusive("leased")
+        for name in ("leased", "old"):
+            os.utime(tmp_path / name / "1.lock", (1, 1))
+        assert await caches(tmp_path).trim(max_age=3600, dry_run=True) == 1
+        assert on_disk(tmp_path, "old") == ["1", "1.lock"]
+        assert await caches(tmp_path).trim(max_age=3600) == 1
+        assert [on_disk(tmp_path, name) for name in ("old", "new")] == [[], ["1", "1.lock"]]
+        await lease.commit()
+        assert await caches(tmp_path).trim(max_age=3600) == 0
+
+    play(scene)
+
+
+def test_trim_deletes_the_least_recently_used_copies_above_a_size(tmp_path: Path) -> None:
+    async def scene() -> None:
+        for age, name in enumerate(("newest", "old", "oldest")):
+            await kept(tmp_path, "x" * 8192, name)
+            os.utime(tmp_path / name / "1.lock", (1000 - age, 1000 - age))
+        size = (await FakeCacheFolder("newest", tmp_path / "newest/1").usage()).size
+        assert await caches(tmp_path).trim(max_bytes=3 * size) == 0
+        assert await caches(tmp_path).trim(max_bytes=3 * size - 1, dry_run=True) == 1
+        assert await caches(tmp_path).trim(max_bytes=3 * size - 1) == 1
+        assert [name for name in ("newest", "old", "oldest") if on_disk(tmp_path, name)] == ["newest", "old"]
+        assert await caches(tmp_path).trim(max_bytes=0) == 2
 
     play(scene)
 

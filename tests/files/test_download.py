@@ -21,7 +21,7 @@ import attrs
 import pytest
 
 from taskrunner.blocking import run_blocking
-from taskrunner.errors import TaskFailed, TaskFailedInternally, TaskrunnerError, Unavailable
+from taskrunner.errors import MachineFault, TaskFailed, TaskFailedInternally, TaskrunnerError, Unavailable
 from taskrunner.files.download import PAUSES, DownloadLimits, download
 from taskrunner.files.downloads.location import Location
 from taskrunner.model import Progress
@@ -720,9 +720,9 @@ def test_a_cancel_between_two_attempts(client: Client, server: FileServer) -> No
 
 def test_a_full_disk_is_our_own_fault(small_disk: Path, server: FileServer) -> None:
     server.answers = [whole]
-    with pytest.raises(TaskFailedInternally) as failed:
+    with pytest.raises(MachineFault) as failed:
         Client(small_disk).get(server.url())
-    assert failed.value.args == ("download: the file cannot be written here: No space left on device",)
+    assert str(failed.value) == "download: the file cannot be written here: No space left on device"
 
 
 def test_a_link_in_the_place_of_the_file_is_not_followed(client: Client, server: FileServer) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import errno
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -12,9 +13,11 @@ from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner.interfaces.artifacts import INDEX_NAME, LOG_NAME
 from taskrunner.interfaces.log import index_of
 from taskrunner.model import RunKey
-from taskrunner.stores import artifact_folder, folder
+from taskrunner.stores import artifact_writer, store_disk
 from taskrunner.stores.folder import FolderStore
-from taskrunner.testing.conformance.artifacts import RUN, ArtifactStoreConformance, body
+from taskrunner.testing.conformance.artifacts.conformance import ArtifactStoreConformance
+from taskrunner.testing.conformance.artifacts.harness import RUN, body
+from tests.support.killed import run_until_ready_and_kill
 from tests.support.queue_processes import ROOT, until
 
 
@@ -25,6 +28,9 @@ class TestFolderStore(ArtifactStoreConformance):
 
     def store(self) -> FolderStore:
         return FolderStore(self.root)
+
+    async def kept_bytes(self) -> int:
+        return sum(path.stat().st_size for path in files(self.root))
 
 
 def data_files(root: Path) -> list[Path]:
@@ -187,7 +193,7 @@ def test_a_disk_that_hangs_is_unavailable_and_what_it_opens_later_is_closed(
     pipe = tmp_path / "a-task" / "0" / "log"
     pipe.parent.mkdir(parents=True)
     os.mkfifo(pipe)  # opening it waits for a writer
-    monkeypatch.setattr(folder, "CALL_LIMIT", 0.1)
+    monkeypatch.setattr(store_disk, "CALL_LIMIT", 0.1)
 
     async def read() -> None:
         with pytest.raises(Unavailable, match="did not answer"):
@@ -209,18 +215,196 @@ def test_a_disk_that_hangs_is_unavailable_and_what_it_opens_later_is_closed(
 def test_an_upload_that_is_removed_before_its_lock_begins_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flock = artifact_folder.fcntl.flock
+    flock = artifact_writer.fcntl.flock
 
     removed: list[Path] = []
 
     def remove_first(file: object, kind: int) -> None:
         if len(removed) < 2:
-            [path] = data_files(tmp_path)
+            [path] = tmp_path.rglob("*.lock")
             path.unlink()
             removed.append(path)
         flock(file, kind)
 
-    monkeypatch.setattr(artifact_folder.fcntl, "flock", remove_first)
+    monkeypatch.setattr(artifact_writer.fcntl, "flock", remove_first)
     put = asyncio.run(FolderStore(tmp_path).put(RUN, "a", body(b"a")))
     assert len(set(removed)) == 2
     assert asyncio.run(FolderStore(tmp_path).list(RUN)) == [put]
+
+
+# ---- many at a time -------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_listed_at_its_end_and_replaces_what_was_there(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = FolderStore(tmp_path)
+        await store.put(RUN, "a", body(b"old"))
+        async with store.batch(RUN) as batch:
+            await batch.put(RUN, "a", body(b"new"))
+            await batch.put(RUN, "b", body(b"first"))
+            await batch.put(RUN, "b", body(b"second, ", b"in pieces, ", b"of three"))
+            assert [(each.name, each.size) for each in await store.list(RUN)] == [("a", 3)]
+            assert b"".join([piece async for piece in batch.get(RUN, "a")]) == b"old"
+        assert [(each.name, each.size) for each in await store.list(RUN)] == [("a", 3), ("b", 27)]
+        assert b"".join([piece async for piece in store.get(RUN, "a")]) == b"new"
+
+    asyncio.run(main())
+    assert len(data_files(tmp_path)) == 2
+    assert len(files(tmp_path)) == 4
+
+
+def test_a_batch_that_fails_keeps_what_is_complete(tmp_path: Path) -> None:
+    async def interrupted() -> AsyncIterator[bytes]:
+        yield b"half"
+        yield b"of it"
+        raise ConnectionResetError
+
+    async def put_both(store: FolderStore) -> None:
+        async with store.batch(RUN) as batch:
+            await batch.put(RUN, "a", body(b"whole"))
+            await batch.put(RUN, "b", interrupted())
+
+    async def main() -> None:
+        store = FolderStore(tmp_path)
+        with pytest.raises(ConnectionResetError):
+            await put_both(store)
+        assert [each.name for each in await store.list(RUN)] == ["a"]
+
+    asyncio.run(main())
+    assert len(files(tmp_path)) == 2
+
+
+def test_a_batch_takes_one_sync_for_all_data_before_anything_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    sync_all = artifact_writer.sync_all
+
+    def counting(paths: list[Path], *folders: Path) -> None:
+        assert not list(tmp_path.rglob("*.json")), "listed before it is on the disk"
+        synced.append(len(paths))
+        sync_all(paths, *folders)
+
+    monkeypatch.setattr(artifact_writer, "sync_all", counting)
+
+    async def main() -> int:
+        store = FolderStore(tmp_path)
+        async with store.batch(RUN) as batch:
+            for number in range(200):
+                await batch.put(RUN, f"many/{number}", body(b"x"))
+        return len(await store.list(RUN))
+
+    assert asyncio.run(main()) == 200
+    assert synced == [2 * 200]
+
+
+PUT_MANY_FOR_EVER = """
+import asyncio, pathlib, sys
+from taskrunner.model import RunKey
+from taskrunner.stores.folder import FolderStore
+
+async def body():
+    yield b"x"
+
+async def main():
+    run = RunKey("a-task", 0)
+    async with FolderStore(pathlib.Path(sys.argv[1])).batch(run) as batch:
+        for number in range(20):
+            await batch.put(run, f"many/{number}", body())
+        print("ready", flush=True)
+        await asyncio.sleep(3600)
+
+asyncio.run(main())
+"""
+
+
+def test_a_batch_of_a_killed_writer_is_discarded(tmp_path: Path) -> None:
+    run_until_ready_and_kill(PUT_MANY_FOR_EVER, tmp_path)
+    assert len(data_files(tmp_path)) == 20
+
+    async def discard() -> None:
+        store = FolderStore(tmp_path)
+        await store.discard_unfinished(RUN)
+        await store.discard_unfinished(RunKey("unknown", 0))
+
+    asyncio.run(discard())
+    assert files(tmp_path) == []
+    assert not (tmp_path / "unknown").exists()
+
+
+@pytest.mark.parametrize("umask", [0, 0o022, 0o077])
+def test_only_the_worker_can_read_it(tmp_path: Path, umask: int) -> None:
+    async def main() -> None:
+        store = FolderStore(tmp_path / "artifacts")
+        await store.put(RUN, "public/a", body(b"a"))
+        spool = tmp_path / "spool"
+        spool.write_bytes(b"line\n")
+        spool.chmod(0o600)
+        await store.put_log(RUN, spool)
+
+    before = os.umask(umask)
+    try:
+        asyncio.run(main())
+    finally:
+        os.umask(before)
+    root = tmp_path / "artifacts"
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (root, *root.rglob("*"))}
+    assert {path: oct(mode) for path, mode in modes.items() if mode & 0o077} == {}
+
+
+# ---- deleting -------------------------------------------------------------------------------------------
+
+
+async def put_one(store: FolderStore, run: RunKey = RUN) -> None:
+    await store.put(run, "public/a", body(b"a"))
+
+
+def test_a_deletion_that_was_interrupted_is_finished_by_the_next_one(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = FolderStore(tmp_path)
+        await put_one(store)
+        (tmp_path / ".deleted").mkdir()
+        (tmp_path / RUN.task_id / "0").rename(tmp_path / ".deleted/0123")  # killed in the middle
+        assert await store.list(RUN) == []
+        await store.delete(RunKey("another", 0))
+        assert files(tmp_path) == []
+
+    asyncio.run(main())
+
+
+def test_the_folder_of_a_task_goes_with_its_last_run(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = FolderStore(tmp_path)
+        for run_id in (0, 1):
+            await put_one(store, RunKey("t", run_id))
+        await store.delete(RunKey("t", 0))
+        assert (tmp_path / "t").is_dir()
+        await store.delete(RunKey("t", 1))
+        assert not (tmp_path / "t").exists()
+
+    asyncio.run(main())
+
+
+def test_a_reader_may_read_to_the_end_while_the_run_is_deleted(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = FolderStore(tmp_path)
+        await store.put(RUN, "a", body(bytes(3 << 20)))
+        reading = store.get(RUN, "a")
+        size = len(await anext(reading))
+        await store.delete(RUN)
+        async for chunk in reading:
+            size += len(chunk)
+        assert size == 3 << 20
+
+    asyncio.run(main())
+
+
+def test_a_put_beside_a_deletion_of_the_tasks_last_run_is_kept(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = FolderStore(tmp_path)
+        for number in range(50):
+            await put_one(store, RunKey("t", number))
+            await asyncio.gather(store.delete(RunKey("t", number)), put_one(store, RunKey("t", number + 1)))
+            assert len(await store.list(RunKey("t", number + 1))) == 1
+
+    asyncio.run(main())

@@ -10,7 +10,7 @@ from typing import BinaryIO, Protocol, cast
 
 import attrs
 
-from taskrunner.errors import TaskFailedInternally
+from taskrunner.errors import TaskFailedInternally, local_failure
 from taskrunner.files.archives.bounds import Usage
 from taskrunner.files.archives.refusal import archive_refused
 
@@ -67,7 +67,7 @@ class CountedReader:
             raise archive_refused("is cut short") from None
         except OSError as error:
             if error.errno is not None:
-                raise TaskFailedInternally(f"unpack: the archive could not be read: {error.strerror}") from None
+                raise local_failure(f"unpack: the archive could not be read: {error.strerror}", error) from None
             raise archive_refused(f"is damaged: {error}") from None
         except (zlib.error, lzma.LZMAError, _Damaged) as error:
             raise archive_refused(f"is damaged: {error}") from None

@@ -20,6 +20,8 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MODE = 0o777
 """What is kept of a mode: no setuid, setgid or sticky bit."""
+_READABLE_FILE, _READABLE_FOLDER = 0o400, 0o500
+"""What is added: an engine reads all files, and not every one is root."""
 
 
 @attrs.frozen
@@ -32,14 +34,15 @@ class _Late:
 
 
 class Writer:
-    """One unpacking into an empty folder that nothing else writes to. The files belong to the worker's user.
+    """One unpacking into an empty folder that nothing else writes to.
 
     Symbolic links are made last, when all is known that they could lead to. Until then the folder has none, so that no
     member can be written through one. Folders are open to the worker until then, and get their own mode after that.
     """
 
-    def __init__(self, folder: Path, usage: Usage, strip: int) -> None:
-        self._account, self._strip = usage, strip
+    def __init__(self, folder: Path, usage: Usage, strip: int, owner: tuple[int, int] | None = None) -> None:
+        """`owner` (a user and a group) gets everything; None for the worker's user."""
+        self._account, self._strip, self._owner = usage, strip, owner
         self._tree = Tree()
         self._links: list[_Late] = []
         self._folders: dict[tuple[str, ...], Member | None] = {}
@@ -117,7 +120,9 @@ class Writer:
             for piece in member.content:
                 _write(file, piece)
                 size += len(piece)
-            os.fchmod(file, member.mode & _MODE)
+            if self._owner:
+                os.fchown(file, *self._owner)
+            os.fchmod(file, member.mode & _MODE | _READABLE_FILE)
             os.utime(file, ns=(member.modified, member.modified))
         finally:
             os.close(file)
@@ -161,12 +166,16 @@ class Writer:
         place, name = self._enter(link.parts[:-1]), link.parts[-1]
         with _no_twin(link.member.name):
             os.symlink(link.node.target, name, dir_fd=place)
+        if self._owner:
+            os.chown(name, *self._owner, dir_fd=place, follow_symlinks=False)
         times = link.member.modified, link.member.modified
         os.utime(name, ns=times, dir_fd=place, follow_symlinks=False)
 
     def _finish_folder(self, parts: tuple[str, ...], member: Member | None) -> None:
         folder = self._enter(parts)
-        os.fchmod(folder, member.mode & _MODE if member else IMPLICIT_MODE)
+        if self._owner:
+            os.fchown(folder, *self._owner)
+        os.fchmod(folder, member.mode & _MODE | _READABLE_FOLDER if member else IMPLICIT_MODE)
         if member:
             os.utime(folder, ns=(member.modified, member.modified))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +52,33 @@ class Client:
         for manager in self._managers:
             manager.clear()
 
-    def _request(self, location: Location, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+    def put(
+        self, location: Location, body: Iterable[bytes], size: int, headers: Mapping[str, str]
+    ) -> urllib3.BaseHTTPResponse:
+        """The response to a file of `size` bytes, which is sent to this location and nowhere else.
+
+        Raises: what urllib3 raises, Interrupted.
+        """
+        self._connections.check()
+        self.location = location
+        return self._request(location, {"Content-Length": str(size)} | dict(headers), "PUT", body)
+
+    def _request(
+        self,
+        location: Location,
+        headers: Mapping[str, str],
+        method: str = "GET",
+        body: Iterable[bytes] | None = None,
+    ) -> urllib3.BaseHTTPResponse:
         manager = self._manager(location)
         self._managers.append(manager)
         own = {"Accept-Encoding": "identity", "User-Agent": "taskrunner"}
         if location.authorization:
             own["Authorization"] = location.authorization
         return manager.request(
-            "GET",
+            method,
             location.url,
+            body=body,
             headers=own | dict(headers),
             redirect=False,
             retries=False,

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 import attrs
 
 from taskrunner.errors import TaskFailed
+from taskrunner.url_secrets import login_secrets
 
 _PORTS = {"http": 80, "https": 443}
 _HEADER = re.compile(r"[\x21-\x7e]*")
@@ -28,6 +29,8 @@ class Location:
     """Without user, password and fragment."""
     authorization: str = attrs.field(default="", repr=False)
     """The value of the header; empty for none."""
+    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
+    """What is to be masked in a log: the password of the URL, and a user that may be a token."""
 
     @classmethod
     def parse(cls, url: str, token: str = "") -> Location:
@@ -47,7 +50,8 @@ class Location:
         name = f"[{host}]" if ":" in host else host
         netloc = name if port is None else f"{name}:{port}"
         bare = urlunsplit((parts.scheme, netloc, parts.path or "/", parts.query, ""))
-        return cls(bare, _authorization(parts.username, parts.password, token))
+        secrets = login_secrets(parts.username or "", parts.password or token)
+        return cls(bare, _authorization(parts.username, parts.password, token), secrets)
 
     def redirected(self, to: str) -> Location:
         """Where a redirect leads. Credentials stay with the same scheme, host and port; those in `to` are not used.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from taskrunner.connections import Connections
-from taskrunner.errors import TaskFailedInternally
+from taskrunner.errors import TaskFailedInternally, local_failure
 from taskrunner.files.downloads.location import Location, download_failed
 from taskrunner.files.downloads.network_errors import status_error, unavailable
 from taskrunner.model import Progress
@@ -48,8 +48,8 @@ class Transfer:
 
     def headers(self) -> dict[str, str]:
         """What asks for the part that is missing."""
-        if not self.size:
-            return {}
+        if not self.size or not self.sha256:
+            return {}  # without a checksum nothing shows whether two parts are of one file
         return {"Range": f"bytes={self.size}-"} | ({"If-Range": self._validator} if self._validator else {})
 
     def receive(self, response: urllib3.BaseHTTPResponse, location: Location, connections: Connections) -> None:
@@ -81,11 +81,20 @@ class Transfer:
         """
         if self.complete:
             return
+        if not self.sha256:
+            self._check_length(location, ended_by_length=ended_by_length)
+            return
         found, resumed = self._hash.hexdigest(), self.resumed
         self.restart()
         if resumed or not ended_by_length:
             raise unavailable(f"{location} came in parts that do not fit together")
         raise download_failed(f"{location} has the sha256 {found}, and not {self.sha256.lower()}")
+
+    def _check_length(self, location: Location, *, ended_by_length: bool) -> None:
+        if not ended_by_length:
+            raise download_failed(
+                f"{location} does not say where the file ends, so that a part could be taken for all of it: give sha256"
+            )
 
     def restart(self) -> None:
         """Forgets what has arrived."""
@@ -135,7 +144,7 @@ class Transfer:
             raise self._disk(error) from None
 
     def _disk(self, error: OSError) -> TaskFailedInternally:
-        return TaskFailedInternally(f"download: the file cannot be written here: {error.strerror}")
+        return local_failure(f"download: the file cannot be written here: {error.strerror}", error)
 
     def _too_large(self, location: Location) -> Exception:
         return download_failed(f"{location} is larger than {self.most} bytes")
