@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from functools import partial
 from inspect import isawaitable
 from pathlib import Path
@@ -38,7 +38,7 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u20
 Ended = Callable[[], bool | Awaitable[bool]]
 
 
-async def follow(path: Path, offset: int = 0, *, ended: Ended) -> AsyncIterator[bytes]:
+async def follow(path: Path, offset: int = 0, *, ended: Ended) -> AsyncGenerator[bytes, None]:
     """The log from a byte offset, live: every byte once, in order. Waits for the file to appear, and stops when `ended`
     has returned true, after which nothing may be written, and all has been read.
 

@@ -21,14 +21,16 @@ import os
 import stat
 import threading
 from pathlib import Path
-from typing import Self, cast
+from typing import Self, get_args
 
 import attrs
 
-from taskrunner.errors import TaskFailedInternally
-from taskrunner.interfaces.log import Log, LogStream, index_of
+from taskrunner.errors import TaskFailedInternally, local_failure
+from taskrunner.files.private import write_private_file
+from taskrunner.interfaces.log import Log, LogStream, OutputMasker, index_of
+from taskrunner.log.forms import encode
 from taskrunner.log.index_writer import IndexWriter
-from taskrunner.log.masking import MIN_SECRET, Masker, encode
+from taskrunner.log.masking import MIN_SECRET, Masker, StreamMasker
 from taskrunner.log.overflow import Overflow
 from taskrunner.log.reader import last_line
 from taskrunner.model import Resolution
@@ -58,6 +60,7 @@ FINISHED = 0o400
 
 NEWLINE = ord("\n")
 PREFIX = b"[taskrunner] "
+"""How each line of the worker's own begins."""
 LONG = "the log is long: what follows is shown when the run has ended, its newest part at least"
 
 log = logging.getLogger(__name__)
@@ -85,9 +88,11 @@ class Spool(Log):
         self._index = IndexWriter(index_of(path), head // INDEX_PART, existing=existing)
         self._reserve, self._reserved = path.with_name(path.name + ".reserve"), existing
         self._masker = Masker()
+        self._maskers = 0
         self._lock = threading.Lock()
         self._lost, self._why_lost = 0, ""
         self._finished = False
+        self._file = -1
         try:
             self._file = os.open(path, FLAGS | (0 if existing else os.O_CREAT | os.O_EXCL), 0o600)
             self._size = os.fstat(self._file).st_size
@@ -95,7 +100,9 @@ class Spool(Log):
             if existing:
                 self._overflow.find()
         except OSError as error:
-            raise TaskFailedInternally(f"cannot open the log of this run, {path}: {error.strerror}") from error
+            if self._file >= 0:
+                os.close(self._file)
+            raise local_failure(f"cannot open the log of this run, {path}: {error.strerror}", error) from error
 
     @classmethod
     def reopen(cls, path: Path, *, head: int = HEAD, tail: int = TAIL) -> Self:
@@ -126,6 +133,11 @@ class Spool(Log):
         if not hidden:
             self.say(f"a secret shorter than {MIN_SECRET} bytes cannot be hidden in this log; use a longer one")
 
+    def new_masker(self) -> OutputMasker:
+        with self._lock:
+            self._maskers += 1
+            return StreamMasker(self._masker, f"masker {self._maskers}", self._lock)
+
     def hide(self, text: str) -> str:
         """Removes this log's secrets from a text that is shown elsewhere, such as a resolution's message."""
         with self._lock:
@@ -140,8 +152,8 @@ class Spool(Log):
         with self._lock:
             if self._finished:
                 return
-            for stream in self._masker.streams:
-                self._try_put(self._masker.flush(stream), cast("LogStream", stream))
+            for stream in get_args(LogStream):
+                self._try_put(self._masker.flush(stream), stream)
             self._finished = True
             self._join()
             self._index.end(self._size)
@@ -149,6 +161,21 @@ class Spool(Log):
             self._try_append(self._lines(self._trailer(resolution, took)))
             os.fchmod(self._file, FINISHED)
             os.close(self._file)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has its trailer."""
+        return self._finished
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file now."""
+        return self._size
+
+    @property
+    def overflows(self) -> bool:
+        """Whether what comes now is beside the file, until the end."""
+        return self._overflow.begun
 
     @property
     def last_line(self) -> str:
@@ -161,7 +188,8 @@ class Spool(Log):
     def _allocate_reserve(self) -> None:
         """Raises OSError; then the bytes that would fill the first block are not written to it."""
         self._reserved = True
-        self._reserve.write_bytes(bytes(RESERVE))
+        self._reserve.unlink(missing_ok=True)
+        write_private_file(self._reserve, bytes(RESERVE))
 
     def _remove_reserve(self) -> None:
         if self._reserved:
@@ -185,8 +213,8 @@ class Spool(Log):
             except OSError as error:
                 self._why_lost = error.strerror or str(error)
                 self._lost = len(data)
-                raise TaskFailedInternally(
-                    f"the log of this run cannot be written any further, {self.path}: {self._why_lost}"
+                raise local_failure(
+                    f"the log of this run cannot be written any further, {self.path}: {self._why_lost}", error
                 ) from error
 
     def _store(self, data: bytes, stream: LogStream) -> None:

@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 import base64
+import html
 import itertools
+import json
+import shlex
+import subprocess
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taskrunner.log.masking import MIN_SECRET, Masker, forms_of
+from taskrunner.log.forms import MIN_CUT, forms_of
+from taskrunner.log.masking import MIN_SECRET, Masker
 
 LETTERS = "aab+/ \n\u00e9"  # few, so that secrets overlap, begin alike, contain each other and have many lines
 SECRETS = st.lists(st.text(LETTERS, min_size=MIN_SECRET, max_size=12), min_size=1, max_size=4)
+
+
+def all_forms(secrets: list[str]) -> list[bytes]:
+    """Of the secrets that are long enough to be hidden."""
+    values = [value for secret in secrets if len(value := secret.encode().strip()) >= MIN_SECRET]
+    return sorted({form for value in values for form in forms_of(value).exact | forms_of(value).wrapped})
+
+
+def broken(form: bytes, width: int, line_break: bytes) -> bytes:
+    """A form in lines."""
+    return line_break.join(form[at : at + width] for at in range(0, len(form), width))
 
 
 @st.composite
 def streams(draw: st.DrawFn) -> tuple[list[str], bytes, list[int]]:
     """Secrets, a text with many of their forms and halves of forms, and the offsets at which the text is cut."""
     secrets = draw(SECRETS)
-    forms = sorted({form for secret in secrets if secret.strip() for form in forms_of(secret.encode().strip())})
+    forms = all_forms(secrets)
+    forms += [broken(form, draw(st.integers(4, 9)), draw(st.sampled_from([b"\n", b"\r\n"]))) for form in forms]
     halves = [form[: len(form) // 2] for form in forms] + [form[len(form) // 2 :] for form in forms]
-    piece = st.one_of(st.text(LETTERS, max_size=6).map(str.encode), st.sampled_from([*forms, *halves, b"x"]))
+    breaks = [b"\r", b"\n", b"\r\n"]
+    piece = st.one_of(st.text(LETTERS, max_size=6).map(str.encode), st.sampled_from([*forms, *halves, b"x", *breaks]))
     text = b"".join(draw(st.lists(piece, max_size=10)))
     return secrets, text, sorted(draw(st.lists(st.integers(0, len(text)), max_size=8)))
 
@@ -46,8 +64,7 @@ def test_a_cut_stream_is_masked_like_the_whole_and_contains_no_form(stream: tupl
     chunks = [text[begin:end] for begin, end in itertools.pairwise([0, *cuts, len(text)])]
     out = mask(secrets, *chunks)
     assert out == masker(*secrets).whole(text)
-    hidden = [value for secret in secrets if len(value := secret.encode().strip()) >= MIN_SECRET]
-    assert not [form for value in hidden for form in forms_of(value) if form in out]
+    assert not [form for form in all_forms(secrets) if form in out]
 
 
 @settings(deadline=None)
@@ -129,3 +146,60 @@ def test_a_long_secret_that_repeats_itself_is_hidden() -> None:
     secret = "a" * 4096
     assert mask([secret], *[b"a" * 100] * 50) == b"***"
     assert mask([secret], b"a" * 4095) == b"a" * 4095
+
+
+SECRET = "pa's w$rd/+\"x<&> \u00e9 and more of it"
+
+SPELLINGS = {
+    "JSON": lambda text: json.dumps(text)[1:-1].encode(),
+    "JSON in UTF-8": lambda text: json.dumps(text, ensure_ascii=False)[1:-1].encode(),
+    "HTML": lambda text: html.escape(text).encode(),
+    "HTML, numbered": lambda text: html.escape(text).replace("&#x27;", "&#39;").encode(),
+    "HTML, without quotes": lambda text: html.escape(text, quote=False).encode(),
+    "a shell's quotes": lambda text: shlex.quote(text).encode()[1:-1],
+    "bash %q": lambda text: (
+        subprocess.run(
+            ["bash", "-c", 'printf %q "$1"', "-", text], check=True, capture_output=True, env={"LC_ALL": "C.UTF-8"}
+        ).stdout
+    ),
+    "a shell's trace": lambda text: subprocess.run(
+        ["bash", "-xc", ': "$1"', "-", text], check=True, capture_output=True
+    ).stderr.strip()[5:-1],
+    "hexadecimal": lambda text: text.encode().hex().encode(),
+    "hexadecimal, upper case": lambda text: text.encode().hex().upper().encode(),
+    "hexadecimal in lines": lambda text: broken(text.encode().hex().encode(), 60, b"\n"),
+    "escaped bytes": lambda text: "".join(f"\\x{byte:02x}" for byte in text.encode()).encode(),
+    "percent": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()).encode(),
+    "UTF-16": lambda text: text.encode("utf-16-le"),
+    "UTF-16, big end first": lambda text: text.encode("utf-16-be"),
+    "MIME": lambda text: base64.encodebytes(f"user:{text * 2}".encode()),
+    "PEM": lambda text: broken(base64.b64encode(f"u:{text * 2}".encode()), 64, b"\r\n"),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_every_spelling_is_hidden_wherever_it_is_cut(spelling: str, size: int) -> None:
+    text = b"before " + SPELLINGS[spelling](SECRET) + b" after\n"
+    out = mask([SECRET], *(text[at : at + size] for at in range(0, len(text), size)))
+    assert out.startswith(b"before ")
+    assert out.endswith(b" after\n")
+    assert b"***" in out
+    if spelling not in {"MIME", "PEM"}:  # these have other text in their first and last characters
+        assert out.replace(b"\0", b"") == b"before *** after\n"
+    else:
+        assert len(out) < len(b"before *** after\n") + 12
+
+
+@pytest.mark.parametrize("cut", range(1, 4))
+def test_a_line_break_in_the_first_characters_leaves_no_more_than_these(cut: int) -> None:
+    form = base64.b64encode(b"a-token-of-some-length")
+    assert len(form) - cut >= MIN_CUT
+    assert mask(["a-token-of-some-length"], form[:cut] + b"\n" + form[cut:]) == form[:cut] + b"\n***"
+
+
+def test_lines_are_not_held_back_for_what_they_might_begin() -> None:
+    """A log that is followed shows each line when it comes, unless four bytes at its end begin a form."""
+    secret = masker("a-token-of-some-length")
+    for line in (b"a\n", b"the end is a\n", b"YS\n", b"61\n", b"progress 10%\r"):
+        assert secret.feed(line) == line
