@@ -30,6 +30,11 @@ def expand(value: str, run_folder: str, facts: StepFacts | None = None) -> str:
     return _REFERENCE.sub(replacement, value)
 
 
+def literally(value: str) -> str:
+    """The text that expands to this value, in the environment of a task."""
+    return value.replace("${RUN_FOLDER}", "$${RUN_FOLDER}")
+
+
 def expand_run_folder(env: Mapping[str, str], task: Task, run_folder: str) -> dict[str, str]:
     """The environment of `Engine.start`, with `${RUN_FOLDER}` replaced in what is from the task's `env`, and not in its
     secrets."""

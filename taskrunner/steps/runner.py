@@ -11,7 +11,7 @@ from typing import TypeVar
 import attrs
 
 from taskrunner.blocking import run_blocking
-from taskrunner.errors import TaskFailed, TaskFailedInternally
+from taskrunner.errors import TaskFailed, TaskFailedInternally, local_failure
 from taskrunner.interfaces.platform import RunContext
 from taskrunner.model import Document, Progress
 from taskrunner.steps.assignments import AssignmentError, parse_assignments
@@ -20,6 +20,7 @@ from taskrunner.steps.sandbox import RunningStep, StepCommand, StepSandbox
 from taskrunner.steps.sequence import KILLED, SKIPPED, StepEnd, StepSequence
 from taskrunner.steps.specification import StepSpec, is_reserved
 from taskrunner.steps.step_files import ENV, OUTPUT, SCRIPT, StepFiles
+from taskrunner.steps.step_lines import end_line
 
 T = TypeVar("T")
 
@@ -100,7 +101,10 @@ class StepRunner:
         self.sequence.end(end)
 
     async def _ended(self, step: StepSpec, number: int) -> StepEnd:
-        await self._in_thread(partial(self._files.prepare, step.run), "writing the script of a step")
+        try:
+            await self._in_thread(partial(self._files.prepare, step.run), "writing the script of a step")
+        except AssignmentError as error:
+            return StepEnd("failed", CANNOT_START, why=f"the files of the steps {error}")
         if self._stop.is_set():
             return _STOPPED
         command = step.argv(f"{self._sandbox.step_folder}/{SCRIPT}")
@@ -161,16 +165,14 @@ class StepRunner:
         try:
             return await run_blocking(work, limit=FILE_TIME, doing=doing, error=TaskFailedInternally)
         except OSError as error:
-            raise TaskFailedInternally(f"{doing} failed: {error.strerror}") from None
+            raise local_failure(f"{doing} failed: {error.strerror}", error) from None
 
     @property
     def _title(self) -> str:
         return self.sequence.title(len(self.sequence.ends))
 
     def _log_end(self, end: StepEnd) -> None:
-        why = f" ({end.why})" if end.why else ""
-        after = "" if end.seconds is None else f" after {end.seconds:.1f} s"
-        self._context.log.say(f"{self._title}: {end.outcome}{why}{after}")
+        self._context.log.say(end_line(self._title, end))
         self._logged += 1
 
 

@@ -78,7 +78,7 @@ class StepSpec:
     max_run_time: int | None = attrs.field(
         default=None,
         validator=optional([ge(1), le(MAX_RUN_TIME)]),
-        metadata={"doc": "Seconds; a step that takes longer is ended, and has failed."},
+        metadata={"unit": "s", "doc": "Seconds; a step that takes longer is ended, and has failed."},
     )
 
     @property

@@ -7,7 +7,9 @@ open, so that neither a changed mode nor a link at their place makes it read ano
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
@@ -48,6 +50,8 @@ class StepFiles:
     def _make_all(self) -> None:
         self.folder.mkdir(mode=0o755)
         self._place = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        if os.fstat(self._place).st_uid != os.geteuid():  # a step has put another one there just now
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), self.folder)
         os.fchmod(self._place, 0o755)
         for name in NAMES:
             self._make(name)
@@ -64,12 +68,16 @@ class StepFiles:
 
     def prepare(self, script: str) -> None:
         """Empties the files, and writes the script of the next step. What an earlier one has removed is made again, as
-        `git clean` does it. Raises OSError."""
-        if not _is_same(self._place, self.folder):
-            self.remove()
-            self._make_all()
-        for name in NAMES:
-            self._renew(name)
+        `git clean` does it. Raises AssignmentError (something replaces them all the time), OSError."""
+        try:
+            if not _is_same(self._place, self.folder):
+                self.remove()
+                _move_away(self.folder)
+                self._make_all()
+            for name in NAMES:
+                self._renew(name)
+        except (FileExistsError, FileNotFoundError, NotADirectoryError):
+            raise AssignmentError("are removed or replaced by another program of this run") from None
         data, at = memoryview(script.encode()), 0
         while at < len(data):
             at += os.pwrite(self._open[SCRIPT], data[at:], at)
@@ -79,8 +87,7 @@ class StepFiles:
             os.ftruncate(self._open[name], 0)
             return
         os.close(self._open.pop(name))
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=self._place)
+        _move_away(name, self._place)
         self._make(name)
 
     def read(self, name: str) -> bytes:
@@ -101,6 +108,13 @@ class StepFiles:
             self._place = -1
         with contextlib.suppress(OSError):
             self.folder.rmdir()
+
+
+def _move_away(path: str | Path, place: int | None = None) -> None:
+    """Renames what a step has put there, whatever it is: nothing in it is opened. It is removed with the run's
+    folder."""
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(path, f"{path}.replaced-{secrets.token_hex(4)}", src_dir_fd=place, dst_dir_fd=place)
 
 
 def _is_same(number: int, path: str | Path, place: int | None = None) -> bool:

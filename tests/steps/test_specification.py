@@ -42,7 +42,7 @@ def test_a_whole_step_is_read() -> None:
         ({"run": "x", "id": "1a"}, "id: is not of the form it needs"),
         ({"run": "x", "id": "a.b"}, "id: is not of the form it needs"),
         ({"run": "x", "name": "a\nb"}, "name: is not of the form it needs (use one line)"),
-        ({"run": "x", "max_run_time": 0}, "max_run_time: must be at least 1"),
+        ({"run": "x", "max_run_time": 0}, "max_run_time: must be at least 1 s"),
         ({"run": "x", "env": {"A-B": "1"}}, "is not of the form it needs"),
         ({"run": "x", "uses": "actions/checkout"}, "uses: is not known here"),
     ],
