@@ -1,4 +1,5 @@
-"""Crash recovery: the resources of dead workers are removed, and their runs are handed back at once.
+"""Crash recovery: the resources of dead workers are removed, and their runs are handed back at once. What cannot be
+removed now, of a dead worker or of a run whose own clean-up failed, is tried again until it is gone.
 
 A living worker holds the lock on its file in the home's `workers` folder; the lock of a killed one is free, whatever
 killed it. The worker that takes this lock recovers; no other one can meanwhile.
@@ -7,7 +8,7 @@ killed it. The worker that takes this lock recovers; no other one can meanwhile.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
@@ -15,13 +16,16 @@ import attrs
 
 from taskrunner.blocking import OverLimit, run_blocking
 from taskrunner.bounded import BoundedCalls
-from taskrunner.errors import Conflict, TaskrunnerError, Unavailable
+from taskrunner.errors import ClaimLost, Conflict, NotSupported, TaskrunnerError, Unavailable
 from taskrunner.files.untrusted import remove_folder
 from taskrunner.log.spool import Spool, is_finished
-from taskrunner.model import Resolution, exception
-from taskrunner.state.journal import FINAL, Journal, Unfinished, unfinished
-from taskrunner.state.worker_lock import dead_workers, recovering
-from taskrunner.worker.services import Services
+from taskrunner.model import Resolution, RunKey, exception
+from taskrunner.runs.services import Services
+from taskrunner.state.journal import Journal
+from taskrunner.state.journal_reader import FINAL, Unfinished, is_over, unfinished
+from taskrunner.state.leftovers import Leftover, forget_leftover, leftovers, note_leftover, removing_leftovers
+from taskrunner.state.run_folder import RunFolder, remove_link
+from taskrunner.state.worker_lock import dead_workers, is_alive, noted_platforms, recovering
 
 T = TypeVar("T")
 
@@ -32,65 +36,139 @@ DISK_LIMIT = 600.0
 """Seconds to find a dead worker's runs, or to remove a run's folder: a million files take about a minute."""
 
 INTERVAL = 10.0
-"""Seconds between two searches for dead workers, between claims: a search is a listing of one small folder."""
+"""Seconds between two searches: a search is a listing of two small folders."""
 
 
 @attrs.define(eq=False)
 class CrashRecovery:
-    """Searches for dead workers of this home, one search at a time."""
+    """Searches for dead workers of this home, and for what any worker could not remove, one search at a time."""
 
     services: Services
     calls: BoundedCalls
     _running: asyncio.Lock = attrs.field(init=False, factory=asyncio.Lock)
-    _last: float = attrs.field(init=False, default=float("-inf"))
-    """Start of the last search, by the loop's clock."""
     _reported: frozenset[str] = attrs.field(init=False, default=frozenset())
     """Warnings of the last search. A resource that cannot be removed is tried again each time, and reported once."""
 
-    @property
-    def due(self) -> bool:
-        """Whether the last search began `INTERVAL` ago or earlier."""
-        return asyncio.get_running_loop().time() - self._last >= INTERVAL
+    async def repeat(self) -> None:
+        """Searches again and again, whatever the worker does meanwhile."""
+        while True:
+            await asyncio.sleep(INTERVAL)
+            try:
+                await self.run()
+            except OSError as error:  # the next search may succeed, and runs go on meanwhile
+                self._report([f"dead workers and what was left cannot be searched for now: {error}"])
 
     async def run(self) -> None:
-        """Recovers from every dead worker: removes all resources of their runs that can be removed.
+        """Recovers from every dead worker: removes all resources of their runs that can be removed. Then tries again
+        what earlier clean-ups have left.
 
         A run is handed back only after its resources were removed, so that a task does not run twice on this machine.
-        An error that concerns one dead worker is a warning.
+        An error that concerns one dead worker or one run is a warning.
         """
         async with self._running:
-            self._last = asyncio.get_running_loop().time()
-            lines = await self._recover_all()
+            self._report([*await self._recover_all(), *await self._retry_all()])
+
+    def _report(self, lines: list[str]) -> None:
         for line in lines:
             if line not in self._reported:
                 self.services.observer.warn(line)
         self._reported = frozenset(lines)
 
+    # ---- dead workers -----------------------------------------------------------------------------------
+
     async def _recover_all(self) -> list[str]:
         """A line for each resource that was found or could not be removed."""
-        lines = []
+        lines: list[str] = []
         home = self.services.home
         for worker_id in await _on_disk(lambda: dead_workers(home), "looking for workers that died"):
             try:
                 with recovering(home, worker_id) as locked:
                     if locked:
-                        lines += [line async for line in self._recover(worker_id)]
+                        await self._recover(worker_id, lines)
             except (TaskrunnerError, OSError) as error:
                 # It is tried again at the next search.
                 lines.append(f"the resources of worker {worker_id}, which died, cannot be removed now: {error}")
         return lines
 
-    async def _recover(self, worker_id: str) -> AsyncIterator[str]:
-        platforms, home = self.services.platforms, self.services.home
+    async def _recover(self, worker_id: str, lines: list[str]) -> None:
+        """Raises Unavailable when something is left."""
+        home = self.services.home
         runs = await _on_disk(lambda: unfinished(home, worker_id), f"finding the runs of worker {worker_id}")
-        used = {run.platform for run in runs} & set(platforms.classes)
-        for line in await platforms.clean_up_after(worker_id, sorted(used)):
-            yield f"cleaned up after worker {worker_id}, which died: {line}"
+        noted = await _on_disk(lambda: noted_platforms(home, worker_id), "finding its platforms")
+        used = noted | {run.platform for run in runs} & set(self.services.platforms.classes)
+        problems = {name: await self._clean_up_after(worker_id, name, lines) for name in sorted(used)}
         for run in runs:
-            work = run.folder.work
-            for line in await _on_disk(lambda work=work: remove_folder(work), f"removing {work}"):  # type: ignore[misc]
-                yield f"left by worker {worker_id}, which died: {line}"
-            yield await self._hand_back(run)
+            if not problems.get(run.platform):
+                await self._clean_up_folder(run, lines)
+                lines.append(await self._hand_back(run))
+        if left := [problem for problem in problems.values() if problem]:
+            note_leftover(home, worker_id, None, "", left)
+            raise Unavailable("; ".join(left))
+        forget_leftover(home, worker_id, None)
+
+    async def _clean_up_after(self, worker_id: str, name: str, lines: list[str]) -> str:
+        """Why not everything in a platform was removed; empty when it was."""
+        try:
+            found = await self.services.platforms.clean_up_after(worker_id, [name])
+        except Exception as error:  # noqa: BLE001  a bug of one plugin must not keep what the others have
+            return _text(error)
+        lines += [f"cleaned up after worker {worker_id}, which died: {line}" for line in found]
+        return ""
+
+    async def _clean_up_folder(self, run: Unfinished, lines: list[str]) -> None:
+        """The files of the run: its folder, and what it has begun to upload."""
+        worker_id, work = run.claim.worker_id, run.folder.work
+        if left := await _on_disk(lambda: _remove_work(run.folder), f"removing {work}"):
+            lines += [f"left by worker {worker_id}, which died: {line}" for line in left]
+            note_leftover(self.services.home, worker_id, run.claim.run, run.platform, left)
+        with suppress(TaskrunnerError):  # the store is out of reach: it knows itself what is unfinished
+            await self.services.store.discard_unfinished(run.claim.run)
+
+    # ---- what earlier clean-ups have left ---------------------------------------------------------------
+
+    async def _retry_all(self) -> list[str]:
+        """A line for each thing that was removed or is still there."""
+        home, lines = self.services.home, list[str]()
+        try:
+            with removing_leftovers(home) as locked:
+                if locked:
+                    for leftover in await _on_disk(lambda: leftovers(home), "reading what was left"):
+                        lines += await self._retry(leftover)
+        except OSError as error:
+            lines.append(f"what was left cannot be removed now: {error}")
+        return lines
+
+    async def _retry(self, leftover: Leftover) -> list[str]:
+        home, run = self.services.home, leftover.run
+        if run is None:
+            return []  # recovery from that worker tries it
+        folder = RunFolder(home, run)
+        if not await _on_disk(lambda: is_over(folder), f"reading the journal of {run}"):
+            return []  # its worker cleans up, or recovery from that worker does
+        lines, problems = list[str](), list[str]()
+        try:
+            lines += await self._clean_up_run(leftover, run)
+            problems += await _on_disk(lambda: _remove_work(folder), f"removing {folder.work}")
+        except Exception as error:  # noqa: BLE001  a bug of a plugin must not end the worker again and again
+            problems.append(_text(error))
+        if problems:
+            note_leftover(home, leftover.worker_id, run, leftover.platform, problems)
+            return [f"still left by run {run}: {problem}" for problem in problems]
+        forget_leftover(home, leftover.worker_id, run)
+        return [f"nothing is left any more by run {run}: {', '.join(lines) or 'it is gone'}"]
+
+    async def _clean_up_run(self, leftover: Leftover, run: RunKey) -> list[str]:
+        platforms, worker_id = self.services.platforms, leftover.worker_id
+        if not leftover.platform:
+            return []
+        try:
+            return await platforms.clean_up_run(leftover.platform, worker_id, run)
+        except NotSupported:
+            if is_alive(self.services.home, worker_id):
+                raise Unavailable(f"it waits for the end of worker {worker_id}") from None
+            return await platforms.clean_up_after(worker_id, [leftover.platform])
+
+    # ---- queue, log and journal -------------------------------------------------------------------------
 
     async def _hand_back(self, run: Unfinished) -> str:
         what = f"run {run.claim.run} of worker {run.claim.worker_id}, which died,"
@@ -102,16 +180,28 @@ class CrashRecovery:
             outcome = f"waits for its lease to end: {error}"
         except Conflict:
             outcome = "had been resolved by it"
-        except TaskrunnerError:
-            outcome = "had been taken over already"
+        except ClaimLost as lost:
+            outcome = "ended with its peer" if lost.why == "disconnected" else "had been taken over already"
+        except TaskrunnerError as error:
+            outcome = f"cannot be handed back: {error}"
         else:
             outcome = "was handed back"
         _close(run, ending)
         return f"{what} {outcome}"
 
 
+def _text(error: Exception) -> str:
+    return str(error) if isinstance(error, TaskrunnerError | OSError) else f"{type(error).__name__}: {error}"
+
+
 async def _on_disk(work: Callable[[], T], doing: str) -> T:
     return await run_blocking(work, limit=DISK_LIMIT, doing=doing)
+
+
+def _remove_work(folder: RunFolder) -> list[str]:
+    """A line for each thing that stays. Raises OSError."""
+    remove_link(folder)
+    return remove_folder(folder.work)
 
 
 def _close(run: Unfinished, ending: Resolution) -> None:

@@ -6,18 +6,26 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from taskrunner.files.identity import identity
 from taskrunner.model import Health
-from taskrunner.worker.services import Services
+from taskrunner.runs.services import Services
+
+REPLACED = "the home folder {} was removed or replaced while this worker runs: stop the worker, and start it again"
 
 
 async def check_health(services: Services, min_free_disk: int) -> Health:
-    """Checks the disk of the home, then the open platforms. A platform that does not answer is not fit.
+    """Checks the disk of the home, then what runs have met of its faults, then the open platforms. A platform that does
+    not answer is not fit.
 
     Takes microseconds, unless the disk is full: then caches that are not in use are deleted, and it is checked again.
     """
+    if identity(services.home) != services.home_identity:
+        return Health(fit=False, why=REPLACED.format(services.home))
     disk = _disk(services.home, min_free_disk)
     if not disk.fit and await _make_room(services, min_free_disk):
         disk = _disk(services.home, min_free_disk)
+    if disk.fit:
+        disk = await services.faults.check()
     return await services.platforms.health() if disk.fit else disk
 
 

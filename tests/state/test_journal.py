@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
 
+import attrs
 import pytest
 
-from taskrunner.errors import MalformedPayload, TaskFailedInternally
+from taskrunner.errors import MachineFault, MalformedPayload, TaskFailedInternally
 from taskrunner.model import Claim, RunKey
-from taskrunner.state.journal import Journal, RunFolder, read_journal, state_visits, unfinished
+from taskrunner.state.journal import Journal
+from taskrunner.state.journal_reader import left_behind, read_journal, state_visits, unfinished
+from taskrunner.state.run_folder import RunFolder
+from tests.support.faults import fill
 from tests.support.killed import run_until_ready_and_kill
 
 CLAIM = Claim("t1", 0, {"platform": "docker", "env": {"PASSWORD": "hunter2"}}, "w1", "the-token")
@@ -63,7 +68,7 @@ def test_invalid_lines_are_left_out_and_counted(tmp_path: Path, caplog: pytest.L
     journal.moved("resolved", "fatal")
     journal.close()
     assert [record.kind for record in read_journal(folder.journal)] == ["claimed", "moved"]
-    assert "7 lines are no records" in caplog.text
+    assert "6 lines are no records" in caplog.text
     assert read_journal(tmp_path / "none") == []
 
 
@@ -86,7 +91,8 @@ def test_unfinished_are_the_runs_of_that_worker_without_an_end(tmp_path: Path) -
 def test_every_record_survives_kill_9(tmp_path: Path) -> None:
     code = """
         import sys, pathlib
-        from taskrunner.state.journal import Journal, RunFolder
+        from taskrunner.state.journal import Journal
+        from taskrunner.state.run_folder import RunFolder
         from taskrunner.model import Claim
         claim = Claim("t1", 0, {"platform": 7}, "w1", "token")
         journal = Journal.create(RunFolder(pathlib.Path(sys.argv[1]), claim.run), claim)
@@ -132,11 +138,62 @@ def test_a_full_disk_is_a_warning_and_later_records_are_whole(
     journal.moved("late", "is only a warning")
     records = read_journal(RunFolder(small_disk, CLAIM.run).journal)
     assert records[-1].state == "resolved"
-    numbers = [int(record.event.split()[1]) for record in records[1:-1]]
-    assert numbers == list(range(len(records) - 2))
+    numbers = [int(record.event.split()[1]) for record in records[1:-2]]
+    assert numbers == list(range(len(records) - 3))
+    missing = f"records that are missing here: {100 - len(numbers)} (No space left on device)"
+    assert (records[-2].kind, records[-2].data["text"]) == ("note", missing)
+
+
+def test_a_run_whose_first_record_does_not_fit_has_no_folder(small_disk: Path) -> None:
+    new_journal(small_disk).close()
+    fill(small_disk)
+    with pytest.raises(MachineFault, match="No space left on device"):
+        Journal.create(RunFolder(small_disk, RunKey("t1", 1)), attrs.evolve(CLAIM, run_id=1))
+    assert [path.name for path in (small_disk / "runs/t1").iterdir()] == ["0"]
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("in the way")
     with pytest.raises(TaskFailedInternally, match="t1/0"):
         new_journal(tmp_path)
+
+
+def strict_lines(folder: RunFolder) -> list[dict[str, object]]:
+    """As any reader of JSON Lines has them: each line is a JSON value, and ends with a line feed."""
+    text = folder.journal.read_bytes().decode("ascii")
+    assert text.endswith("\n")
+
+    def refuse(constant: str) -> float:
+        raise ValueError(constant)
+
+    return [json.loads(line, parse_constant=refuse) for line in text[:-1].split("\n")]
+
+
+@pytest.mark.parametrize("half", [b"", b'{"at":"2026-01-', b"\xff"])
+def test_every_line_is_json_also_after_a_crash_in_the_middle_of_one(tmp_path: Path, half: bytes) -> None:
+    new_journal(tmp_path).close()
+    folder = RunFolder(tmp_path, CLAIM.run)
+    with folder.journal.open("ab") as file:
+        file.write(half)
+    journal = Journal.reopen(folder)
+    journal.left(["a path with \udcff in it"])
+    journal.moved("resolved", "worker_died")
+    journal.close()
+    assert [line["kind"] for line in strict_lines(folder)] == ["claimed", "left", "moved"]
+    assert left_behind(read_journal(folder.journal)) == ("a path with ? in it",)
+
+
+def test_every_line_is_json_also_on_a_full_disk(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder, journal = RunFolder(small_disk, CLAIM.run), new_journal(small_disk)
+    with (small_disk / "rest").open("wb", buffering=0) as rest, contextlib.suppress(OSError):
+        while rest.write(bytes(4096)):
+            pass
+    for number in range(200):
+        journal.moved("running", f"event {number} {'x' * 100}")
+    (small_disk / "rest").unlink()
+    journal.moved("resolved", "cleaned")
+    journal.close()
+    lines = strict_lines(folder)
+    assert (lines[0]["kind"], lines[-1]["event"]) == ("claimed", "cleaned")
+    assert len(lines) < 200
+    assert "lacks a record, 'moved': No space left on device" in caplog.text

@@ -18,12 +18,12 @@ from taskrunner.interfaces.queue import Queue
 from taskrunner.machines.chart import Move
 from taskrunner.model import Resolution, Secret, Submission, TaskStatus
 from taskrunner.queues.memory import MemoryQueue
-from taskrunner.state.journal import read_journal, state_visits
+from taskrunner.runs.observer import Observer, RunView
+from taskrunner.runs.platforms import Platforms
+from taskrunner.runs.run import TaskRun
+from taskrunner.runs.services import Services
+from taskrunner.state.journal_reader import read_journal, state_visits
 from taskrunner.testing import FakeHost, FakePlatform, MemoryStore, clock
-from taskrunner.worker.observer import Observer, RunView
-from taskrunner.worker.platforms import Platforms
-from taskrunner.worker.run import TaskRun
-from taskrunner.worker.services import Services
 from taskrunner.worker.stop_condition import StopCondition
 from taskrunner.worker.worker import Worker
 
@@ -58,6 +58,7 @@ class World:
     seen: RecordingObserver = attrs.field(factory=RecordingObserver)
     min_free_disk: int = 0
     lease: float = 60.0
+    stop_timeout: float | None = None
     promised: frozenset[str] = frozenset()
     run_class: type[TaskRun] = TaskRun
     listeners: list[object] = attrs.field(factory=list)
@@ -78,7 +79,9 @@ class World:
             self.queue = MemoryQueue("submitter")
             services = self.services(wrap(self.queue.join("w1")), "w1")
             stopping = stop_when or StopCondition()
-            self.worker = Worker(services, self.host, capacity, stopping, self.min_free_disk, self.run_class)
+            self.worker = Worker(
+                services, self.host, capacity, stopping, self.min_free_disk, self.run_class, self.stop_timeout
+            )
             self.worker.machine.add_listener(*self.listeners)
             async with asyncio.TaskGroup() as group:
                 for scene in scenes:

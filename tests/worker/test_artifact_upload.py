@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
+import os
+import stat
+import subprocess
+import sys
+import tarfile
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, Literal
 
 import attrs
 import pytest
 
 from taskrunner.errors import TaskFailed, TaskFailedInternally, Unavailable
+from taskrunner.files.archives.decompression import decompressed
+from taskrunner.files.results import FolderResults as FolderOfARun
+from taskrunner.interfaces.artifacts import Missing
 from taskrunner.interfaces.results import Entry, Results
 from taskrunner.model import Artifact, ArtifactSpec, Progress, RunKey
+from taskrunner.runs.upload.artifact_upload import collect
+from taskrunner.runs.upload.compression import check_compressions
+from taskrunner.testing import MemoryLog
 from taskrunner.testing.fakes.artifacts import MemoryStore
-from taskrunner.worker.artifact_upload import collect
 
 RUN = RunKey("t1", 0)
 
@@ -66,12 +79,12 @@ class UnreliableStore(MemoryStore):
         super().__init__()
         self.failures = failures
 
-    async def put(self, run: RunKey, name: str, body: AsyncIterator[bytes], *, content_type: str = "") -> Artifact:
+    async def put(self, run: RunKey, name: str, body: AsyncIterator[bytes], **options: Any) -> Artifact:
         if self.failures:
             self.failures -= 1
             await anext(body)
             raise Unavailable("the network is away")
-        return await super().put(run, name, body, content_type=content_type)
+        return await super().put(run, name, body, **options)
 
 
 @attrs.define
@@ -170,10 +183,10 @@ def test_the_name_of_the_log_is_refused(upload: Upload) -> None:
 
 def test_a_name_that_the_store_refuses_is_reported_and_the_others_are_stored(upload: Upload) -> None:
     class PickyStore(MemoryStore):
-        async def put(self, run: RunKey, name: str, body: AsyncIterator[bytes], *, content_type: str = "") -> Artifact:
+        async def put(self, run: RunKey, name: str, body: AsyncIterator[bytes], **options: Any) -> Artifact:
             if "dist" in name:
                 raise ValueError("no dist in here")
-            return await super().put(run, name, body, content_type=content_type)
+            return await super().put(run, name, body, **options)
 
     upload.store = PickyStore()
     with pytest.raises(TaskFailed, match="no dist in here") as caught:
@@ -195,7 +208,7 @@ def test_best_effort_stores_the_files_that_exist_and_logs_the_others(upload: Upl
 
 
 def test_an_unavailable_store_is_tried_again(upload: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskrunner.worker.artifact_upload.DELAYS", (0.0, 0.0))
+    monkeypatch.setattr("taskrunner.runs.upload.artifact_upload.DELAYS", (0.0, 0.0))
     upload.store = UnreliableStore(2)
     assert upload.collect(ArtifactSpec("a", "report.xml")) == {"a": b"this is report.xml"}
     assert upload.lines[-1].endswith("bytes: 18")
@@ -204,11 +217,204 @@ def test_an_unavailable_store_is_tried_again(upload: Upload, monkeypatch: pytest
         upload.collect(ArtifactSpec("a", "report.xml"))
 
 
+def test_the_store_is_told_the_size_and_the_end_of_its_keeping(upload: Upload) -> None:
+    told: list[dict[str, Any]] = []
+
+    class TellingStore(MemoryStore):
+        async def put(self, run: RunKey, name: str, body: AsyncIterator[bytes], **options: Any) -> Artifact:
+            told.append(options)
+            return await super().put(run, name, body, **options)
+
+    upload.store = TellingStore()
+    before = datetime.now(UTC)
+    upload.collect(ArtifactSpec("a", "report.xml", expires=3600), ArtifactSpec("b", "report.xml"))
+    assert {options["size"] for options in told} == {len(upload.kept["a"])}
+    hour = timedelta(hours=1)
+    assert before + hour <= told[0]["expires"] <= datetime.now(UTC) + hour
+    assert told[1]["expires"] is None
+
+
+def test_a_file_of_another_size_than_it_was_listed_with_is_refused(upload: Upload) -> None:
+    class Growing(MemoryStore):
+        async def put(self, run: RunKey, name: str, body: AsyncIterator[bytes], **options: Any) -> Artifact:
+            return await super().put(run, name, body, **{**options, "size": options["size"] + 1})
+
+    upload.store = Growing()
+    with pytest.raises(TaskFailed, match="as it was said to have") as caught:
+        upload.collect(ArtifactSpec("a", "report.xml"))
+    assert caught.value.reason == "artifact-refused"
+
+
 def test_an_internal_error_of_the_store_is_raised(upload: Upload) -> None:
     class FullStore(MemoryStore):
-        async def put(self, run: RunKey, name: str, body: AsyncIterator[bytes], *, content_type: str = "") -> Artifact:
+        async def put(self, run: RunKey, name: str, body: AsyncIterator[bytes], **options: Any) -> Artifact:
             raise TaskFailedInternally("full")
 
     upload.store = FullStore()
     with pytest.raises(TaskFailedInternally):
         upload.collect(ArtifactSpec("a", "report.xml"))
+
+
+def test_each_file_that_is_not_kept_has_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(b"x" * 101)
+    (tmp_path / "small").touch()
+    (tmp_path / "out").symlink_to("/etc/passwd")
+    specs = [
+        ArtifactSpec("large", "large"), ArtifactSpec("none", "none"), ArtifactSpec("out", "out"),
+        ArtifactSpec("small", "small"),
+    ]  # fmt: skip
+    told: list[Missing] = []
+    work = collect(
+        specs, FolderResults(tmp_path), MemoryStore(), RUN, print, lambda _: None, max_size=100, on_missing=told.append
+    )
+    with pytest.raises(TaskFailed):
+        asyncio.run(work)
+    reasons = {each.name: each.reason for each in told}
+    assert reasons == {"large": "too-large", "none": "missing", "out": "unreadable"}
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """A sparse file counts as what would be sent of it."""
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(1 << 40)
+    (tmp_path / "small").write_bytes(b"x" * 100)
+    store, specs = MemoryStore(), (ArtifactSpec("a", "sparse"), ArtifactSpec("b", "small"))
+
+    async def main() -> None:
+        with pytest.raises(
+            TaskFailed, match=r"1,099,511,627,776 bytes.* 100 of an artifact.*max_artifact_size"
+        ) as caught:
+            await collect(specs, FolderResults(tmp_path), store, RUN, print, lambda _: None, max_size=100)
+        assert caught.value.reason == "artifact-refused"
+        assert [each.name for each in await store.list(RUN)] == ["b"]
+
+    asyncio.run(main())
+
+
+def test_a_file_that_sends_more_than_it_said_is_refused_too(tmp_path: Path) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(60)
+
+    class Growing(FolderResults):
+        def _entry(self, name: str, path: Path) -> Entry:
+            return Entry(name, 1, endless)
+
+    (tmp_path / "growing").touch()
+    store = MemoryStore()
+
+    async def main() -> None:
+        with pytest.raises(TaskFailed, match="max_artifact_size"):
+            await collect(
+                (ArtifactSpec("a", "growing"),), Growing(tmp_path), store, RUN, print, lambda _: None, max_size=100
+            )
+        assert await store.list(RUN) == []
+
+    asyncio.run(main())
+
+
+# ---- archives and compression ---------------------------------------------------------------------------
+
+
+class ProcessFolder(FolderOfARun):
+    """The results of every engine whose runs work in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = MemoryLog()
+        super().__init__(folder, self.log, 0)
+
+
+def test_an_archive_is_one_artifact_with_everything_in_it(upload: Upload, tmp_path: Path) -> None:
+    upload.results = ProcessFolder(tmp_path)
+    kept = upload.collect(ArtifactSpec("all.tar", ".", archive=True), ArtifactSpec("build.tar", "build", archive=True))
+    with tarfile.open(fileobj=io.BytesIO(kept["all.tar"])) as tar:
+        assert {"report.xml", "build/dist/b.whl", "empty", "link", "out"} <= set(tar.getnames())
+        assert tar.getmember("out").linkname == "/etc/passwd"
+        assert (tar.getmember("empty").isdir(), tar.getmember("report.xml").uid) == (True, 0)
+    with tarfile.open(fileobj=io.BytesIO(kept["build.tar"])) as tar:
+        assert sorted(tar.getnames()) == [".hidden", ".hidden/d.whl", "a.whl", "dist", "dist/b.whl", "dist/c.txt"]
+    assert {artifact.content_type for artifact in asyncio.run(upload.store.list(RUN))} == {"application/x-tar"}
+
+
+def test_an_archive_of_odd_files_is_a_tar_that_others_read(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    long = "x" * 200
+    (folder / long).mkdir()
+    for name in (f"{long}/{long}", "grün", os.fsdecode(b"not-utf-8-\xff")):
+        (folder / name).write_text(name, errors="surrogateescape")
+    os.mkfifo(folder / "pipe")
+    (folder / "executable").touch(mode=0o755)
+    results = ProcessFolder(folder)
+    upload = Upload(results)
+    (tmp_path / "all.tar").write_bytes(upload.collect(ArtifactSpec("all.tar", ".", archive=True))["all.tar"])
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    subprocess.run(["tar", "-xf", tmp_path / "all.tar", "-C", copy], check=True, timeout=60)
+    for name in (f"{long}/{long}", "grün", os.fsdecode(b"not-utf-8-\xff")):
+        assert (copy / name).read_text(errors="surrogateescape") == name
+    assert stat.S_IMODE((copy / "executable").stat().st_mode) == 0o755
+    assert not (copy / "pipe").exists()
+    assert "left out 'pipe': it is a named pipe" in results.log.text
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_what_is_compressed_says_so(upload: Upload, tmp_path: Path, compression: Literal["gzip", "zstd"]) -> None:
+    upload.results = ProcessFolder(tmp_path)
+    (tmp_path / "build" / "large.txt").write_bytes(b"a line\n" * 100_000)
+    specs = [
+        ArtifactSpec("public", "build/*.txt", compression=compression),
+        ArtifactSpec("empty.txt", "none.txt", compression=compression),
+    ]
+    (tmp_path / "none.txt").touch()
+    kept = upload.collect(*specs)
+    for name, plain in (("public/large.txt", b"a line\n" * 100_000), ("empty.txt", b"")):
+        assert decompressed(io.BytesIO(kept[name]), compression).read(1_000_000) == plain
+    about = {artifact.name: artifact for artifact in asyncio.run(upload.store.list(RUN))}["public/large.txt"]
+    assert (about.content_encoding, about.content_type, about.size) == (
+        compression,
+        "text/plain",
+        len(kept["public/large.txt"]),
+    )
+    assert about.size < 10_000
+    assert upload.lines[0].endswith(f"bytes: 700,000, compressed: {about.size:,} ({compression})")
+
+
+def test_a_compressed_artifact_is_sent_again_from_its_beginning(
+    upload: Upload, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("taskrunner.runs.upload.artifact_upload.DELAYS", (0.0, 0.0))
+    upload.store, upload.results = UnreliableStore(2), ProcessFolder(tmp_path)
+    kept = upload.collect(ArtifactSpec("build.tar", "build", archive=True, compression="gzip"))
+    with tarfile.open(fileobj=io.BytesIO(kept["build.tar"]), mode="r:gz") as tar:
+        assert "dist/b.whl" in tar.getnames()
+
+
+@pytest.mark.parametrize(("path", "reason"), [("none", "missing"), ("report.xml", "missing"), ("outer", "refused")])
+def test_an_archive_is_of_a_folder_inside(upload: Upload, tmp_path: Path, path: str, reason: str) -> None:
+    upload.results = ProcessFolder(tmp_path)
+    with pytest.raises(TaskFailed) as caught:
+        upload.collect(ArtifactSpec("a.tar", path, archive=True), ArtifactSpec("b", "link"))
+    assert caught.value.reason == f"artifact-{reason}"
+    assert list(upload.kept) == ["b"]
+
+
+def test_a_platform_without_archives_keeps_the_other_artifacts(upload: Upload) -> None:
+    with pytest.raises(TaskFailed, match="this platform does not support an archive of a folder"):
+        upload.collect(ArtifactSpec("a.tar", "build", archive=True), ArtifactSpec("b", "link"))
+    assert list(upload.kept) == ["b"]
+
+
+def test_an_archive_is_no_larger_than_an_artifact_may_be(tmp_path: Path) -> None:
+    (tmp_path / "zeros").write_bytes(bytes(100_000))
+    store, spec = MemoryStore(), ArtifactSpec("a.tar", ".", archive=True, compression="gzip")
+    with pytest.raises(TaskFailed, match="max_artifact_size"):
+        asyncio.run(collect((spec,), ProcessFolder(tmp_path), store, RUN, print, lambda _: None, max_size=50_000))
+    assert store.bodies == {}
+
+
+def test_a_worker_without_a_library_says_so_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    check_compressions([ArtifactSpec("a", "a"), ArtifactSpec("b", "b", compression="gzip")])
+    with pytest.raises(TaskFailedInternally, match=r"taskrunner-worker\[archives\]"):
+        check_compressions([ArtifactSpec("a", "a", compression="zstd")])

@@ -24,15 +24,21 @@ async def scripted(script: Script, context: RunContext) -> int:
         (context.folder / path).parent.mkdir(parents=True, exist_ok=True)
         (context.folder / path).symlink_to(target)
     env = context.task.env
-    context.log.write(script.prints.encode())
+    context.log.write(script.prints.encode() + script.print_bytes)
+    context.log.write(script.print_error.encode(), "stderr")
     context.log.write("".join(f"{name}={env[name]}\n" for name in script.print_env if name in env).encode())
+    if script.print_file:
+        context.log.write((context.folder / script.print_file).read_bytes())
     await asyncio.sleep(script.pauses)
+    context.log.write(script.prints_after.encode())
     if script.sleeps:
         await asyncio.get_running_loop().create_future()
     return script.exit_code
 
 
 class TestCoroutinePlatform(PlatformConformance):
+    supports = frozenset({"archive"})
+
     async def open(self, context: PlatformContext) -> Platform[Script, NoOptions]:
         return await scripted.open(scripted.options(), context)
 

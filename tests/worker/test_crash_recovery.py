@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from taskrunner.errors import Unavailable
+from taskrunner.errors import ClaimLost, Unavailable
 from taskrunner.interfaces.platform import PlatformContext, RunContext
 from taskrunner.interfaces.queue import Applied
 from taskrunner.model import Claim, Resolution, RunKey, Task, exception
-from taskrunner.state.journal import RunFolder
-from taskrunner.state.worker_lock import WorkerLock, dead_workers
-from taskrunner.testing import FakeCaches, FakePayload, FakePlatform, MemoryLog
-from taskrunner.worker.run_record import RunRecord
+from taskrunner.runs.run_record import RunRecord
+from taskrunner.state.journal import Journal
+from taskrunner.state.journal_reader import left_behind, read_journal
+from taskrunner.state.leftovers import leftovers
+from taskrunner.state.run_folder import RunFolder
+from taskrunner.state.worker_lock import WorkerLock, dead_workers, note_platform
+from taskrunner.testing import FakeCaches, FakeHost, FakePayload, FakePlatform, MemoryLog, MemoryStore
 from tests.worker.conftest import World, reveal
 from tests.worker.test_worker import ForwardingQueue
 
@@ -128,6 +131,22 @@ def test_the_run_of_a_dead_worker_waits_for_its_lease_while_the_queue_is_unavail
     assert RunFolder(world.home, RunKey("t", 0)).journal.exists()
 
 
+def test_a_run_whose_peer_is_gone_was_not_taken_over(world: World) -> None:
+    class Pushed(ForwardingQueue):
+        async def resolve(self, claim: Claim, resolution: Resolution) -> Applied:
+            if claim.worker_id == "dead":
+                raise ClaimLost("disconnected", "no peer waits for this run")
+            return await self.inner.resolve(claim, resolution)
+
+    async def scene() -> None:
+        await world.submit("t")
+        await die_running(world, lease=60)
+        await world.ended("t")
+
+    world.run(scene, wrap=Pushed)
+    assert "run t/0 of worker dead, which died, ended with its peer" in world.seen.warnings
+
+
 def test_a_recovery_that_fails_is_tried_again(world: World) -> None:
     down, plug = [True], world.platform.plugin()
 
@@ -203,3 +222,129 @@ class LateQueue(ForwardingQueue):
     async def claim(self, n: int, *, lease: float, wait: float) -> Sequence[Claim]:
         await asyncio.sleep(2)
         return await self.inner.claim(n, lease=lease, wait=wait)
+
+
+def test_what_a_run_could_not_remove_is_listed_and_removed_by_the_living_worker(world: World) -> None:
+    stuck, plug = [True], world.platform.plugin()
+
+    class Stuck(plug):  # type: ignore[misc,valid-type]
+        async def clean_up_run(self, worker_id: str, run: RunKey) -> list[str]:
+            if stuck:
+                raise Unavailable("the engine is not running")
+            return list(await super().clean_up_run(worker_id, run))
+
+    world.platform.plugin = lambda: Stuck  # type: ignore[method-assign]
+
+    async def scene() -> None:
+        await world.submit("t", fail_at="dispose")
+        await until(lambda: leftovers(world.home) != [])
+        await world.submit("busy", run_for=3600)
+        await asyncio.sleep(100)
+        [left] = leftovers(world.home)
+        assert (left.run, left.platform, left.problems) == (RunKey("t", 0), "fake", ("the engine is not running",))
+        assert left.tries > 5
+        assert world.platform.alive == ["t/0 results", "busy/0 execution"]
+        stuck.clear()
+        await until(lambda: leftovers(world.home) == [])
+        assert world.platform.alive == ["busy/0 execution"]
+        world.host.leave(immediate=True)
+
+    world.run(scene)
+    assert left_behind(read_journal(RunFolder(world.home, RunKey("t", 0)).journal)) == (
+        "the results: the script says so, at dispose",
+    )
+    assert sum("the engine is not running" in text for text in world.seen.warnings) == 1
+    assert any("nothing is left any more by run t/0: t/0: removed its results" in w for w in world.seen.warnings)
+
+
+def test_the_next_worker_removes_what_one_that_ended_in_order_has_left(world: World) -> None:
+    asked, plug = list[tuple[str, RunKey]](), world.platform.plugin()
+
+    class Asked(plug):  # type: ignore[misc,valid-type]
+        async def clean_up_run(self, worker_id: str, run: RunKey) -> list[str]:
+            asked.append((worker_id, run))
+            if len(asked) == 1:
+                raise ZeroDivisionError("a bug of a plug")
+            return []
+
+    async def leave() -> None:
+        await world.submit("t", fail_at="dispose")
+        await until(lambda: leftovers(world.home) != [])
+        world.host.leave()
+
+    world.run(leave)
+    asked.clear()
+    world.platform.plugin, world.host = lambda: Asked, FakeHost()  # type: ignore[method-assign]
+
+    async def next_one() -> None:
+        await until(lambda: leftovers(world.home) == [])
+        world.host.leave()
+
+    world.run(next_one)
+    assert asked == 2 * [("w1", RunKey("t", 0))]
+
+
+def test_a_dead_worker_whose_runs_were_all_closed_is_swept(world: World) -> None:
+    async def scene() -> None:
+        await world.submit("t", run_for=5)
+        claim = await die_running(world)
+        note_platform(world.home, "dead", "fake")
+        journal = Journal.reopen(RunFolder(world.home, claim.run))
+        journal.moved("resolved", "cleaned")
+        journal.close()
+        await until(lambda: world.platform.alive == [])
+        world.host.leave()
+
+    world.run(scene)
+    assert dead_workers(world.home) == []
+    assert list((world.home / "workers").glob("dead*")) == []
+
+
+def test_one_platform_that_is_down_does_not_hold_up_the_runs_of_another(world: World) -> None:
+    async def scene() -> None:
+        await world.submit("t")
+        await die_running(world)
+        note_platform(world.home, "dead", "gone")
+        assert str((await world.ended("t")).resolution) == "completed"
+
+    world.run(scene)
+    assert world.platform.alive == []
+    [left] = leftovers(world.home)
+    assert (left.worker_id, left.run) == ("dead", None)
+    assert "has no 'gone' platform" in left.problems[0]
+    assert dead_workers(world.home) == ["dead"]
+
+
+def test_what_killed_uploads_of_a_dead_worker_have_left_is_removed(world: World) -> None:
+    discarded: list[RunKey] = []
+
+    class Watched(MemoryStore):
+        async def discard_unfinished(self, run: RunKey) -> None:
+            discarded.append(run)
+
+    world.store = Watched()
+
+    async def scene() -> None:
+        await world.submit("t")
+        await die_running(world)
+        await world.ended("t")
+
+    world.run(scene)
+    assert discarded == [RunKey("t", 0)]
+
+
+def test_a_list_that_cannot_be_read_does_not_end_the_worker(world: World) -> None:
+    (world.home / "leftovers").write_text("a file where the folder should be")
+
+    async def scene() -> None:
+        await world.submit("t", run_for=100)
+        assert str((await world.ended("t")).resolution) == "completed"
+
+    world.run(scene)
+    assert sum("what was left cannot be removed now" in text for text in world.seen.warnings) == 1
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(3600):
+        while not condition():  # noqa: ASYNC110  virtual time
+            await asyncio.sleep(1)

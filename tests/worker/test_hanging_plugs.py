@@ -11,6 +11,7 @@ import pytest
 from taskrunner import Config, MemoryQueue, StopCondition, Submission, run_worker
 from taskrunner.errors import Unavailable
 from taskrunner.interfaces.host import Leave
+from taskrunner.interfaces.log import LogOrigin
 from taskrunner.interfaces.platform import Platform, PlatformContext
 from taskrunner.interfaces.queue import Queue
 from taskrunner.model import Claim, Health, Notice
@@ -145,7 +146,7 @@ def test_a_hanging_reclaim_loses_the_claim_when_its_lease_ends(world: World) -> 
 
 def test_a_hanging_release_does_not_delay_the_shutdown(world: World) -> None:
     class Hanging(ForwardingQueue):
-        async def release(self, claim: Claim, *, delay: float, reason: str) -> float:
+        async def release(self, claim: Claim, *, delay: float, reason: str, message: str = "") -> float:
             await ignore_cancellation(FOREVER)
             return 0
 
@@ -209,13 +210,9 @@ def test_host_and_notices_that_ignore_their_cancellation_do_not_delay_the_end(wo
             raise AssertionError
 
     class Hanging(ForwardingQueue):
-        def __init__(self, inner: Queue) -> None:
-            super().__init__(inner)
-            self.notices = self.hang  # type: ignore[method-assign]
-
-        async def hang(self) -> AsyncIterator[Notice]:
+        async def notices(self) -> AsyncIterator[Notice]:
             await ignore_cancellation(FOREVER)
-            yield Notice("drain")
+            raise AssertionError
 
     async def scene() -> None:
         await asyncio.sleep(10)
@@ -229,7 +226,7 @@ def test_host_and_notices_that_ignore_their_cancellation_do_not_delay_the_end(wo
 
 def test_a_log_reader_that_ignores_its_cancellation_does_not_delay_the_resolution(world: World) -> None:
     class Hanging(ForwardingQueue):
-        async def append_log(self, claim: Claim, offset: int, chunk: bytes) -> None:
+        async def append_log(self, claim: Claim, offset: int, chunk: bytes, origin: LogOrigin | None = None) -> None:
             await ignore_cancellation(FOREVER)
 
     async def scene() -> None:
@@ -269,7 +266,7 @@ def test_a_plug_that_hangs_at_its_close_does_not_stop_the_worker_from_ending(wor
 
 def test_a_run_that_an_unavailable_queue_cannot_take_back_waits_for_its_lease(world: World) -> None:
     class Down(ForwardingQueue):
-        async def release(self, claim: Claim, *, delay: float, reason: str) -> float:
+        async def release(self, claim: Claim, *, delay: float, reason: str, message: str = "") -> float:
             raise Unavailable("no route to host")
 
     async def scene() -> None:

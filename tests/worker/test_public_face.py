@@ -28,3 +28,20 @@ def test_importing_the_package_loads_none_of_its_modules() -> None:
     code = "import sys, taskrunner; print([m for m in sys.modules if m.startswith('taskrunner.') or m == 'attrs'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_module_takes_the_place_of_a_public_name() -> None:
+    """`taskrunner.services` is a function, and there is a module `taskrunner.runs.services`."""
+    code = """
+import importlib, pkgutil, types
+import taskrunner
+from taskrunner import Worker, services
+for module in pkgutil.walk_packages(taskrunner.__path__, "taskrunner."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+from taskrunner import services as later
+assert services is later and isinstance(later, types.FunctionType), later
+print([name for name in taskrunner.__all__ if isinstance(getattr(taskrunner, name), types.ModuleType)])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -12,12 +13,13 @@ import freezegun
 import pytest
 
 from examples.test_attesting import AttestingRun
-from taskrunner.errors import ClaimLost, ConfigError, Conflict, TaskFailed
+from taskrunner.errors import ClaimLost, ConfigError, Conflict, TaskFailed, Unavailable
 from taskrunner.interfaces.queue import Applied, Queue
 from taskrunner.machines.chart import Signal
 from taskrunner.machines.task import TaskEvent
-from taskrunner.model import Claim, Resolution, TaskStatus
-from taskrunner.worker.run import TaskRun
+from taskrunner.model import Claim, Notice, Resolution, RunKey, TaskStatus
+from taskrunner.runs.run import TaskRun
+from taskrunner.testing import FakeHost, clock
 from taskrunner.worker.stop_condition import StopCondition
 from tests.worker.conftest import World
 from tests.worker.test_worker import ForwardingQueue
@@ -113,6 +115,14 @@ def test_a_platform_that_fetches_nothing_refuses_a_source(world: World) -> None:
     assert "source: the fake platform fetches no files" in world.log()
 
 
+def test_a_platform_without_absolute_paths_refuses_them_with_all_other_complaints(world: World) -> None:
+    artifacts = [{"name": "a", "path": "a"}, {"name": "b", "path": "/etc/b"}, {"name": "c", "path": "/c"}]
+    status = run_one(world, source={"repository": "https://git.example/web.git"}, artifacts=artifacts)
+    assert ending(status) == "exception (malformed-payload)"
+    for path in ("source", "artifacts[1].path", "artifacts[2].path"):
+        assert f"{path}: " in world.log()
+
+
 def test_a_missing_artifact_fails_a_run_that_had_succeeded(world: World) -> None:
     status = run_one(world, artifacts=[{"name": "a", "path": "nowhere.txt"}])
     assert ending(status) == "failed (artifact-missing)"
@@ -149,7 +159,7 @@ def test_a_cancel_kills_the_run_and_leaves_no_resources(world: World) -> None:
     assert ending(status) == "exception (canceled)"
     assert world.visits()[-2:] == [("cleanup", "cancel"), ("resolved", "cleaned")]
     assert world.log().splitlines()[-1].endswith("not needed")
-    assert "abort" in world.platform.trace("t")
+    assert world.platform.trace("t")[-2:] == ["kill", "dispose"]
     assert world.is_clean()
 
 
@@ -167,6 +177,8 @@ def test_a_cancel_reaches_every_state(world: World, stage: str, payload: dict[st
         ("internal", "exception (internal-error)"),
         ("crash", "exception (internal-error)"),
         ("unavailable", "exception (resource-unavailable)"),
+        ("machine", "exception (resource-unavailable)"),
+        ("run-lost", "exception (worker-shutdown)"),
         ("task-failed", "failed (scripted)"),
         ("malformed", "exception (malformed-payload)"),
     ],
@@ -176,6 +188,12 @@ def test_an_error_of_the_engine_decides_how_the_run_ends(world: World, stage: st
     assert ending(status) == expected
     assert world.is_clean()
     assert "the script says so" in world.log()
+
+
+@pytest.mark.parametrize("error", ["unavailable", "machine", "run-lost"])
+def test_a_run_that_ended_through_no_fault_of_its_task_is_tried_again(world: World, error: str) -> None:
+    status = run_one(world, fail_at="wait", error=error, retries=3)
+    assert [run.resolution == status.resolution for run in status.runs] == [True] * 4
 
 
 def test_a_leak_is_reported_and_does_not_change_the_resolution(world: World) -> None:
@@ -254,7 +272,7 @@ def test_an_exception_is_reported_before_its_log_is_stored(world: World) -> None
     order: list[str] = []
     world.store.put_log = _recording(order, "log", world.store.put_log)  # type: ignore[method-assign]
     world.run_class = _reporting(order)
-    assert ending(run_one(world, fail_at="load", error="unavailable")) == "exception (resource-unavailable)"
+    assert ending(run_one(world, fail_at="load", error="unavailable", retries=0)) == "exception (resource-unavailable)"
     assert order == ["report", "log"]
 
 
@@ -368,6 +386,42 @@ def test_a_claim_that_is_lost_at_the_report_discards_the_caches(world: World, er
     assert not list(world.home.glob("caches/fake/npm/*/a"))
 
 
+def test_the_words_about_a_lost_claim_reach_the_log_the_journal_and_the_resolution(world: World) -> None:
+    class Telling(ForwardingQueue):
+        async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
+            raise ClaimLost("deadline", "no run of this pool may go on for 30 min, nor may value of word be shown")
+
+    async def scene() -> None:
+        await world.submit("t", run_for=600, secrets={"WORD": {"secret": "word"}})
+        await asyncio.sleep(100)
+        world.host.leave()
+
+    world.run(scene, wrap=Telling)
+    words = "the claim was lost (deadline): no run of this pool may go on for 30 min, nor may "
+    assert words in world.seen.endings["t/0"].message
+    assert words in world.log()
+    journal = (world.home / "runs" / "t" / "0" / "journal.jsonl").read_text()
+    assert words in journal
+    assert "value of word" not in journal + world.log()
+
+
+def test_a_cancellation_that_a_reclaim_reports_has_the_words_of_the_submitter(world: World) -> None:
+    class Silent(ForwardingQueue):
+        async def notices(self) -> AsyncIterator[Notice]:
+            raise Unavailable("no notices today", retry_after=3600)
+
+    async def scene() -> None:
+        await world.submit("t", run_for=600)
+        await asyncio.sleep(5)
+        await world.queue.cancel("t", "a newer commit is there")
+        await asyncio.sleep(100)
+        world.host.leave()
+
+    world.run(scene, wrap=Silent)
+    assert str(world.seen.endings["t/0"]) == "exception (canceled)"
+    assert "a newer commit is there" in world.log()
+
+
 def test_a_cache_that_is_read_only_is_shared(world: World) -> None:
     cache = {"name": "npm", "path": "c"}
 
@@ -398,3 +452,32 @@ def test_an_unknown_error_of_a_plugin_has_its_traceback_in_the_log(world: World)
     world.run_class = Slow
     assert ending(run_one(world)) == "exception (internal-error)"
     assert "Traceback" in world.log()
+
+
+def test_a_run_of_a_queue_that_was_reset_has_no_artifacts_of_an_earlier_one(world: World) -> None:
+    artifacts = [{"name": name, "path": name, "optional": True} for name in ("a", "b")]
+    run_one(world, files={"a": "old", "b": "old"}, artifacts=artifacts)
+    world.host = FakeHost()
+    run_one(world, files={"a": "new"}, artifacts=artifacts)
+    kept = clock.run(world.store.list(RunKey("t", 0)))
+    assert [artifact.name for artifact in kept] == ["a"]
+    assert "another run had this number before" in world.log()
+
+
+def test_a_link_in_the_place_of_a_run_s_folder_is_not_followed(world: World, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    (other / "work").mkdir(parents=True)
+    (other / "work" / "keep").touch()
+
+    async def scene() -> None:
+        await world.submit("t", run_for=10)
+        await asyncio.sleep(5)
+        folder = world.home / "runs" / "t" / "0"
+        folder.rename(folder.with_name("moved"))
+        folder.symlink_to(other)
+        await world.ended("t")
+
+    world.run(scene)
+    assert (other / "work" / "keep").exists()
+    assert not (world.home / "runs" / "t" / "0").is_symlink()
+    assert "the task has put a link in the place of runs/t/0" in (world.home / "runs/t/moved/log").read_text()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from itertools import pairwise
 
 import attrs
 import pytest
 
 from taskrunner.errors import ClaimLost, Unavailable
+from taskrunner.interfaces.host import Leave
+from taskrunner.interfaces.log import LogOrigin
 from taskrunner.interfaces.platform import Platform, PlatformContext
 from taskrunner.interfaces.queue import Applied, Queue
 from taskrunner.model import Claim, Health, Notice, Resolution
+from taskrunner.runs.run import TaskRun
 from taskrunner.testing import FakeHost
-from taskrunner.worker.run import TaskRun
 from taskrunner.worker.stop_condition import StopCondition
 from tests.worker.conftest import World
 
@@ -24,7 +27,9 @@ class ForwardingQueue(Queue):
     def __init__(self, inner: Queue) -> None:
         self.inner = inner
         self.capabilities = inner.capabilities
-        self.notices = inner.notices  # type: ignore[method-assign]
+
+    async def notices(self) -> AsyncIterator[Notice]:
+        return await self.inner.notices()
 
     async def claim(self, n: int, *, lease: float, wait: float) -> Sequence[Claim]:
         return await self.inner.claim(n, lease=lease, wait=wait)
@@ -35,8 +40,8 @@ class ForwardingQueue(Queue):
     async def resolve(self, claim: Claim, resolution: Resolution) -> Applied:
         return await self.inner.resolve(claim, resolution)
 
-    async def release(self, claim: Claim, *, delay: float, reason: str) -> float:
-        return await self.inner.release(claim, delay=delay, reason=reason)
+    async def release(self, claim: Claim, *, delay: float, reason: str, message: str = "") -> float:
+        return await self.inner.release(claim, delay=delay, reason=reason, message=message)
 
 
 def resolutions(world: World, *task_ids: str) -> list[str]:
@@ -373,7 +378,7 @@ def test_the_whole_log_reaches_the_queue_before_the_resolution(world: World) -> 
         log = b""
         at_resolve = b""
 
-        async def append_log(self, claim: Claim, offset: int, chunk: bytes) -> None:
+        async def append_log(self, claim: Claim, offset: int, chunk: bytes, origin: LogOrigin | None = None) -> None:
             assert offset == len(self.log)
             self.log += chunk
 
@@ -397,7 +402,7 @@ def test_the_whole_log_reaches_the_queue_before_the_resolution(world: World) -> 
 
 def test_a_hanging_log_reader_does_not_delay_the_resolution(world: World) -> None:
     class Hanging(ForwardingQueue):
-        async def append_log(self, claim: Claim, offset: int, chunk: bytes) -> None:
+        async def append_log(self, claim: Claim, offset: int, chunk: bytes, origin: LogOrigin | None = None) -> None:
             await asyncio.get_running_loop().create_future()
 
     async def scene() -> None:
@@ -423,17 +428,13 @@ def test_caches_are_deleted_when_the_disk_is_full(world: World) -> None:
 
 def test_the_notices_of_an_unavailable_queue_are_requested_again(world: World) -> None:
     class NoNotices(ForwardingQueue):
-        def __init__(self, inner: Queue) -> None:
-            super().__init__(inner)
-            self.inner_notices, self.notices = inner.notices, self.no_notices  # type: ignore[method-assign]
-            self.tries = 0
+        tries = 0
 
-        async def no_notices(self) -> AsyncIterator[Notice]:
+        async def notices(self) -> AsyncIterator[Notice]:
             self.tries += 1
             if self.tries < 3:
                 raise Unavailable("connection reset")
-            async for notice in self.inner_notices():
-                yield notice
+            return await self.inner.notices()
 
     async def scene() -> None:
         await world.submit("t", run_for=3600)
@@ -443,6 +444,48 @@ def test_the_notices_of_an_unavailable_queue_are_requested_again(world: World) -
 
     world.run(scene, wrap=NoNotices)
     assert "by a notice" in world.log()
+
+
+def test_notices_are_subscribed_to_again_when_they_end_and_never_in_a_spin(world: World) -> None:
+    subscribed: list[float] = []
+
+    async def closed(after: float) -> AsyncIterator[Notice]:
+        await asyncio.sleep(after)
+        return
+        yield
+
+    class Closing(ForwardingQueue):
+        async def notices(self) -> AsyncIterator[Notice]:
+            subscribed.append(asyncio.get_running_loop().time())
+            return await self.inner.notices() if len(subscribed) > 4 else closed(20 if len(subscribed) == 1 else 0)
+
+    async def scene() -> None:
+        await world.submit("t", run_for=3600)
+        await asyncio.sleep(40)
+        await world.queue.cancel("t", "by a notice")
+        await world.ended("t")
+
+    world.run(scene, wrap=Closing)
+    assert "by a notice" in world.log()
+    assert [later - earlier for earlier, later in pairwise(subscribed)] == pytest.approx([20, 5, 5, 5])
+
+
+def test_a_host_that_repeats_its_notice_without_end_does_not_stop_the_runs(world: World) -> None:
+    class Repeating(FakeHost):
+        async def shutting_down(self) -> Leave:
+            if not self.should_shutdown_now():
+                return await super().shutting_down()
+            return Leave(immediate=False, why="the machine goes")
+
+    async def scene() -> None:
+        await world.submit("t", run_for=60)
+        await asyncio.sleep(30)
+        world.host.leave()
+
+    world.host = Repeating()
+    world.run(scene)
+    assert resolutions(world, "t") == ["completed"]
+    assert world.seen.worker == ["claiming", "running", "shutting_down", "stopped"]
 
 
 def test_a_bug_in_one_run_stops_the_worker_and_hands_back_the_others(
@@ -471,9 +514,8 @@ def test_a_bug_in_one_run_stops_the_worker_and_hands_back_the_others(
 
 def test_a_bug_in_the_notices_stops_the_worker_and_hands_back_its_runs(world: World) -> None:
     class Broken(ForwardingQueue):
-        def __init__(self, inner: Queue) -> None:
-            super().__init__(inner)
-            self.notices = self.broken  # type: ignore[method-assign]
+        async def notices(self) -> AsyncIterator[Notice]:
+            return self.broken()
 
         async def broken(self) -> AsyncIterator[Notice]:
             await asyncio.sleep(60)
@@ -509,7 +551,7 @@ def test_a_bug_in_a_reclaim_ends_the_run(world: World) -> None:
 
 def test_an_error_of_a_log_reader_is_only_a_warning(world: World) -> None:
     class Broken(ForwardingQueue):
-        async def append_log(self, claim: Claim, offset: int, chunk: bytes) -> None:
+        async def append_log(self, claim: Claim, offset: int, chunk: bytes, origin: LogOrigin | None = None) -> None:
             raise Unavailable("connection refused by the reader")
 
     async def scene() -> None:
@@ -518,7 +560,7 @@ def test_an_error_of_a_log_reader_is_only_a_warning(world: World) -> None:
 
     world.run(scene, wrap=Broken)
     assert resolutions(world, "t") == ["completed"]
-    assert any("is not passed on: connection refused by the reader" in warning for warning in world.seen.warnings)
+    assert any("its peer has not got the last" in warning for warning in world.seen.warnings)
 
 
 def test_the_host_is_asked_before_a_claim(world: World) -> None:
@@ -534,30 +576,6 @@ def test_the_host_is_asked_before_a_claim(world: World) -> None:
     world.host = TerminatingHost()
     world.run(scene)
     assert world.worker.load.why == "the host is about to go"
-
-
-@pytest.mark.parametrize(("lease", "first"), [(3600.0, 60.0), (60.0, 20.0)])
-def test_a_claim_is_renewed_after_a_third_of_its_lease_and_a_minute_at_most(
-    world: World, lease: float, first: float
-) -> None:
-    """Most cancelled tasks are cancelled early, and many queues report it at a reclaim."""
-    times: list[float] = []
-
-    class RecordingQueue(ForwardingQueue):
-        async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
-            times.append(asyncio.get_running_loop().time())
-            return await self.inner.reclaim(claim, lease=lease)
-
-    async def scene() -> None:
-        began = asyncio.get_running_loop().time()
-        await world.submit("t", run_for=1000)
-        await world.ended("t")
-        times[:] = [time - began for time in times]
-
-    world.lease = lease
-    world.run(scene, wrap=RecordingQueue)
-    assert times[0] == pytest.approx(first, abs=1)
-    assert times[1] - times[0] == pytest.approx(first, abs=1)
 
 
 def test_a_claim_is_not_renewed_while_its_resolution_is_reported(world: World) -> None:
@@ -610,9 +628,8 @@ def test_a_slot_is_the_lowest_that_is_free(world: World) -> None:
 
 def test_a_notice_to_drain_begins_a_graceful_shutdown(world: World) -> None:
     class Draining(ForwardingQueue):
-        def __init__(self, inner: Queue) -> None:
-            super().__init__(inner)
-            self.notices = self.drain  # type: ignore[method-assign]
+        async def notices(self) -> AsyncIterator[Notice]:
+            return self.drain()
 
         async def drain(self) -> AsyncIterator[Notice]:
             await asyncio.sleep(30)
