@@ -5,7 +5,7 @@ import pytest
 
 from taskrunner.queues.memory import MemoryQueue
 from taskrunner.testing import clock
-from taskrunner.testing.conformance.queue import QueueConformance
+from taskrunner.testing.conformance.queue.conformance import QueueConformance
 
 
 class TestMemoryQueue(QueueConformance):

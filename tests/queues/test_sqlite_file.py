@@ -4,7 +4,8 @@ import sqlite3
 import stat
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,14 @@ def with_queue(path: Path, scenario: Callable[[SqliteQueue], Coroutine[Any, Any,
 
 async def submit_one(queue: SqliteQueue) -> None:
     await queue.submit(Submission("one", {}))
+
+
+@asynccontextmanager
+async def closing_queue(queue: SqliteQueue) -> AsyncIterator[SqliteQueue]:
+    try:
+        yield queue
+    finally:
+        await queue.close()
 
 
 def mode(path: Path) -> int:
@@ -86,7 +95,7 @@ def test_a_file_of_a_later_version_is_refused(path: Path) -> None:
     db = sqlite3.connect(path)
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     db.close()
-    with pytest.raises(ConfigError, match=r"queue\.db was written by another version of taskrunner \(its format is 2"):
+    with pytest.raises(ConfigError, match=r"queue\.db was written by another version of taskrunner \(its format is 3"):
         with_queue(path, submit_one)
 
 
@@ -101,12 +110,14 @@ def test_the_database_of_another_program_is_refused_unchanged(path: Path) -> Non
     assert path.read_bytes() == before
 
 
-def test_a_file_that_is_no_database_is_refused_unchanged(path: Path) -> None:
+@pytest.mark.parametrize("text", ["a text of another program\n" * 100, "a"])
+def test_a_file_that_is_no_database_is_refused_unchanged(path: Path, text: str) -> None:
     path.parent.mkdir()
-    path.write_text("a text of another program\n" * 100)
+    path.write_text(text)
     with pytest.raises(ConfigError, match=r"queue\.db is no database"):
         with_queue(path, submit_one)
-    assert path.read_text().startswith("a text")
+    assert path.read_text() == text
+    assert list(path.parent.iterdir()) == [path], "nothing is made beside it"
 
 
 def test_the_error_of_a_damaged_file_names_it_and_a_remedy(path: Path) -> None:
@@ -143,6 +154,23 @@ def test_a_full_disk_is_unavailable_and_loses_no_task(path: Path) -> None:
         assert (await queue.status("one")).state == "pending"
 
     with_queue(path, fill)
+
+
+@pytest.mark.parametrize("replace", [False, True], ids=["removed", "replaced"])
+def test_a_file_that_is_not_the_one_that_was_opened_is_not_written_any_more(path: Path, replace: bool) -> None:
+    async def work(queue: SqliteQueue) -> None:
+        await submit_one(queue)
+        (claim,) = await queue.claim(1, lease=LONG, wait=0)
+        path.rename(path.with_name("kept.db"))  # noqa: ASYNC240  nothing else runs
+        if replace:
+            async with closing_queue(SqliteQueue(path, "")) as other:
+                await submit_one(other)
+        for call in (queue.claim(1, lease=LONG, wait=0), queue.resolve(claim, COMPLETED), queue.status("one")):
+            with pytest.raises(Unavailable, match=r"queue\.db was removed or replaced while it was in use"):
+                await call
+
+    with_queue(path, work)
+    assert path.exists() == replace
 
 
 def test_another_program_that_writes_makes_it_unavailable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,7 +340,7 @@ def test_many_expired_claims_do_not_delay_one_claim(path: Path, monkeypatch: pyt
 # ---- retries --------------------------------------------------------------------------------------------
 
 
-def test_an_intermittent_task_waits_longer_each_time_and_others_not_at_all(path: Path) -> None:
+def test_a_retry_waits_longer_each_time_unless_only_the_worker_was_lost(path: Path) -> None:
     now = [0.0]
 
     async def main() -> None:
@@ -321,12 +349,17 @@ def test_an_intermittent_task_waits_longer_each_time_and_others_not_at_all(path:
         waits = [await wait_after(queue, exception("intermittent-task", "")) for _ in range(8)]
         assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
         assert await wait_after(queue, exception("worker-shutdown", "")) == 0
+        await queue.cancel("one")
+        await queue.submit(Submission("two", {}, retries=9))
+        waits = [await wait_after(queue, exception("resource-unavailable", "")) for _ in range(7)]
+        assert waits == [2, 4, 8, 16, 32, 60, 60]
         await queue.close()
 
     async def wait_after(queue: SqliteQueue, resolution: Resolution) -> float:
         [claim] = await queue.claim(1, lease=LONG, wait=0)
         await queue.resolve(claim, resolution)
-        due = await queue._do(lambda ledger: ledger.db.execute("SELECT due FROM task").fetchone()["due"])
+        query = "SELECT due FROM task ORDER BY seq DESC"
+        due = await queue._do(lambda ledger: ledger.db.execute(query).fetchone()["due"])
         began = now[0]
         now[0] = began if due is None else float(due)
         return now[0] - began
@@ -459,3 +492,14 @@ def test_a_grant_whose_claim_was_cancelled_is_released_even_by_a_queue_that_clos
         await other.close()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(("home", "known"), [("/var/lib/taskrunner", "/var/lib/taskrunner"), ("/home/\udcff", "")])
+def test_a_run_knows_the_home_of_its_worker(path: Path, home: str, known: str) -> None:
+    async def run() -> None:
+        async with closing_queue(SqliteQueue(path, "alice", home=Path(home))) as queue:
+            await queue.submit(Submission("t", {}))
+            await queue.claim(1, lease=60, wait=0)
+            assert [each.home for each in (await queue.status("t")).runs] == [known]
+
+    asyncio.run(run())

@@ -11,7 +11,7 @@ import pytest
 from taskrunner.errors import Unavailable
 from taskrunner.limits import MAX_RETRIES
 from taskrunner.model import COMPLETED, Claim, Submission, TaskStatus
-from taskrunner.queues.sqlite import queue as sqlite_queue
+from taskrunner.queues.sqlite import calls
 from taskrunner.queues.sqlite.queue import SqliteQueue
 from tests.support.queue_processes import PATIENCE, Workers, locked, soon, suspend, until
 
@@ -179,7 +179,7 @@ def test_a_lock_of_another_process_is_unavailable_and_no_lost_claim(
         await queue.submit(Submission("one", {}))
         [claim] = await queue.claim(1, lease=PATIENCE, wait=0)
         with locked(path), monkeypatch.context() as patched:
-            patched.setattr(sqlite_queue, "CALL_LIMIT", 0.3)
+            patched.setattr(calls, "CALL_LIMIT", 0.3)
             with pytest.raises(Unavailable, match="locked by another process"):
                 await queue.reclaim(claim, lease=PATIENCE)
             with pytest.raises(Unavailable):
@@ -195,7 +195,7 @@ def test_a_grant_of_a_claim_over_its_limit_is_released(path: Path, monkeypatch: 
         queue, other = SqliteQueue(path, "alice"), SqliteQueue(path, "bob")
         await queue.submit(Submission("one", {}, retries=0))
         with locked(path), monkeypatch.context() as patched:
-            patched.setattr(sqlite_queue, "CALL_LIMIT", 0.3)
+            patched.setattr(calls, "CALL_LIMIT", 0.3)
             with pytest.raises(Unavailable):
                 await queue.claim(1, lease=PATIENCE, wait=0)
         [claim] = await other.claim(1, lease=PATIENCE, wait=PATIENCE)

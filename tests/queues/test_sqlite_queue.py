@@ -7,7 +7,7 @@ import pytest
 
 from taskrunner.queues.sqlite.queue import SqliteQueue
 from taskrunner.testing import clock
-from taskrunner.testing.conformance.queue import QueueConformance
+from taskrunner.testing.conformance.queue.conformance import QueueConformance
 
 
 class TestSqliteQueue(QueueConformance):

@@ -12,8 +12,10 @@ from taskrunner.blocking import DaemonExecutor
 from taskrunner.model import COMPLETED, Notice, Submission
 from taskrunner.queues.ledger import queue as ledger_queue
 from taskrunner.queues.ledger.database import Canceled, Changes
+from taskrunner.queues.sqlite import wakeup_sockets
 from taskrunner.queues.sqlite.queue import SqliteQueue
 from taskrunner.queues.sqlite.wakeup_sockets import MAX_MESSAGE, SocketFolder, WakeupReceiver, WakeupSender
+from tests.support.killed import run_until_ready_and_kill
 
 PATIENCE = 60.0
 
@@ -142,7 +144,12 @@ def test_a_receiver_that_is_closed_while_it_opens_leaves_no_socket(wake: Path) -
     asyncio.run(main())
 
 
-def test_a_path_that_is_too_long_for_a_socket_gets_a_short_name_that_goes_away(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_proc", [True, False])
+def test_a_path_that_is_too_long_for_a_socket_gets_a_short_name_that_goes_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_proc: bool
+) -> None:
+    if not has_proc:  # as on macOS
+        monkeypatch.setattr(wakeup_sockets, "OPEN_FILES", tmp_path / "none")
     deep = tmp_path.joinpath(*["a-very-long-name-of-a-folder-" + "x" * 60] * 5)
     deep.mkdir(parents=True)
     folder = SocketFolder(deep)
@@ -150,8 +157,25 @@ def test_a_path_that_is_too_long_for_a_socket_gets_a_short_name_that_goes_away(t
     assert len(os.fsencode(address)) <= 100
     assert Path(address).parent.resolve() == deep.resolve()
     folder.close()
-    assert not Path(address).parent.parent.exists()
+    assert not Path(address).parent.exists()
     assert deep.exists()
+
+
+def test_a_killed_process_leaves_nothing_in_the_temporary_folder(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["a-very-long-name-of-a-folder-" + "x" * 60] * 5)
+    deep.mkdir(parents=True)
+    code = """
+        import sys, tempfile
+        from pathlib import Path
+        from taskrunner.queues.sqlite.wakeup_sockets import SocketFolder
+        tempfile.tempdir = sys.argv[2]
+        SocketFolder(Path(sys.argv[1])).address("status-0123456789ab")
+        print("ready", flush=True)
+        sys.stdin.read()
+    """
+    (tmp_path / "tmp").mkdir()
+    run_until_ready_and_kill(code, deep, tmp_path / "tmp")
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 @pytest.mark.parametrize("depth", [0, 3])
@@ -160,7 +184,7 @@ def test_queues_over_one_file_wake_each_other_at_any_path(tmp_path: Path, depth:
 
     async def main() -> None:
         alice, submitter = SqliteQueue(home / "queue.db", "alice"), SqliteQueue(home / "queue.db", "")
-        notices = alice.notices()
+        notices = await alice.notices()
         waiting = asyncio.create_task(alice.claim(1, lease=PATIENCE, wait=PATIENCE))
         while not list(home.glob("queue.db.wake/work-*")):  # noqa: ASYNC110  a folder has no event
             await asyncio.sleep(0)

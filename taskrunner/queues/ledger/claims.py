@@ -14,13 +14,23 @@ from datetime import timedelta
 
 import attrs
 
-from taskrunner.errors import Bug, ClaimLost, Conflict
+from taskrunner.amounts import Room
+from taskrunner.errors import Bug, ClaimLost, Conflict, Lost
 from taskrunner.interfaces.queue import Applied
 from taskrunner.model import Claim, Resolution, exception
 from taskrunner.queues.ledger.database import Ledger, utc_now
 from taskrunner.queues.ledger.expiry import expire, next_due, overdue
+from taskrunner.queues.ledger.fitting import next_fitting
 from taskrunner.queues.ledger.records import resolution_of
 from taskrunner.queues.ledger.runs import end_run, make_pending, retry_or_end
+
+
+@attrs.frozen
+class Holder:
+    """The worker that claims, and its home, where the files of its runs are; empty when it has none."""
+
+    worker_id: str
+    home: str = ""
 
 
 @attrs.frozen
@@ -32,14 +42,16 @@ class Grant:
     """Seconds until a lease or a delay ends, when no claim was granted; None: no lease and no delay runs."""
 
 
-def claim(ledger: Ledger, n: int, *, worker_id: str, lease: float, only: str = "") -> Grant:
-    """Up to `n` runs, by priority and then in the order of submission; with `only`, none but that task's. `valid_until`
-    is left to the caller."""
+def claim(ledger: Ledger, n: int, holder: Holder, *, lease: float, only: str = "", room: Room | None = None) -> Grant:
+    """Up to `n` runs, by priority and then in the order of submission; with `only`, none but that task's; with `room`,
+    none for which there is no room. `valid_until` is left to the caller."""
     if not _anything_ready(ledger) and not overdue(ledger):  # reading is cheap; the lock is not, with many waiters
         return Grant((), next_due(ledger))
     with ledger.write(durable=False):
-        expire(ledger)
-        granted = [_grant(ledger, task, worker_id, lease) for task in _next_ready(ledger, n, only)]
+        if overdue(ledger):
+            expire(ledger)
+        ready = _next_ready(ledger, n, only) if room is None else next_fitting(ledger, n, only, room)
+        granted = [_grant(ledger, task, holder, lease) for task in ready]
     return Grant(granted, None if granted else next_due(ledger))
 
 
@@ -71,7 +83,7 @@ def resolve(ledger: Ledger, held: Claim, resolution: Resolution) -> Applied:
     return "applied"
 
 
-def release(ledger: Ledger, held: Claim, *, delay: float, reason: str) -> float:
+def release(ledger: Ledger, held: Claim, *, delay: float, reason: str, message: str = "") -> float:
     """Makes the task pending again after `delay` seconds, and uses no retry.
 
     Raises: ClaimLost.
@@ -82,7 +94,8 @@ def release(ledger: Ledger, held: Claim, *, delay: float, reason: str) -> float:
         if run["ended_by"] == "release":
             return delay
         _check_held(run)
-        ending = exception(reason or "released", "released by the worker; this costs the task no retry")
+        why = ": ".join(filter(None, ("released by the worker, which costs the task no retry", message)))
+        ending = exception(reason or "released", why)
         end_run(ledger, run["seq"], run["run_id"], "release", ending)
         make_pending(ledger, run["seq"], delay=delay)
     return delay
@@ -112,19 +125,19 @@ def _next_ready(ledger: Ledger, n: int, only: str) -> list[sqlite3.Row]:
     return ledger.db.execute(query, (only, n) if only else (n,)).fetchall()
 
 
-def _grant(ledger: Ledger, task: sqlite3.Row, worker_id: str, lease: float) -> Claim:
+def _grant(ledger: Ledger, task: sqlite3.Row, holder: Holder, lease: float) -> Claim:
     run_id, token = task["run_id"] + 1, secrets.token_hex(16)
     ledger.db.execute(
         "UPDATE task SET state = 'running', due = ?, run_id = ? WHERE seq = ?",
         (ledger.clock() + lease, run_id, task["seq"]),
     )
     ledger.db.execute(
-        "INSERT INTO run (seq, run_id, worker_id, token, started) VALUES (?, ?, ?, ?, ?)",
-        (task["seq"], run_id, worker_id, token, ledger.wall()),
+        "INSERT INTO run (seq, run_id, worker_id, home, token, started) VALUES (?, ?, ?, ?, ?, ?)",
+        (task["seq"], run_id, holder.worker_id, holder.home, token, ledger.wall()),
     )
     ledger.changes.status = True
     until = utc_now() + timedelta(seconds=lease)
-    return Claim(task["id"], run_id, json.loads(task["document"]), worker_id, token, taken_until=until)
+    return Claim(task["id"], run_id, json.loads(task["document"]), holder.worker_id, token, taken_until=until)
 
 
 # ---- who holds a run ------------------------------------------------------------------------------------
@@ -139,16 +152,17 @@ def _find(ledger: Ledger, held: Claim) -> sqlite3.Row:
     """The run that was once granted by this claim."""
     run: sqlite3.Row | None = ledger.db.execute(_RUN, (held.task_id, held.run_id, held.token)).fetchone()
     if run is None:
-        raise ClaimLost("superseded")  # the run belongs to another claim, if there is one at all
+        raise ClaimLost("superseded", "the run belongs to another claim, if the queue knows it at all")
     return run
 
 
 def _check_held(run: sqlite3.Row) -> None:
     if run["ended_by"] is not None:
-        raise ClaimLost(_why_lost(run))
+        ending = resolution_of(run)
+        raise ClaimLost(_why_lost(run), ending.message if ending else "")
 
 
-def _why_lost(run: sqlite3.Row) -> str:
+def _why_lost(run: sqlite3.Row) -> Lost:
     if run["ended_by"] == "cancel":
         return "canceled"
     if run["last_run_id"] > run["run_id"]:

@@ -6,15 +6,18 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
 from typing import TypeVar
 
 import attrs
 
+from taskrunner.amounts import Room
 from taskrunner.errors import Bug, ClaimLost
-from taskrunner.interfaces.queue import Applied, Capabilities, Queue, Submitter
+from taskrunner.interfaces.queue import Applied, Capabilities, Queue, Slots, Submitter
 from taskrunner.model import Claim, Notice, Resolution, Submission, TaskStatus
-from taskrunner.queues.ledger import claims, tasks
-from taskrunner.queues.ledger.claims import Grant
+from taskrunner.queues.ledger import claims, retention, tasks
+from taskrunner.queues.ledger.claims import Grant, Holder
 from taskrunner.queues.ledger.database import Canceled, Ledger, Topic
 from taskrunner.queues.notices import NoticeBroadcast
 from taskrunner.queues.submission import check_submission
@@ -31,12 +34,15 @@ PAGE = 100
 
 
 class LedgerQueue(Queue, Submitter):
-    """The two interfaces over the operations of `claims` and `tasks`. `worker_id` is empty for a submitter."""
+    """The two interfaces over the operations of `claims` and `tasks`. `worker_id` is empty for a submitter; readers of
+    the logs of its runs find them in `home`, if a worker has one."""
 
-    capabilities = Capabilities()
+    capabilities = Capabilities(reads_room=True)
 
-    def __init__(self, worker_id: str) -> None:
+    def __init__(self, worker_id: str, home: Path | None = None) -> None:
         self.worker_id = worker_id
+        self._holder = Holder(worker_id, _text_of(home) if home else "")
+        self._room: Room | None = None
         self._only = ""
         """The task whose runs alone are claimed; empty: any."""
         self._wakeups: Mapping[Topic, Wakeup] = {"work": Wakeup(), "status": Wakeup()}
@@ -78,6 +84,12 @@ class LedgerQueue(Queue, Submitter):
     def claim_only(self, task_id: str) -> None:
         self._only = task_id
 
+    def offer_slots(self, slots: Slots) -> None:
+        """What has room now may have had none before."""
+        if slots.room != self._room:
+            self._room = slots.room
+            self._wakeups["work"].wake()
+
     async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
         asked = asyncio.get_running_loop().time()
         renewed = await self._do(lambda ledger: claims.reclaim(ledger, claim, lease=lease))
@@ -86,21 +98,18 @@ class LedgerQueue(Queue, Submitter):
     async def resolve(self, claim: Claim, resolution: Resolution) -> Applied:
         return await self._do(lambda ledger: claims.resolve(ledger, claim, resolution))
 
-    async def release(self, claim: Claim, *, delay: float, reason: str) -> float:
-        return await self._do(lambda ledger: claims.release(ledger, claim, delay=delay, reason=reason))
+    async def release(self, claim: Claim, *, delay: float, reason: str, message: str = "") -> float:
+        return await self._do(lambda ledger: claims.release(ledger, claim, delay=delay, reason=reason, message=message))
 
-    def notices(self) -> AsyncIterator[Notice]:
-        return self._subscribed(self._notices.subscribe())
-
-    async def _subscribed(self, notices: AsyncIterator[Notice]) -> AsyncIterator[Notice]:
+    async def notices(self) -> AsyncIterator[Notice]:
+        notices = self._notices.subscribe()
         await self._subscribe("work")
-        async for notice in notices:
-            yield notice
+        return notices
 
     async def _claim_now(self, n: int, lease: float) -> Grant:
         asked = asyncio.get_running_loop().time()
         grant = await self._grant(
-            lambda ledger: claims.claim(ledger, n, worker_id=self.worker_id, lease=lease, only=self._only)
+            lambda ledger: claims.claim(ledger, n, self._holder, lease=lease, only=self._only, room=self._room)
         )
         return attrs.evolve(grant, claims=[attrs.evolve(claim, valid_until=asked + lease) for claim in grant.claims])
 
@@ -119,6 +128,9 @@ class LedgerQueue(Queue, Submitter):
     async def status(self, task_id: str) -> TaskStatus:
         return await self._do(lambda ledger: tasks.status(ledger, task_id))
 
+    async def matching(self, prefix: str, *, limit: int = 10) -> Sequence[str]:
+        return await self._do(lambda ledger: tasks.matching(ledger, prefix, limit))
+
     async def pending(self) -> int:
         return await self._do(tasks.pending)
 
@@ -134,6 +146,14 @@ class LedgerQueue(Queue, Submitter):
             last = status
             yield status
 
+    async def forget(self, before: datetime, *, dry_run: bool = False) -> int:
+        if dry_run:
+            return await self._do(lambda ledger: retention.count_ended(ledger, before))
+        removed = 0
+        while page := await self._do(lambda ledger: retention.forget_page(ledger, before)):
+            removed += page
+        return removed
+
     async def list(self, *, limit: int = PAGE) -> AsyncIterator[TaskStatus]:
         before: int | None = None
         while limit > 0:
@@ -143,6 +163,12 @@ class LedgerQueue(Queue, Submitter):
             if before is None:
                 return
             limit -= len(page)
+
+
+def _text_of(home: Path) -> str:
+    """A path that is no UTF-8 cannot be a text in a database: nobody finds this home."""
+    text = str(home.absolute())
+    return "" if any("\ud800" <= character <= "\udfff" for character in text) else text
 
 
 def _sleep_limit(next_due: float | None) -> float:

@@ -61,6 +61,7 @@ def _run_status(run: sqlite3.Row) -> RunStatus:
         started=_moment(run["started"]),
         resolved=_maybe(run["resolved"]),
         resolution=resolution_of(run),
+        home=run["home"],
     )
 
 

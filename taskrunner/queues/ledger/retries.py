@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from taskrunner.model import RETRIED, Resolution
 
-FIRST_DELAY = 1.0
-"""Seconds before the first retry of an intermittent task; each next delay is twice as long."""
+FIRST_DELAYS = {"intermittent-task": 1.0, "resource-unavailable": 2.0}
+"""Seconds before the first retry, by the reason of the run's end; each next delay is twice as long. A registry or a
+git server that is restarted answers again within a minute, which is what the default of five retries covers. Without
+an entry there is no delay: a lost worker says nothing against the next one."""
 
 MAX_DELAY = 60.0
 """Seconds: after a minute, more frequent retries do not help."""
@@ -17,10 +19,5 @@ def is_retried(resolution: Resolution, retries_left: int) -> bool:
 
 
 def retry_delay(reason: str, spent: int) -> float:
-    """Seconds until the next run, when `spent` retries were used before.
-
-    Only a task that calls itself intermittent is delayed: a lost worker says nothing against the next one.
-    """
-    if reason != "intermittent-task":
-        return 0.0
-    return float(min(FIRST_DELAY * 2 ** min(spent, 16), MAX_DELAY))
+    """Seconds until the next run, when `spent` retries were used before."""
+    return float(min(FIRST_DELAYS.get(reason, 0.0) * 2 ** min(spent, 16), MAX_DELAY))

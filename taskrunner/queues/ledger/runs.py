@@ -34,8 +34,8 @@ def retry_or_end(ledger: Ledger, seq: int, resolution: Resolution) -> None:
 
 def end_task(ledger: Ledger, seq: int, resolution: Resolution) -> None:
     ledger.db.execute(
-        "UPDATE task SET state = 'resolved', due = NULL, resolution = ? WHERE seq = ?",
-        (resolution_text(resolution), seq),
+        "UPDATE task SET state = 'resolved', due = ?, resolution = ? WHERE seq = ?",
+        (ledger.wall(), resolution_text(resolution), seq),
     )
     ledger.changes.status = True
 

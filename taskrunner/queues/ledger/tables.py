@@ -1,9 +1,10 @@
 """The tables of a ledger, and how its file is recognised.
 
 A task is `scheduled` (until a time of day), `delayed` (until a reading of the boot clock), `ready`, `running` or
-`resolved`; the first three are publicly `pending`. `due` is when such a state expires. Each state that is searched has
-a partial index of its own: one common index over all unresolved tasks costs 20 ms a claim with 100,000 tasks in flight,
-the partial ones 0.015 ms at any size.
+`resolved`; the first three are publicly `pending`. `due` is when such a state expires; of a resolved task it is the
+time of day of its end, from which its retention counts. Each state that is searched has a partial index of its own: one
+common index over all unresolved tasks costs 20 ms a claim with 100,000 tasks in flight, the partial ones 0.015 ms at
+any size.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from taskrunner.errors import ConfigError
 APPLICATION_ID = 0x7461736B
 """`task`: SQLite keeps it in the header of the file, where `file` and this module recognise the owner."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 TABLES = """
 CREATE TABLE meta (
@@ -43,6 +44,7 @@ CREATE TABLE run (
   seq INTEGER NOT NULL REFERENCES task (seq),
   run_id INTEGER NOT NULL,
   worker_id TEXT NOT NULL,
+  home TEXT NOT NULL,
   token TEXT NOT NULL,
   started REAL NOT NULL,
   resolved REAL,

@@ -9,6 +9,7 @@ from taskrunner.model import Submission, TaskStatus, exception
 from taskrunner.queues.ledger.database import Canceled, Ledger
 from taskrunner.queues.ledger.expiry import expire_overdue
 from taskrunner.queues.ledger.records import seconds, task_status
+from taskrunner.queues.ledger.retention import forgotten_before
 from taskrunner.queues.ledger.runs import end_run, end_task, make_pending
 from taskrunner.queues.submission import is_task_id
 
@@ -74,6 +75,14 @@ def status(ledger: Ledger, task_id: str) -> TaskStatus:
     return _status(ledger, _find(ledger, task_id))
 
 
+def matching(ledger: Ledger, prefix: str, most: int) -> list[str]:
+    """The ids that begin so, by their index. Ids have no character that GLOB would take for a pattern."""
+    if not is_task_id(prefix):
+        return []
+    rows = ledger.db.execute("SELECT id FROM task WHERE id GLOB ? ORDER BY id LIMIT ?", (f"{prefix}*", most))
+    return [row["id"] for row in rows]
+
+
 def newest(ledger: Ledger, before: int | None, most: int) -> tuple[list[TaskStatus], int | None]:
     """A page of the newest tasks, and where the next page begins (to be given as `before`); None: there is none."""
     expire_overdue(ledger)
@@ -114,7 +123,9 @@ def _find(ledger: Ledger, task_id: str) -> sqlite3.Row:
     query = "SELECT * FROM task WHERE id = ?"
     task: sqlite3.Row | None = ledger.db.execute(query, (task_id,)).fetchone() if is_task_id(task_id) else None
     if task is None:
-        raise UnknownTask(f"there is no task {task_id!r}")
+        before = forgotten_before(ledger)
+        removed = f"; those that ended before {before:%Y-%m-%d %H:%M} UTC were removed" if before else ""
+        raise UnknownTask(f"there is no task {task_id!r}{removed}")
     return task
 
 

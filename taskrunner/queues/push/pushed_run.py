@@ -1,136 +1,151 @@
-"""One run that a peer dispatched: its claim, its answer, and its log on the way back."""
+"""One run that a peer dispatched: its claim, what its peer is told, and its answer."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
-from contextlib import suppress
 
+from taskrunner import limits
+from taskrunner.blocking import OverLimit
+from taskrunner.bounded import BoundedCalls
 from taskrunner.errors import ClaimLost, Conflict, Unavailable
+from taskrunner.interfaces.artifacts import ArtifactStore
+from taskrunner.interfaces.log import LogOrigin
 from taskrunner.interfaces.push import Peer
 from taskrunner.interfaces.queue import Applied
-from taskrunner.model import Claim, Resolution
+from taskrunner.model import Claim, Move, Progress, Resolution
+from taskrunner.queues.push.peer_link import PeerLink, Send
 
 log = logging.getLogger(__name__)
 
-ANSWER_LIMIT = 30.0
-"""Seconds that a peer may take to accept an answer. A repeated call waits for the same answer."""
-
-FLUSH_LIMIT = 5.0
-"""Seconds for the rest of the log to reach the peer before its answer, which ends the stream."""
-
-MAX_LOG_WAITING = 1 << 20
-"""Bytes of log that wait for a slow peer. More is dropped: the whole log is kept elsewhere."""
-
-MAX_RUN_IDS = 10_000
-"""Task ids whose last run id is remembered."""
+RETRY = 1.0
+"""Seconds between two tries to send an answer."""
 
 
 class PushedRun:
-    """A run that was accepted from a peer. `lost` says why it is no longer ours; empty while it is."""
+    """A run that was taken from a peer. `lost` says why it is no longer ours; None while it is."""
 
     def __init__(self, claim: Claim, peer: Peer) -> None:
-        self.claim, self.peer = claim, peer
-        self.lost = ""
-        self.log = LogFeed(peer)
-        self._resolution: Resolution | None = None
-        self._answering: asyncio.Task[None] | None = None
-        self._refusing: asyncio.Task[None] | None = None
+        self.claim = claim
+        self.lost: ClaimLost | None = None
+        self.resolution: Resolution | None = None
+        """What the peer was answered, or will be told when it comes."""
+        self._link = PeerLink(peer)
+        self._calls = BoundedCalls(log.warning)
+        self._answering: asyncio.Task[Applied] | None = None
+        self._refusing: asyncio.Task[bool] | None = None
 
     @property
     def open(self) -> bool:
-        """Whether it was neither answered nor refused, and its peer is connected."""
-        return not (self._answering or self._refusing or self.lost == "disconnected")
+        """Whether it was neither answered nor refused, and its peer is connected or will be replaced."""
+        return not (self._answering or self._refusing or self._link.lost)
+
+    @property
+    def over(self) -> bool:
+        """Whether it has its answer, taken or not."""
+        return self._answering is not None
 
     def check(self) -> None:
         """Raises: ClaimLost."""
         if self.lost or not self.open:
-            raise ClaimLost(self.lost or "resolved")
+            raise self._why_lost()
+
+    def _why_lost(self) -> ClaimLost:
+        if self.lost:
+            return ClaimLost(self.lost.why, self.lost.message)
+        return ClaimLost("resolved", "its peer was answered or refused")
+
+    # ---- peers ------------------------------------------------------------------------------------------
+
+    def cancel(self, why: str) -> None:
+        self.lost = self.lost or ClaimLost("canceled", why)
+
+    def disconnect(self, why: str) -> None:
+        self.lost = ClaimLost("disconnected", why)
+        self._link.end(self.lost)
+
+    def detach(self) -> None:
+        self._link.change(None)
+
+    def attach(self, peer: Peer) -> None:
+        self._link.change(peer)
+
+    async def inform(self) -> None:
+        """Tells a peer that has taken over the state of the run, and its answer if it is over."""
+        resolution = self.resolution if self.over else None
+        await self._deliver(_nothing if resolution is None else lambda peer: peer.answer(resolution))
+
+    # ---- what a peer is told ----------------------------------------------------------------------------
+
+    async def moved(self, move: Move, ending: Resolution | None) -> None:
+        self._link.state = move, ending
+        await self._link.call(_nothing)  # each call tells the state first
+
+    async def progress(self, progress: Progress) -> None:
+        await self._link.call(lambda peer: peer.progress(progress))
+
+    async def send_log(self, offset: int, chunk: bytes, origin: LogOrigin | None) -> None:
+        if self._link.carries_logs:
+            await self._link.call(lambda peer: peer.send_log(offset, chunk, origin), wait=True)
+
+    def artifacts(self) -> ArtifactStore | None:
+        return self._link.peer.artifacts() if self._link.peer else None
 
     async def answer(self, resolution: Resolution) -> Applied:
-        """Answers the peer once, however often it is called. A cancelled run is answered too: its peer waits.
+        """Answers the peer once, however often it is called. A cancelled run is answered too: its peer waits. Without a
+        peer, the next one gets the answer.
 
-        Raises: ClaimLost, Conflict, Unavailable.
+        Raises: ClaimLost, Conflict.
         """
         if self._answering is None:
             if not self.open:
-                raise ClaimLost(self.lost or "resolved")
-            self._resolution = resolution
+                raise self._why_lost()
+            self.resolution = resolution
             self._answering = asyncio.create_task(self._answer(resolution))
-            await self._finish(self._answering)
-            return "applied"
-        if self._resolution is None or not self._resolution.same_ending(resolution):
-            raise Conflict(f"the run was answered as {self._resolution} before, and not as {resolution}")
-        await self._finish(self._answering)
-        return "already-so"
+            return await asyncio.shield(self._answering)  # a caller that is cancelled must not cut an answer in two
+        if self.resolution is None or not self.resolution.same_ending(resolution):
+            raise Conflict(f"the run was answered as {self.resolution} before, and not as {resolution}")
+        outcome = await asyncio.shield(self._answering)
+        return "already-so" if outcome == "applied" else outcome
 
-    async def refuse(self, reason: str) -> None:
-        """Hands the run back once, however often it is called.
+    async def refuse(self, reason: str, message: str) -> None:
+        """Hands the run back once, however often it is called. A peer that does not take it is left to itself.
 
-        Raises: ClaimLost, Unavailable.
+        Raises: ClaimLost.
         """
         if self._refusing is None:
             self.check()
-            self._refusing = asyncio.create_task(self.peer.refuse(reason))
-        await self._finish(self._refusing)
+            self._refusing = asyncio.create_task(self._deliver(lambda peer: peer.refuse(reason, message)))
+        await asyncio.shield(self._refusing)
 
-    async def _answer(self, resolution: Resolution) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(FLUSH_LIMIT):
-                await self.log.flush()
-        await self.peer.answer(resolution)
+    async def _answer(self, resolution: Resolution) -> Applied:
+        return "applied" if await self._deliver(lambda peer: peer.answer(resolution)) else "unanswered"
 
-    async def _finish(self, call: asyncio.Task[None]) -> None:
+    async def _deliver(self, send: Send) -> bool:
+        """Whether the peer has taken it, or there is none that could. Raises: ClaimLost."""
         try:
-            async with asyncio.timeout(ANSWER_LIMIT):
-                await asyncio.shield(call)  # a caller that is cancelled must not cut an answer in two
-        except TimeoutError:
-            raise Unavailable(f"the peer of {self.claim.run} does not take its answer") from None
+            await self._calls.call(
+                self._repeat(send), limit=limits.PEER_PATIENCE, doing=f"answering the peer of {self.claim.run}"
+            )
+        except ClaimLost:
+            raise
+        except OverLimit as error:
+            log.warning("%s: it was given up", error)
+        except Exception as error:  # noqa: BLE001  a bug of a source must not change how a run ended
+            log.warning("the peer of %s cannot be answered: %s: %s", self.claim.run, type(error).__name__, error)
+        else:
+            return True
+        return False
 
-
-class LogFeed:
-    """Sends a log to a peer in its order, beside the run: `add` never waits."""
-
-    def __init__(self, peer: Peer) -> None:
-        self._peer = peer
-        self._unsent: deque[tuple[int, bytes]] = deque()
-        self._size = 0
-        self._sending: asyncio.Task[None] | None = None
-
-    def add(self, offset: int, chunk: bytes) -> None:
-        if self._size + len(chunk) > MAX_LOG_WAITING:
-            return
-        self._unsent.append((offset, chunk))
-        self._size += len(chunk)
-        if self._sending is None or self._sending.done():
-            self._sending = asyncio.create_task(self._send())
-
-    async def flush(self) -> None:
-        if self._sending:
-            await asyncio.shield(self._sending)
-
-    async def _send(self) -> None:
-        while self._unsent:
-            offset, chunk = self._unsent.popleft()
-            self._size -= len(chunk)
+    async def _repeat(self, send: Send) -> None:
+        while True:
             try:
-                await self._peer.send_log(offset, chunk)
-            except (ClaimLost, Unavailable):
-                pass
-            except Exception as error:  # noqa: BLE001  a log that cannot be sent must not cost the run its answer
-                log.warning("a peer does not get its log: %s", type(error).__name__)
+                await self._link.call(send)
+            except Unavailable as unavailable:
+                await asyncio.sleep(unavailable.retry_after or RETRY)
+            else:
+                return
 
 
-class RunIds:
-    """The next run id of each task. The oldest are forgotten, and begin again at 0."""
-
-    def __init__(self) -> None:
-        self._last: OrderedDict[str, int] = OrderedDict()
-
-    def next(self, task_id: str) -> int:
-        run_id = self._last.pop(task_id, -1) + 1
-        self._last[task_id] = run_id
-        if len(self._last) > MAX_RUN_IDS:
-            self._last.popitem(last=False)
-        return run_id
+async def _nothing(_: Peer) -> None:
+    return

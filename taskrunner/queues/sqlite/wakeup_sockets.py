@@ -26,6 +26,9 @@ from taskrunner.queues.ledger.database import Canceled, Changes, Topic
 MAX_PATH = 100
 """Bytes of a socket's path that every system takes (Linux: 107, macOS: 103)."""
 
+OPEN_FILES = Path("/proc/self/fd")
+"""Linux: the open files of this process, by their descriptors."""
+
 MAX_NAME = len("status-") + 12
 
 MAX_DATAGRAM = 2048
@@ -43,22 +46,36 @@ class SocketFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._descriptor = -1
         self._alias: Path | None = None
 
     def address(self, name: str) -> str:
+        """Raises OSError."""
         return str(self._short() / name)
 
     def names(self, topic: Topic) -> Iterator[str]:
         return (name for name in os.listdir(self.path) if name.startswith(topic))  # noqa: PTH208  names are enough
 
     def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
         if self._alias:
             shutil.rmtree(self._alias.parent, ignore_errors=True)
 
     def _short(self) -> Path:
+        """The limit holds for the text of an address, not for where it leads. What a process has open is short, and a
+        killed one leaves nothing of it."""
         if len(os.fsencode(self.path)) + 1 + MAX_NAME <= MAX_PATH:
             return self.path
-        if self._alias is None:  # the limit holds for the text of an address, not for the target of a symbolic link
+        if not OPEN_FILES.is_dir():
+            return self._link()
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return OPEN_FILES / str(self._descriptor)
+
+    def _link(self) -> Path:
+        if self._alias is None:
             self._alias = Path(tempfile.mkdtemp(prefix="tr-")) / "w"
             self._alias.symlink_to(self.path.absolute())
         return self._alias
