@@ -1,0 +1,206 @@
+"""Builds that a fastlane-style server sends to a worker in a process of its own, `--queue agent://...`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import examples.fastlane_server
+from tests.support.agent_client import unpack
+from tests.support.agent_site import AgentSite, wait_for_state
+from tests.support.e2e import LIMIT
+from tests.support.githttp import commit
+from tests.support.queue_processes import soon
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentSite]:
+    """A worker with two slots for all tests that do not stop it."""
+    site = AgentSite(tmp_path_factory.mktemp("agent"))
+    site.serve("--capacity", "2")
+    yield site
+    site.close()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[AgentSite]:
+    """A home without a worker yet."""
+    site = AgentSite(tmp_path)
+    yield site
+    site.close()
+
+
+def output(build: examples.fastlane_server.Build) -> str:
+    """What the command has printed, without lines of the worker's own."""
+    return "".join(line for line in build.log if not line.startswith("[taskrunner] "))
+
+
+def test_a_build_runs_in_the_checkout_and_its_artifacts_come_back(shared: AgentSite) -> None:
+    script = 'cat page.txt; git rev-parse HEAD; cd "$FASTLANE_CI_ARTIFACTS"; mkdir ios; printf x >ios/a.ipa'
+    build = shared.run_build(script)
+    assert build.states == ["RUNNING", "FINISHING", "SUCCEEDED"]
+    assert output(build) == f"A page.\n{shared.sha}\n"
+    assert unpack(bytes(build.archive)) == {"ios/a.ipa": b"x"}
+    assert (build.status, build.error, build.exit_status) == ("success", "", 0)
+
+
+def test_artifacts_and_log_are_in_the_store_as_well(shared: AgentSite) -> None:
+    build = shared.run_build('echo kept; echo x >"$FASTLANE_CI_ARTIFACTS/a.txt"', JOB_NAME="keeps")
+    [run] = shared.home.glob("runs/agent-keeps-7-*/*")
+    kept = shared.home / "artifacts" / run.relative_to(shared.home / "runs")
+    assert soon(lambda: (kept / "log").is_file() or any(kept.iterdir()), LIMIT)
+    files = {path.name: path.read_bytes() for path in kept.rglob("*") if path.is_file()}
+    assert b"x\n" in files.values()
+    assert any(b"kept\n" in data for data in files.values())
+    assert "kept\n" in build.log
+
+
+def test_the_command_gets_the_environment_of_the_request_and_none_of_the_worker(own: AgentSite) -> None:
+    own.variables["WORKER_SECRET"] = "hunter2"
+    own.serve()
+    build = own.run_build("env", CI="true", MONEY="${RUN_FOLDER} $HOME $${RUN_FOLDER}")
+    lines = output(build).splitlines()
+    assert "CI=true" in lines
+    assert "MONEY=${RUN_FOLDER} $HOME $${RUN_FOLDER}" in lines
+    assert "hunter2" not in "".join(build.log)
+    names = {line.partition("=")[0] for line in lines}
+    given = {"GIT_URL", "GIT_SHA", "JOB_NAME", "BUILD_NUMBER", "CI", "MONEY", "FASTLANE_CI_ARTIFACTS"}
+    of_the_platform = {"PATH", "LANG", "HOME", "TMPDIR", "SHELL", "PWD", "TASKRUNNER_RUN", "TASK_ID", "RUN_ID"}
+    assert names - of_the_platform == given
+
+
+def test_a_command_that_fails_is_told_with_its_exit_status(shared: AgentSite) -> None:
+    builds = {3: shared.shell("exit 3"), 137: shared.shell("kill -9 $$"), 127: shared.build("no-such-program")}
+    for status, build in builds.items():
+        shared.run_builds(build)
+        assert (build.states, build.exit_status) == (["RUNNING", "FAILED"], status)
+
+
+def test_a_commit_that_does_not_exist_breaks_the_invocation(shared: AgentSite) -> None:
+    build = shared.run_build("true", GIT_SHA="0" * 40)
+    assert build.states == ["RUNNING", "BROKEN"]
+    assert "0" * 40 in build.error
+
+
+def test_an_agent_that_is_full_rejects(shared: AgentSite) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(LIMIT), shared.agent() as agent:
+            waiting = [shared.shell(f"sleep {shared.token}") for _ in range(2)]
+            for build in waiting:
+                await wait_for_state(agent, build, "RUNNING")
+            refused = shared.shell("true")
+            async for _ in agent.invoke(refused):
+                """Kept in the build."""
+            assert (refused.states, refused.error) == (["REJECTED"], "I am busy")
+
+    asyncio.run(main())
+    assert soon(lambda: not shared.processes(), LIMIT), "the end of the connection ends its runs"
+
+
+def test_builds_that_follow_each_other_at_once_find_the_slot_free(own: AgentSite) -> None:
+    """Also after a call that was cancelled: a server takes a rejection for a problem of its agents."""
+    own.serve()
+
+    async def main() -> None:
+        async with asyncio.timeout(LIMIT), own.agent() as agent:
+            for number in range(21):  # the last one is not cancelled, and finds nothing alive
+                build = own.shell(
+                    f"sleep {own.token}" if number % 4 == 3 else "echo artifact >$FASTLANE_CI_ARTIFACTS/a"
+                )
+                listening = await wait_for_state(agent, build, "RUNNING")
+                if number % 4 == 3:
+                    listening.cancel()
+                await asyncio.wait([listening])
+                assert "REJECTED" not in build.states, number
+
+    asyncio.run(main())
+    assert soon(lambda: not own.processes(), LIMIT), "the last build ends too, before its worker is killed"
+
+
+def test_a_cancelled_call_kills_the_whole_tree_and_frees_the_slot(own: AgentSite) -> None:
+    own.serve()
+
+    async def main() -> None:
+        async with asyncio.timeout(LIMIT), own.agent() as agent:
+            build = own.shell(f"(setsid sleep {own.token} &) ; trap '' TERM; sleep {own.token}")
+            listening = await wait_for_state(agent, build, "RUNNING")
+            await asyncio.to_thread(own.wait_for_sleep)
+            listening.cancel()
+            await asyncio.wait([listening])
+            again = own.shell("echo again")
+            while again.states[-1:] != ["SUCCEEDED"]:
+                again.states.clear()
+                async for _ in agent.invoke(again):
+                    """Kept in the build."""
+
+    asyncio.run(main())
+    assert not own.processes()
+    [run, *_] = sorted(own.home.glob("runs/*/*"), key=lambda folder: int(folder.name))
+    assert "disconnected" in str(own.records(run.parent.name, int(run.name)))
+
+
+def test_a_worker_that_is_told_to_stop_finishes_its_build_and_rejects_others(own: AgentSite) -> None:
+    worker = own.serve()
+
+    async def main() -> None:
+        async with asyncio.timeout(LIMIT), own.agent() as agent:
+            build = own.shell("while [ ! -e $HOME/../../../../../go ]; do sleep 0.02; done; echo done")
+            listening = await wait_for_state(agent, build, "RUNNING")
+            worker.process.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(worker.wait_for_output, "SIGTERM")
+            refused = own.shell("true")
+            async for _ in agent.invoke(refused):
+                """Kept in the build."""
+            assert refused.states == ["REJECTED"]
+            assert "SIGTERM" in refused.error
+            (own.folder / "go").touch()
+            await listening
+            assert build.states == ["RUNNING", "FINISHING", "SUCCEEDED"]
+
+    asyncio.run(main())
+    assert worker.wait() == 0
+
+
+def test_a_build_whose_worker_is_killed_is_run_by_the_next_one(
+    own: AgentSite, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The server sends it again while no agent answers. Nothing of the first run is left alive."""
+    monkeypatch.setattr(examples.fastlane_server, "AGAIN", 0.05)
+    first = own.serve()
+
+    async def main() -> examples.fastlane_server.Build:
+        async with asyncio.timeout(LIMIT), own.agent() as agent:
+            once = f'[ -e "{own.folder}/begun" ] || {{ touch "{own.folder}/begun"; sleep {own.token}; }}; echo whole'
+            building = asyncio.create_task(agent.run(own.shell(once)))
+            await asyncio.to_thread(own.wait_for_sleep)
+            first.kill()
+            await asyncio.to_thread(own.serve)
+            return await building
+
+    build = asyncio.run(main())
+    assert (build.states, output(build)) == (["RUNNING", "FINISHING", "SUCCEEDED"], "whole\n")
+    assert "agent not available" in capsys.readouterr().err
+    assert not own.processes()
+
+
+def test_a_build_that_lacks_a_toolchain_is_rejected_until_it_is_installed(own: AgentSite) -> None:
+    """The slot is free for other builds meanwhile."""
+    sha = commit(own.folder / "git" / "web", {".ruby-version": "3.4\n"})
+    install = f"until [ -e {own.folder}/go ]; do sleep 0.02; done; mkdir {own.folder}/ruby-3.4"
+    own.configure(
+        f'[process.toolchains.ruby]\nfile = ".ruby-version"\ninstalled_at = "{own.folder}/ruby-*"\n'
+        f'install_command = ["sh", "-c", "{install}", "sh", "{{version}}"]\n'
+    )
+    worker = own.serve()
+    rejected = own.run_build("echo never", GIT_SHA=sha)
+    assert rejected.states == ["RUNNING", "REJECTED"]
+    assert "this worker has no ruby 3.4, which .ruby-version asks for: its installation has begun" in rejected.error
+    assert output(rejected) == ""
+    assert own.run_build("true").status == "success", "a build without the file finds the slot free"
+    (own.folder / "go").touch()
+    worker.wait_for_output("ruby 3.4 is installed")
+    assert own.run_build("true", GIT_SHA=sha).status == "success"
