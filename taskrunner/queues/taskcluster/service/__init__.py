@@ -1,0 +1,1 @@
+"""Calls of Taskcluster's services: signed, bounded, and read field by field."""
