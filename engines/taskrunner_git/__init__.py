@@ -4,17 +4,16 @@ from taskrunner_git.commit import Commit
 from taskrunner_git.fetching import fetch
 from taskrunner_git.files import FileEntry, FileTree, read_small
 from taskrunner_git.remote import Remote, parse_url
-from taskrunner_git.source import FetchedSource, checkout, fetch_source
+from taskrunner_git.work_tree.checkout import with_git_folder, write_checkout
 
 __all__ = [
     "Commit",
-    "FetchedSource",
     "FileEntry",
     "FileTree",
     "Remote",
-    "checkout",
     "fetch",
-    "fetch_source",
     "parse_url",
     "read_small",
+    "with_git_folder",
+    "write_checkout",
 ]

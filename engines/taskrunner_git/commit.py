@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
-from taskrunner_git.commit_tree import CommitTree
 from taskrunner_git.files import FileEntry
 from taskrunner_git.packs.mirror import Mirror
+from taskrunner_git.trees.commit_tree import CommitTree
+from taskrunner_git.trees.times import committed_at
 
 
 class Commit:
@@ -26,6 +28,11 @@ class Commit:
     def tree(self) -> CommitTree:
         """The same files, with the ids of their objects."""
         return self._tree
+
+    @property
+    def committed(self) -> datetime:
+        """When it was made, in UTC; from 1980 to 2100, whatever the commit says."""
+        return datetime.fromtimestamp(committed_at(self._tree.objects, self.sha) // 10**9, UTC)
 
     @property
     def times_key(self) -> str:

@@ -10,7 +10,14 @@ from collections.abc import Iterator
 import urllib3.exceptions
 from dulwich.errors import GitProtocolError, HangupException, NotGitRepository
 
-from taskrunner.errors import TaskFailed, TaskFailedInternally, TaskrunnerError, Unavailable
+from taskrunner.errors import (
+    MachineFault,
+    TaskFailed,
+    TaskFailedInternally,
+    TaskrunnerError,
+    Unavailable,
+    local_failure,
+)
 from taskrunner_git.failures import (
     Broken,
     DumbHttp,
@@ -31,6 +38,12 @@ _NO_REPOSITORY = re.compile(
 _NO_OBJECT = re.compile(r"not our ref|unadvertised object|no such ref", re.IGNORECASE)
 _UNREACHABLE = re.compile(
     r"could not resolve|connection (refused|reset|closed|timed out)|no route|unreachable", re.IGNORECASE
+)
+_UNKNOWN_AUTHORITY = range(18, 22)
+"""OpenSSL's codes for a chain whose end is not known here."""
+_CA_HINT = (
+    "; the authority that signed it can be named by `ca_file` in [source] of the worker's configuration, or by "
+    "SSL_CERT_FILE"
 )
 _REFUSED, _GONE, _TOO_MANY, _SERVER_ERROR = {401, 403}, {404, 410}, 429, 500
 
@@ -68,6 +81,8 @@ def _copied(error: TaskFailed | Unavailable | TaskFailedInternally) -> Taskrunne
     """The same error without its frames and causes."""
     if isinstance(error, TaskFailed):
         return TaskFailed(error.reason, error.message)
+    if isinstance(error, MachineFault):
+        return MachineFault(error.message, error.folder)
     if isinstance(error, TaskFailedInternally):
         return TaskFailedInternally(str(error))
     return Unavailable(error.message, error.retry_after)
@@ -76,7 +91,7 @@ def _copied(error: TaskFailed | Unavailable | TaskFailedInternally) -> Taskrunne
 def internal(error: OSError, remote: Remote) -> TaskFailedInternally:
     """The error for the disk of this machine."""
     why = error.strerror or type(error).__name__
-    return TaskFailedInternally(f"clone: the mirror of {remote} cannot be read or written: {why}")
+    return local_failure(f"clone: the mirror of {remote} cannot be read or written: {why}", error)
 
 
 def _status(error: HttpStatus, remote: Remote) -> TaskrunnerError:
@@ -105,10 +120,8 @@ def _network_errors(error: BaseException | None) -> Iterator[BaseException]:
 def _network_failure(cause: BaseException, remote: Remote) -> TaskrunnerError:
     where = remote.netloc or str(remote)
     if isinstance(cause, ssl.SSLCertVerificationError):  # stays so until someone acts, unlike other errors
-        return clone_failed(
-            f"the certificate of {where} is not trusted: {quoted(cause.verify_message)}; the authority that signed it "
-            "can be named by `ca_file` in the worker's configuration, or by SSL_CERT_FILE"
-        )
+        hint = _CA_HINT if cause.verify_code in _UNKNOWN_AUTHORITY else ""
+        return clone_failed(f"the certificate of {where} is not trusted: {quoted(cause.verify_message)}{hint}")
     return unavailable(f"{where} {_network(cause)}")
 
 

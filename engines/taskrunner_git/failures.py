@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from taskrunner.errors import TaskFailed, TaskFailedInternally, Unavailable
+from taskrunner.interfaces.source import SourceLimits
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 _MAX_QUOTED = 300
@@ -21,10 +22,36 @@ def unavailable(message: str, retry_after: float | None = None) -> Unavailable:
     return Unavailable(f"clone: {message}", retry_after)
 
 
+_UNITS = {
+    "refs": "lines",
+    "files": "files and folders",
+    "submodules": "submodules",
+}
+"""Of the limits that count something; the others are bytes."""
+
+
+def too_much(what: str, setting: str, limits: SourceLimits) -> TaskFailed:
+    """`what` is over the limit of the configuration that has this name."""
+    limit = getattr(limits, setting)
+    size = f"{limit} {_UNITS[setting]}" if setting in _UNITS else f"{limit} bytes"
+    return clone_failed(
+        f"{what} has more than {size}; the worker's configuration sets this limit: `{setting}` in [source.limits]"
+    )
+
+
+def stalled(limits: SourceLimits) -> Unavailable:
+    """The server stays connected, and sends nothing that is needed."""
+    return unavailable(
+        f"the server has sent nothing that is needed for {limits.stall_time:g} s; the worker's configuration sets this "
+        "limit: `stall_time` in [source.limits]"
+    )
+
+
 def quoted(text: str | bytes) -> str:
-    """A server's own words, on one line and shortened."""
-    if isinstance(text, bytes):
-        text = text.decode("utf-8", "replace")
+    """A server's own words, or a name in a repository, as text on one line and shortened."""
+    if isinstance(text, str):
+        text = text.encode("utf-8", "surrogateescape")
+    text = text.decode("utf-8", "replace")
     return _CONTROL.sub(" ", text).strip()[:_MAX_QUOTED]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import shutil
 from collections.abc import Callable, Sequence
@@ -10,17 +11,22 @@ from pathlib import Path
 from taskrunner.blocking import OverLimit, run_blocking
 from taskrunner.connections import Connections, Interrupted
 from taskrunner.errors import TaskFailed, TaskrunnerError, Unavailable
+from taskrunner.interfaces.source import EVERYTHING, SourceLimits
 from taskrunner.model import Progress
+from taskrunner.schema.repositories import RepositoryRules
+from taskrunner_git.allowed_remote import check_remote
 from taskrunner_git.commit import Commit
-from taskrunner_git.commit_tree import CommitTree
 from taskrunner_git.explain import explain, internal
-from taskrunner_git.failures import Broken, clone_failed, quoted, unavailable
+from taskrunner_git.failures import Broken, clone_failed, quoted, stalled, too_much, unavailable
 from taskrunner_git.fetch_context import FetchContext
-from taskrunner_git.mirror_updater import MirrorUpdater
+from taskrunner_git.mirror_updater import FoundCommit, MirrorUpdater
+from taskrunner_git.origin import Origin
 from taskrunner_git.packs.mirror import MODULES, Mirror
+from taskrunner_git.protocol.watch import Watch
 from taskrunner_git.remote import Remote, parse_url
 from taskrunner_git.submodules import Selection, Submodule, described, failed
-from taskrunner_git.times import remember
+from taskrunner_git.trees.commit_tree import CommitTree
+from taskrunner_git.trees.times import remember
 
 _LIMIT = 6 * 3600.0
 """Seconds for a commit with its submodules: 20 GB at 1 MB/s. A silent server or a limit of the run ends it earlier."""
@@ -29,8 +35,6 @@ _GRACE = 5.0
 made yet cannot be interrupted; the thread changes nothing after them."""
 _MAX_NESTED = 8
 """Levels of submodules within submodules."""
-_MAX_SUBMODULES = 1000
-"""A hostile repository of a few kilobytes can name billions."""
 
 
 async def fetch(
@@ -42,7 +46,9 @@ async def fetch(
     say: Callable[[str], None],
     progress: Callable[[Progress], None],
     submodules: bool | Sequence[str] = True,
+    rules: RepositoryRules | None = None,
     ca_file: Path | None = None,
+    limits: SourceLimits | None = None,
 ) -> Commit:
     """Fetches one commit with its submodules; only objects that `mirror` lacks are transferred.
 
@@ -51,15 +57,20 @@ async def fetch(
     branch. `submodules` are all, none, or those at these paths, with the ones within them. `token` is sent over
     HTTP only, to this host and for submodules on the same host, and appears in no file, log or error. `mirror` is a
     folder that nothing else uses until the commit is closed; a damaged one is made anew. `say` and `progress` are
-    called from a thread. `ca_file` has authorities in PEM format, trusted for HTTPS beside those of the system and of
-    SSL_CERT_FILE, or of GIT_SSL_CAINFO.
+    called from a thread. `rules` are for this repository, its submodules and redirects; None: the caller has chosen
+    the repository, and each is allowed. `ca_file` has authorities in PEM format, trusted for HTTPS beside those of the
+    system and of SSL_CERT_FILE, or of GIT_SSL_CAINFO. Over one of the `limits` the fetch fails with its name.
 
     Cancelling it ends the transfer at once; the mirror stays usable.
-    Raises: TaskFailed (`clone-failed`), TaskFailedInternally (the disk), Unavailable.
+    Raises: TaskFailed (`clone-failed`, `source-refused`), TaskFailedInternally (the disk), Unavailable.
     """
     remote = parse_url(repository).with_token(token)
     connections = Connections()
-    job = _Fetch(FetchContext(connections, say, progress, ca_file), Selection(submodules))
+    limits = limits or SourceLimits()
+    watch = Watch(limits.stall_time)
+    rules = rules or RepositoryRules(EVERYTHING)
+    job = _Fetch(FetchContext(connections, say, progress, limits, watch, rules, ca_file), Selection(submodules))
+    watching = asyncio.create_task(watch.interrupt_when_stalled(connections.interrupt))
     try:
         outcome = await run_blocking(
             lambda: job.run(remote, ref, mirror),
@@ -71,8 +82,12 @@ async def fetch(
         )
     except OverLimit as error:
         raise unavailable(str(error)) from None
+    finally:
+        watching.cancel()
     if isinstance(outcome, Commit):
         return outcome
+    if isinstance(outcome, Interrupted) and watch.stalled:
+        raise stalled(limits)
     raise outcome
 
 
@@ -112,10 +127,12 @@ class _Fetch:
 
     def _run(self, remote: Remote, ref: str, folder: Path) -> Commit:
         self._say(f"clone: {remote}, {quoted(ref) or 'the default branch'}")
-        mirror, sha, root = self._fetch(remote, ref, folder)
+        mirror, found = self._fetch(remote, ref, folder)
+        sha = found.sha
         self._say(f"clone: commit {sha}")
-        tree = CommitTree(mirror.objects, root)
-        tree = CommitTree(mirror.objects, root, self._submodules(tree, remote, folder / MODULES, ()))
+        tree = CommitTree(mirror.objects, found.root)
+        tree = CommitTree(mirror.objects, found.root, self._submodules(tree, remote, folder / MODULES, ()))
+        tree.origin = Origin(sha, str(remote), found.tags)
         self._selection.check()
         if self._selection.all:
             self._remove_unused(folder / MODULES)
@@ -123,21 +140,23 @@ class _Fetch:
         tree.times = remember(folder, tree, sha)
         return Commit(sha, str(remote), tree, list(self._mirrors.values()))
 
-    def _fetch(self, remote: Remote, ref: str, folder: Path) -> tuple[Mirror, str, bytes]:
+    def _fetch(self, remote: Remote, ref: str, folder: Path) -> tuple[Mirror, FoundCommit]:
         """Tries a second time with an empty mirror, when the objects in it are corrupt."""
+        check_remote(remote, self._context.rules)
         first = folder not in self._mirrors
         if first:
-            self._mirrors[folder] = Mirror(folder, str(remote))
+            self._mirrors[folder] = Mirror(folder, str(remote), self._context.limits)
+            self._mirrors[folder].objects.spend = lambda _: self._context.connections.check()
         mirror = self._mirrors[folder]
         updater = MirrorUpdater(remote, mirror, self._context)
         used = bool(mirror.tips)
         try:
-            return mirror, *updater.fetch(ref)
+            return mirror, updater.fetch(ref)
         except Broken:
             if not (first and used):
                 raise
         mirror.clear()
-        return mirror, *updater.fetch(ref)
+        return mirror, updater.fetch(ref)
 
     def _submodules(
         self, tree: CommitTree, remote: Remote, modules: Path, above: tuple[str, ...]
@@ -149,11 +168,11 @@ class _Fetch:
         found = {}
         for path, sha in tree.submodule_paths():
             self._count += 1
-            if self._count > _MAX_SUBMODULES:
-                raise clone_failed(f"the commit has more than {_MAX_SUBMODULES} submodules")
+            if self._count > self._context.limits.submodules:
+                raise too_much("the commit", "submodules", self._context.limits)
             whole = (*above, path)
             if self._is_fetched("/".join(whole), known.get(path)):
-                found[path] = self._submodule(remote, known[path].url, whole, sha, modules)
+                found[path] = self._submodule(remote, known[path], whole, sha, modules)
         return found
 
     def _is_fetched(self, path: str, submodule: Submodule | None) -> bool:
@@ -168,19 +187,23 @@ class _Fetch:
         self._say(f"clone: submodule {quoted(path)} {why} and stays empty")
         return False
 
-    def _submodule(self, parent: Remote, url: str, path: tuple[str, ...], sha: str, modules: Path) -> CommitTree:
+    def _submodule(
+        self, parent: Remote, submodule: Submodule, path: tuple[str, ...], sha: str, modules: Path
+    ) -> CommitTree:
         name = "/".join(path)
         if len(path) > _MAX_NESTED:
             raise clone_failed(f"submodules are nested more than {_MAX_NESTED} deep")
         try:
-            remote = parent.submodule(url)
+            remote = parent.submodule(submodule.url)
             self._say(f"clone: submodule {quoted(name)} from {remote}, commit {sha}")
             folder = modules / hashlib.sha256(str(remote).encode()).hexdigest()[:16]
-            mirror, _, root = self._fetch(remote, sha, folder)
+            mirror, commit = self._fetch(remote, sha, folder)
         except (TaskFailed, Unavailable) as error:
             raise failed(name, error) from None
-        inner = self._submodules(CommitTree(mirror.objects, root), remote, modules, path)
-        return CommitTree(mirror.objects, root, inner)
+        inner = self._submodules(CommitTree(mirror.objects, commit.root), remote, modules, path)
+        tree = CommitTree(mirror.objects, commit.root, inner)
+        tree.origin = Origin(commit.sha, str(remote), commit.tags, submodule.name)
+        return tree
 
     def _remove_unused(self, modules: Path) -> None:
         """Removes the mirrors of submodules that the commit does not have."""

@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, BinaryIO
+from typing import Any
 
 import attrs
 from dulwich.objects import ObjectID
 from dulwich.refs import HEADREF
 
-from taskrunner.connections import Connections
 from taskrunner.errors import TaskFailed, Unavailable
-from taskrunner.model import Progress
 from taskrunner_git import refs
-from taskrunner_git.commit_tree import CommitTree
 from taskrunner_git.explain import explain
 from taskrunner_git.failures import Broken, clone_failed, quoted, unavailable
 from taskrunner_git.fetch_context import FetchContext
-from taskrunner_git.packs.commit_object import find_commit, find_parents
+from taskrunner_git.pack_spool import PackSpool
+from taskrunner_git.packs.commit_object import find_commit, find_parents, means
 from taskrunner_git.packs.mirror import Mirror
 from taskrunner_git.packs.pack import HEADER, ID, TRAILER
 from taskrunner_git.protocol.transport import Transport
 from taskrunner_git.refs import Revision
 from taskrunner_git.remote import Remote
+from taskrunner_git.trees.commit_tree import CommitTree
 
 EMPTY = HEADER + TRAILER
 """Bytes of a pack without objects: what was asked for is here already."""
-Report = Callable[[Progress], None]
+_SHA256 = 64
+"""Digits of such an id."""
+
+
+@attrs.frozen
+class FoundCommit:
+    """A commit whose objects are all in the mirror."""
+
+    sha: str
+    root: bytes
+    """Its folder."""
+    tags: Mapping[str, str]
+    """Those that mean it, by their full names, and their objects."""
 
 
 class MirrorUpdater:
@@ -37,9 +47,9 @@ class MirrorUpdater:
         self._remote, self._mirror, self._context = remote, mirror, context
         self._connections, self._say = context.connections, context.say
 
-    def fetch(self, ref: str) -> tuple[str, bytes]:
-        """The commit that a ref means, and its root folder, with all their objects in the mirror. The server is not
-        asked for the full id of a commit that the mirror has.
+    def fetch(self, ref: str) -> FoundCommit:
+        """The commit that a ref means, with all its objects in the mirror. The server is not asked for the full id of a
+        commit that the mirror has: its tags are then those that were seen before.
 
         Raises: TaskFailed, Unavailable, Interrupted, Broken (the mirror or the server's pack is damaged), OSError (the
         disk).
@@ -52,19 +62,28 @@ class MirrorUpdater:
         if commit is None:
             return self._update(revision, ref)
         self._mirror.refs.add_commit(commit)
-        return find_commit(self._mirror.objects, bytes.fromhex(commit))
+        return self._found(commit)
 
-    def _update(self, revision: Revision, ref: str) -> tuple[str, bytes]:
+    def _found(self, commit: str) -> FoundCommit:
+        sha, root = find_commit(self._mirror.objects, bytes.fromhex(commit))
+        tags = {name: tag for name, tag in self._mirror.refs.tags().items() if self._means(tag, sha)}
+        return FoundCommit(sha, root, tags)
+
+    def _means(self, tag: str, commit: str) -> bool:
+        return means(self._mirror.objects, tag, commit)
+
+    def _update(self, revision: Revision, ref: str) -> FoundCommit:
         with self._mirror.incoming.open("wb") as file:
-            spool = _Spool(file, self._connections, self._context.progress)
+            spool = PackSpool(file, self._mirror.objects, self._connections, self._context.progress)
             try:
                 answer = self._download(revision, ref, spool)
             except Unavailable:
                 if spool.failure is not None:
                     raise spool.failure from None  # the disk failed, not the network
                 raise
+            pack_id = spool.finish() if spool.size else b""
         if spool.size > EMPTY:
-            self._mirror.add_incoming(spool.pack_id(), self._connections.check)
+            self._mirror.add_incoming(spool.scan, pack_id, spool.spend)
         else:
             self._mirror.incoming.unlink()
         tip, root = find_commit(self._mirror.objects, bytes.fromhex(answer.sha))
@@ -73,9 +92,9 @@ class MirrorUpdater:
             self._connections.check()
             self._mirror.keep_incoming()
         self._remember(tip, answer)
-        return self._stepped(tip, revision, ref) if revision.steps else (tip, root)
+        return self._found(self._stepped(tip, revision, ref) if revision.steps else tip)
 
-    def _stepped(self, tip: str, revision: Revision, ref: str) -> tuple[str, bytes]:
+    def _stepped(self, tip: str, revision: Revision, ref: str) -> str:
         """The commit that is some steps before another one."""
         sha = self._step(tip, revision.steps)
         if sha is None:
@@ -85,7 +104,7 @@ class MirrorUpdater:
         self._mirror.refs.add_shallow(self._cut(commit))
         self._mirror.refs.add_commit(commit)
         self._say(f"clone: {quoted(ref)} is {len(revision.steps)} before commit {tip}")
-        return commit, root
+        return commit
 
     def _step(self, sha: str, steps: Sequence[int]) -> str | None:
         """The commit that is some steps before another one. None when the mirror lacks a commit on the way. Raises
@@ -108,6 +127,7 @@ class MirrorUpdater:
         stored.add_commit(tip)
         if answer.name:
             stored.add_name(answer.name, answer.sha)
+        stored.keep_tags(tip, {name: sha for name, sha in answer.tags.items() if self._means(sha, tip)}, self._means)
         stored.set_head(answer.head)
 
     def _cut(self, commit: str) -> set[str]:
@@ -115,7 +135,7 @@ class MirrorUpdater:
         parents = find_parents(self._mirror.objects, bytes.fromhex(commit))
         return {commit} if any(self._mirror.objects.find(parent) is None for parent in parents) else set()
 
-    def _download(self, revision: Revision, ref: str, spool: _Spool) -> _Answer:
+    def _download(self, revision: Revision, ref: str, spool: PackSpool) -> _Answer:
         names: list[str] = []
         try:
             answer = self._request(revision, ref, spool, names)
@@ -138,31 +158,37 @@ class MirrorUpdater:
             raise clone_failed(f"{self._remote} {refs.missing(revision.name, listed)}")
         return self._named(attrs.evolve(revision, name=full), ref, spool)
 
-    def _named(self, revision: Revision, ref: str, spool: _Spool) -> _Answer:
+    def _named(self, revision: Revision, ref: str, spool: PackSpool) -> _Answer:
         """The answer for a name that the server has listed."""
         answer = self._request(revision, ref, spool, [])
         if answer is None:
             raise unavailable(f"{self._remote} has changed meanwhile")
         return answer
 
-    def _request(self, revision: Revision, ref: str, spool: _Spool, names: list[str]) -> _Answer | None:
+    def _request(self, revision: Revision, ref: str, spool: PackSpool, names: list[str]) -> _Answer | None:
         """Receives a pack with the new objects, if there are any. None when the server does not list the name. `names`
         becomes the refs that it can mean."""
         return self._converse(  # type: ignore[no-any-return]
             lambda transport: self._receive(transport, revision, spool, names), ref
         )
 
-    def _receive(self, transport: Transport, revision: Revision, spool: _Spool, names: list[str]) -> _Answer | None:
+    def _receive(self, transport: Transport, revision: Revision, spool: PackSpool, names: list[str]) -> _Answer | None:
         sha: str | None = revision.name if refs.is_commit(revision.name) else None
+        tags: dict[str, str] = {}
 
         def wants(listed: Mapping[Any, Any], depth: int | None = None) -> list[ObjectID]:  # noqa: ARG001  dulwich's
-            nonlocal sha
-            if any(len(other) != 2 * ID for other in listed.values()):
-                raise clone_failed(f"{self._remote} names its objects by SHA-256, which is not supported")
+            nonlocal sha, tags
+            if strange := [other for other in listed.values() if len(other) != 2 * ID]:
+                raise self._no_id(strange[0])
             names[:] = refs.find(revision.name, listed)
             if sha is None and names:
                 sha = listed[names[0].encode()].decode()
-            return [ObjectID(sha.encode())] if sha and not self._has(sha, revision.steps) else []
+            if sha is None:
+                return []
+            tags = refs.tags_of(transport.peeled.get(names[0], sha) if names else sha, listed, transport.peeled)
+            wanted = [] if self._has(sha, revision.steps) else [sha]
+            wanted += [tag for tag in tags.values() if tag != sha and self._lacks(tag)]
+            return [ObjectID(each.encode()) for each in wanted]
 
         result = transport.fetch(
             determine_wants=wants,
@@ -177,7 +203,15 @@ class MirrorUpdater:
         head = (result.symrefs or {}).get(HEADREF, b"").decode("utf-8", "replace")
         name = "" if refs.is_commit(revision.name) else names[0]
         shallow, unshallow = _texts(result.new_shallow), _texts(result.new_unshallow)
-        return _Answer(head if name == "HEAD" else name, sha, head, shallow, unshallow)
+        return _Answer(head if name == "HEAD" else name, sha, head, shallow, unshallow, tags)
+
+    def _lacks(self, tag: str) -> bool:
+        return self._mirror.objects.find(bytes.fromhex(tag)) is None
+
+    def _no_id(self, text: bytes) -> TaskFailed:
+        if len(text) == _SHA256:
+            return clone_failed(f"{self._remote} names its objects by SHA-256, which is not supported")
+        return clone_failed(f"{self._remote} lists a ref with the id {quoted(text)!r}, which is none")
 
     def _has(self, sha: str, steps: Sequence[int]) -> bool:
         """Whether the mirror has this commit, or the one that this tag means, and those some steps before it."""
@@ -212,6 +246,8 @@ class _Answer:
     """Commits whose parents are not in the pack."""
     unshallow: set[str]
     """Commits of the mirror whose parents are in the pack."""
+    tags: Mapping[str, str]
+    """The tags of the commit, and their objects."""
 
 
 class _Haves:
@@ -227,45 +263,6 @@ class _Haves:
     def ack(self, sha: bytes) -> None: ...
 
     def nak(self) -> None: ...
-
-
-class _Spool:
-    """Writes a pack to disk as it arrives."""
-
-    def __init__(self, file: BinaryIO, connections: Connections, progress: Report) -> None:
-        self.size = 0
-        self.failure: OSError | None = None
-        """The error of the disk."""
-        self._file, self._connections, self._progress = file, connections, progress
-        self._digest = hashlib.sha1(usedforsecurity=False)
-        self._tail = b""
-        self._note = ""
-
-    def write(self, data: bytes) -> int:
-        self._connections.check()
-        try:
-            self._file.write(data)
-        except OSError as error:
-            self.failure = error
-            raise
-        self.size += len(data)
-        self._tail += data
-        self._digest.update(self._tail[:-TRAILER])
-        self._tail = self._tail[-TRAILER:]
-        self._progress(Progress("clone", self.size, note=self._note))
-        return len(data)
-
-    def note(self, text: bytes) -> None:
-        """Reports the server's own words on its progress."""
-        self._connections.check()
-        self._note = quoted(text) or self._note
-        self._progress(Progress("clone", self.size, note=self._note))
-
-    def pack_id(self) -> bytes:
-        """The SHA-1 that the pack ends with. Raises Unavailable when the pack is incomplete."""
-        if self._tail != self._digest.digest():
-            raise unavailable("the pack did not arrive whole")
-        return self._tail
 
 
 def _present(listed: Mapping[Any, Any]) -> dict[bytes, bytes]:

@@ -21,6 +21,9 @@ _BAD = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|^[-/]|/$|\.lock$")
 _MAX_STEPS = 100
 """Commits before a branch or tag. All of them are transferred, each with its files."""
 _MAX_DIGITS = 9
+TAGS = "refs/tags/"
+_MAX_TAGS = 16
+"""Of one commit: a server could name millions."""
 _MAX_NAMED = 3
 
 
@@ -80,8 +83,19 @@ def is_commit(name: str) -> bool:
 
 
 def prefixes(name: str) -> list[bytes]:
-    """The refs that a server is asked to list, instead of all its branches and tags."""
-    return [b"HEAD", *(candidate.encode() for candidate in _candidates(name) if candidate != "HEAD")]
+    """The refs that a server is asked to list, instead of all its branches: git lists all tags too."""
+    return [b"HEAD", TAGS.encode(), *(candidate.encode() for candidate in _candidates(name) if candidate != "HEAD")]
+
+
+def tags_of(commit: str, listed: Mapping[bytes, bytes], peeled: Mapping[str, str]) -> dict[str, str]:
+    """The tags among the refs that a server listed that mean a commit, and their objects. `peeled` are the commits of
+    annotated tags."""
+    found = {}
+    for ref, sha in listed.items():
+        name = ref.decode("utf-8", "replace")
+        if name.startswith(TAGS) and peeled.get(name, sha.decode()) == commit and not name.endswith("^{}"):
+            found[name] = sha.decode()
+    return dict(sorted(found.items())[-_MAX_TAGS:])
 
 
 def find(name: str, refs: Mapping[bytes, bytes]) -> list[str]:

@@ -9,9 +9,9 @@ import attrs
 from dulwich.config import ConfigFile, Section
 
 from taskrunner.errors import TaskFailed, Unavailable
-from taskrunner_git.commit_tree import CommitTree
 from taskrunner_git.failures import clone_failed, quoted
 from taskrunner_git.files import read_small
+from taskrunner_git.trees.commit_tree import CommitTree
 
 GITMODULES = ".gitmodules"
 _LEAVE_OUT = "to leave it out, set `submodules = false`, or list those that are needed: `submodules = [paths]`"
@@ -23,6 +23,7 @@ class Submodule:
     """What `.gitmodules` says about a submodule. Its keys `branch` and `shallow` have no effect here, as in git: the
     commit says which commit of the submodule it needs."""
 
+    name: str
     url: str
     skipped: bool
     """`update = none`: git leaves it empty too."""
@@ -40,15 +41,17 @@ def described(tree: CommitTree) -> dict[str, Submodule]:
     for section in config.sections():
         path, url = _value(config, section, b"path").strip("/"), _value(config, section, b"url")
         if section[0] == b"submodule" and path and url:
-            found[path] = Submodule(url, _value(config, section, b"update") == "none")
+            name = section[1].decode("utf-8", "surrogateescape") if len(section) > 1 else ""
+            found[path] = Submodule(name, url, _value(config, section, b"update") == "none")
     return found
 
 
 def failed(path: str, error: TaskFailed | Unavailable) -> TaskFailed | Unavailable:
     """The same error, which names the submodule and how to do without it."""
-    message = f"submodule {quoted(path)}: {error.message.removeprefix('clone: ')}; {_LEAVE_OUT}"
+    words = error.message.removeprefix("clone: ").removeprefix("source: ")
+    message = f"submodule {quoted(path)}: {words}; {_LEAVE_OUT}"
     if isinstance(error, TaskFailed):
-        return clone_failed(message)
+        return TaskFailed(error.reason, f"clone: {message}")
     return Unavailable(f"clone: {message}", error.retry_after)
 
 

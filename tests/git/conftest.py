@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from taskrunner.interfaces.source import SourceLimits
 from taskrunner.model import Progress
 from taskrunner_git import Commit, FileTree, fetch
 from tests.support.githttp import GitServer
@@ -22,6 +23,7 @@ class Fetcher:
     mirror: Path
     lines: list[str] = attrs.field(factory=list)
     progress: list[Progress] = attrs.field(factory=list)
+    limits: SourceLimits = attrs.field(factory=SourceLimits)
 
     @contextmanager
     def commit(self, repository: str, ref: str = "", token: str | None = None) -> Iterator[Commit]:
@@ -33,7 +35,13 @@ class Fetcher:
 
     async def fetch(self, repository: str, ref: str = "", token: str | None = None) -> Commit:
         return await fetch(
-            repository, ref, token=token, mirror=self.mirror, say=self.lines.append, progress=self.progress.append
+            repository,
+            ref,
+            token=token,
+            mirror=self.mirror,
+            say=self.lines.append,
+            progress=self.progress.append,
+            limits=self.limits,
         )
 
     def sha(self, repository: str, ref: str = "", token: str | None = None) -> str:

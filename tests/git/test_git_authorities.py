@@ -3,46 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import attrs
 import pytest
 
+from taskrunner.config.config import decode_config
 from taskrunner.errors import TaskFailed, TaskFailedInternally
+from taskrunner.interfaces.platform import RunContext
+from taskrunner.interfaces.source import SourceOptions
+from taskrunner.model import RunKey, Source, Task
+from taskrunner.testing import FakeCaches, MemoryLog
 from taskrunner_git import fetch
+from taskrunner_source import checkout
 from tests.git.conftest import Fetcher, contents
-from tests.git.test_git_submodules import add_submodule
-from tests.support.githttp import GitServer, make_repository
-
-
-@attrs.define
-class Authority:
-    """An authority of its own, made by openssl."""
-
-    folder: Path
-
-    @property
-    def file(self) -> Path:
-        return self.folder / "ca.pem"
-
-    def make(self) -> None:
-        self._openssl("ca", "/CN=A private authority", "-addext", "basicConstraints=critical,CA:TRUE")
-
-    def certificate(self, name: str, address: str, *options: str) -> Path:
-        """A certificate for an address, with its key."""
-        signer = ["-CA", str(self.file), "-CAkey", str(self.folder / "ca.key")]
-        self._openssl(name, "/CN=server", "-addext", f"subjectAltName={address}", *signer, *options)
-        both = self.folder / f"{name}-both.pem"
-        both.write_text((self.folder / f"{name}.key").read_text() + (self.folder / f"{name}.pem").read_text())
-        return both
-
-    def _openssl(self, name: str, subject: str, *options: str) -> None:
-        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        files = ["-keyout", str(self.folder / f"{name}.key"), "-out", str(self.folder / f"{name}.pem")]
-        command = ["openssl", "req", "-x509", *key, *files, "-subj", subject, *options]
-        subprocess.run(command, check=True, capture_output=True)
+from tests.support.authority import Authority
+from tests.support.githttp import GitServer, add_submodule, make_repository
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +43,19 @@ def secure(root: Path, authority: Authority) -> Iterator[GitServer]:
     add_submodule(root / "web", "lib", "../lib", lib)
     with GitServer(root, certificate=authority.certificate("server", "IP:127.0.0.1")) as running:
         yield running
+
+
+def context_of(url: str, folder: Path, options: SourceOptions) -> RunContext:
+    return RunContext(
+        Task("t", "any", source=Source(url, "main")),
+        RunKey("t", 0),
+        folder / "files",
+        MemoryLog(),
+        FakeCaches(folder / "caches"),
+        lambda secret: secret.literal,
+        lambda _: None,
+        options,
+    )
 
 
 def fetched(fetcher: Fetcher, url: str, ca_file: Path | None) -> set[str]:
@@ -105,7 +94,8 @@ def test_an_unknown_authority_is_a_lasting_failure(secure: GitServer, fetcher: F
     assert caught.value.reason == "clone-failed"
     assert str(caught.value) == (
         f"clone: the certificate of 127.0.0.1:{secure.port} is not trusted: unable to get local issuer certificate; "
-        "the authority that signed it can be named by `ca_file` in the worker's configuration, or by SSL_CERT_FILE"
+        "the authority that signed it can be named by `ca_file` in [source] of the worker's configuration, or by "
+        "SSL_CERT_FILE"
     )
 
 
@@ -127,6 +117,28 @@ def test_a_wrong_certificate_is_a_lasting_failure(  # noqa: PLR0917  fixtures an
         pytest.raises(TaskFailed, match=rf"is not trusted: {message}"),
     ):
         fetched(fetcher, server.url("web"), authority.file)
+
+
+def test_an_expired_certificate_is_a_lasting_failure(root: Path, authority: Authority, fetcher: Fetcher) -> None:
+    make_repository(root / "web", {"a": "1\n"})
+    certificate = authority.expired_certificate("expired", "127.0.0.1")
+    with GitServer(root, certificate=certificate) as server, pytest.raises(TaskFailed) as caught:
+        fetched(fetcher, server.url("web"), authority.file)
+    assert caught.value.reason == "clone-failed"
+    assert str(caught.value) == (
+        f"clone: the certificate of 127.0.0.1:{server.port} is not trusted: certificate has expired"
+    )
+
+
+def test_the_section_of_the_configuration_reaches_the_fetch(
+    secure: GitServer, authority: Authority, tmp_path: Path
+) -> None:
+    config = decode_config({"source": {"ca_file": str(authority.file)}})
+    (tmp_path / "files").mkdir()
+    asyncio.run(checkout(context_of(secure.url("web"), tmp_path, config.source), tmp_path / "files"))
+    assert (tmp_path / "files" / "lib" / "l").read_text() == "lib\n"
+    with pytest.raises(TaskFailed, match="is not trusted: unable to get local issuer certificate"):
+        asyncio.run(checkout(context_of(secure.url("web"), tmp_path / "other", SourceOptions()), tmp_path / "files"))
 
 
 def test_a_redirect_from_http_to_a_private_authority(

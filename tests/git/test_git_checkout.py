@@ -13,10 +13,11 @@ import pytest
 
 from taskrunner.errors import Complaint, MalformedPayload, TaskFailed
 from taskrunner.interfaces.platform import RunContext
+from taskrunner.interfaces.source import SourceOptions
 from taskrunner.model import RunKey, Secret, Source, Task
 from taskrunner.testing import FakeCaches, MemoryLog
-from taskrunner_git import checkout, fetch_source
-from tests.support.githttp import GitServer, commit, git, make_repository
+from taskrunner_source import checkout, fetch_source
+from tests.support.githttp import GitServer, add_submodule, commit, git, make_repository
 
 ATTACHED = "deep/er/cache"
 
@@ -39,7 +40,14 @@ class Run:
     def context(self, source: Source | None) -> RunContext:
         task = Task("t", "any", source=source)
         return RunContext(
-            task, RunKey("t", 0), self.files, self.log, self.caches, lambda secret: secret.literal, lambda _: None
+            task,
+            RunKey("t", 0),
+            self.files,
+            self.log,
+            self.caches,
+            lambda secret: secret.literal,
+            lambda _: None,
+            SourceOptions().of_operator(),
         )
 
     def checkout(self, url: str, ref: str = "", *, ignored: tuple[str, ...] = (), moved: bool = False) -> str:
@@ -267,7 +275,7 @@ HOSTILE: list[tuple[str, Hostile, str]] = [
     ("git for macOS", lambda r: [f"100644 {blob(r, 'x')} .g\u200cit"], "that macOS takes for .git"),
     ("dots", lambda r: [f"40000 {folder(r, 'x', 'x')} .."], "forbidden name"),
     ("a slash", lambda r: [f"100644 {blob(r, 'x')} a/../../b"], "forbidden name"),
-    ("a long name", lambda r: [f"100644 {blob(r, 'x')} {'n' * 300}"], "cannot have a file of the name"),
+    ("a long name", lambda r: [f"100644 {blob(r, 'x')} {'n' * 300}"], "has a name of more than 255 bytes"),
 ]  # fmt: skip
 
 
@@ -298,3 +306,133 @@ def test_a_cancelled_checkout_releases_its_mirror(run: Run, server: GitServer, p
 
     asyncio.run(scene())
     assert run.caches.leased == []
+
+
+# ---- tags, submodules and packs ---------------------------------------------------------------------------
+
+
+def described(repository: Path) -> str:
+    return git(repository, "describe", "--tags").decode().strip()
+
+
+@pytest.mark.parametrize("annotated", [True, False])
+@pytest.mark.parametrize("ref", ["v1", "refs/tags/v1", "main", "", "id"])
+def test_git_describes_a_tagged_commit(
+    run: Run, server: GitServer, project: Path, ref: str, *, annotated: bool
+) -> None:
+    """As after a shallow clone; for an id, of which git makes no clone, as for a branch."""
+    sha = git(project, "rev-parse", "main").decode().strip()
+    git(project, "tag", *(["--annotate", "--message=x"] if annotated else []), "v1")
+    git(project, "tag", "other", "main~1")
+    run.checkout(server.url("project"), sha if ref == "id" else ref)
+    assert described(run.files) == "v1"
+    assert run.git("tag") == "v1\n"
+    assert run.git("rev-parse", "v1") == git(project, "rev-parse", "v1").decode()
+    run.git("fsck", "--strict")
+    assert run.git("status", "--porcelain") == ""
+    if ref not in {"id", "refs/tags/v1"}:
+        branch = ["--branch", ref] if ref else []
+        git(run.folder, "clone", "--quiet", "--depth=1", *branch, server.url("project"), "clone")
+        assert described(run.folder / "clone") == "v1"
+
+
+def test_git_describes_a_commit_that_is_tagged_later_or_no_more(run: Run, server: GitServer, project: Path) -> None:
+    def tags() -> list[str]:
+        shutil.rmtree(run.files, ignore_errors=True)
+        run.checkout(server.url("project"), "main")
+        return run.git("tag").split()
+
+    assert tags() == []
+    git(project, "tag", "--annotate", "--message=x", "v1")
+    git(project, "tag", "--annotate", "--message=x", "of-tag", "v1")
+    assert tags() == ["of-tag", "v1"]
+    git(project, "tag", "--delete", "of-tag")
+    git(project, "tag", "--force", "v1", "main~1")
+    git(project, "tag", "v2")
+    assert tags() == ["v2"]
+    sha = git(project, "rev-parse", "main").decode().strip()
+    server.requests.clear()
+    shutil.rmtree(run.files)
+    run.checkout(server.url("project"), sha)
+    assert (run.git("tag").split(), server.requests) == (["v2"], []), "by the id, without asking the server"
+
+
+@pytest.fixture
+def nested(root: Path) -> Path:
+    """A repository with a submodule of an odd name, which has another one within."""
+    leaf = make_repository(root / "leaf", {"leaf": "leaf\n"})
+    git(root / "leaf", "tag", "leaf-1")
+    make_repository(root / "part", {"file": "part\n"})
+    add_submodule(root / "part", "in/leaf", "../leaf", leaf)
+    git(root / "part", "tag", "--annotate", "--message=x", "part-1")
+    make_repository(root / "whole", {"README": "x"})
+    part = git(root / "part", "rev-parse", "main").decode().strip()
+    add_submodule(root / "whole", "lib", "../part", part)
+    text = (root / "whole" / ".gitmodules").read_text().replace('"lib"', r'"a \"b\\c"')
+    (root / "whole" / ".gitmodules").write_text(text)
+    git(root / "whole", "add", ".gitmodules")
+    git(root / "whole", "commit", "--quiet", "--message=x")
+    return root / "whole"
+
+
+def test_a_submodule_is_a_repository(run: Run, server: GitServer, nested: Path) -> None:
+    run.checkout(server.url("whole"), "main")
+    status = [line.split() for line in run.git("submodule", "status", "--recursive").splitlines()]
+    assert [(len(line[0]), line[1]) for line in status] == [(40, "lib"), (40, "lib/in/leaf")], "no `-`, `+` or `U`"
+    assert run.git("status", "--porcelain") == ""
+    for path, tag in (("lib", "part-1"), ("lib/in/leaf", "leaf-1")):
+        assert described(run.files / path) == tag
+        assert git(run.files / path, "status", "--porcelain") == b""
+        git(run.files / path, "fsck", "--strict")
+    (run.files / "lib/file").write_text("changed")
+    assert run.git("status", "--porcelain") == " M lib\n"
+    assert git(run.files / "lib", "remote", "get-url", "origin").decode().strip() == server.url("part")
+    assert run.git("config", 'submodule.a "b\\c.active').strip() == "true"
+
+
+def test_a_git_folder_changes_no_time(run: Run, server: GitServer, nested: Path) -> None:
+    run.checkout(server.url("whole"), "main")
+    for folder in (run.files / "lib", run.files / "lib/in"):
+        assert folder.stat().st_mtime_ns == (run.files / "README").stat().st_mtime_ns
+
+
+def mirror_of(run: Run) -> Path:
+    [config] = run.caches.folder.glob("**/config")
+    return config.parent
+
+
+def packed(folder: Path) -> list[Path]:
+    return list(folder.glob("objects/pack/*.pack"))
+
+
+def ids(repository: Path) -> set[str]:
+    return set(git(repository, "cat-file", "--batch-all-objects", "--batch-check=%(objectname)").decode().split())
+
+
+def test_a_checkout_never_has_the_files_of_the_mirror_itself(run: Run, server: GitServer, project: Path) -> None:
+    """A task may write into its own `.git`: the same user, or root, could write through a hard link."""
+    run.checkout(server.url("project"), "main")
+    mirror = mirror_of(run)
+    [ours], [theirs] = packed(run.files / ".git"), packed(mirror)
+    assert ours.read_bytes() == theirs.read_bytes(), "a first fetch has this commit alone, and is copied whole"
+    for path in (run.files / ".git").rglob("*"):
+        assert not path.is_file() or path.stat().st_nlink == 1
+    ours.chmod(0o600)
+    ours.write_bytes(b"changed")
+    assert git(mirror, "fsck", "--full", "--strict", "--no-dangling") == b""
+
+
+def test_a_checkout_has_no_object_of_another_commit(run: Run, server: GitServer, project: Path) -> None:
+    """The mirror has deltas between the files of two commits, and the base of one is in the other alone."""
+    text = "".join(f"line {n}\n" for n in range(3000))
+    commit(project, {"text": text})
+    run.checkout(server.url("project"), "main")
+    shutil.rmtree(run.files)
+    commit(project, {"text": text.replace("line 7\n", "line seven\n"), "same": text})
+    git(project, "tag", "v2")
+    run.checkout(server.url("project"), "main")
+    assert len(packed(mirror_of(run))) == 2
+    git(run.folder, "clone", "--quiet", "--depth=1", server.url("project"), "clone")
+    assert ids(run.files) == ids(run.folder / "clone")
+    run.git("fsck", "--full", "--strict")
+    assert (run.files / "text").read_text().splitlines()[7] == "line seven"

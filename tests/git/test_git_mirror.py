@@ -91,27 +91,6 @@ def test_a_mirror_is_a_repository_of_git(web: Path, server: GitServer, fetcher: 
         assert repository.get_shallow() == {first.encode(), second.encode()}
 
 
-def test_a_checkout_shares_the_packs_by_hard_links(
-    web: Path, server: GitServer, fetcher: Fetcher, tmp_path: Path
-) -> None:
-    fetcher.sha(server.url("web"), "main")
-    commit(web, {"d/1": "changed\n"})
-    sha = fetcher.sha(server.url("web"), "main")
-    checkout = tmp_path / "checkout"
-    checkout.mkdir()
-    git(checkout, "init", "--quiet", "--initial-branch=main")
-    for path in (fetcher.mirror / "objects/pack").glob("pack-*.*"):
-        if path.suffix in {".pack", ".idx"}:
-            (checkout / ".git/objects/pack" / path.name).hardlink_to(path)
-    shutil.copy(fetcher.mirror / "shallow", checkout / ".git/shallow")
-    git(checkout, "reset", "--quiet", "--hard", sha)
-    assert (checkout / "d/1").read_text() == "changed\n"
-    assert git(checkout, "status", "--porcelain") == b""
-    assert git(checkout, "log", "--format=%H").decode().split() == [sha]
-    shutil.rmtree(fetcher.mirror)
-    assert git(checkout, "fsck", "--full", "--strict", "--no-dangling") == b""
-
-
 def test_git_itself_may_fetch_and_repack_in_a_mirror(web: Path, server: GitServer, fetcher: Fetcher) -> None:
     fetcher.sha(server.url("web"), "main")
     sha = commit(web, {"d/1": "changed\n"})

@@ -14,18 +14,9 @@ from taskrunner.errors import TaskFailed, Unavailable
 from taskrunner_git import fetch
 from taskrunner_git.remote import parse_url
 from tests.git.conftest import Fetcher, contents
-from tests.support.githttp import GIT_ENV, GitServer, git, make_repository
+from tests.support.githttp import GIT_ENV, GitServer, add_submodule, git, make_repository
 
 TOKEN = "the-t0ken/with+odd=signs"
-
-
-def add_submodule(parent: Path, name: str, url: str, sha: str) -> None:
-    """As `git submodule add`, with any URL."""
-    old = (parent / ".gitmodules").read_text() if (parent / ".gitmodules").exists() else ""
-    (parent / ".gitmodules").write_text(old + f'[submodule "{name}"]\n\tpath = {name}\n\turl = {url}\n')
-    git(parent, "add", ".gitmodules")
-    git(parent, "update-index", "--add", "--cacheinfo", f"160000,{sha},{name}")
-    git(parent, "commit", "--quiet", "--message=submodule")
 
 
 def test_nested_submodules_with_relative_urls_are_fetched(root: Path, locked: GitServer, fetcher: Fetcher) -> None:

@@ -16,13 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from taskrunner.interfaces.source import SourceLimits
 from taskrunner_git import FileTree
-from taskrunner_git.commit_tree import CommitTree
 from taskrunner_git.failures import Broken
 from taskrunner_git.packs.index import Place
 from taskrunner_git.packs.objects import Objects
 from taskrunner_git.packs.pack import BLOB, COMMIT, TREE
-from taskrunner_git.times import EARLIEST, LATEST, TIMES, remember
+from taskrunner_git.trees.commit_tree import CommitTree
+from taskrunner_git.trees.times import EARLIEST, LATEST, TIMES, remember
 from tests.git.conftest import Fetcher
 from tests.support.githttp import GitServer, commit, git, make_repository
 
@@ -149,6 +150,8 @@ def test_a_time_in_the_future_is_forgotten_with_the_next_commit(tmp_path: Path) 
 class MemoryObjects:
     """Git objects in memory."""
 
+    limits = SourceLimits()
+
     def __init__(self) -> None:
         self._objects: dict[bytes, tuple[int, bytes]] = {}
 
@@ -166,6 +169,8 @@ class MemoryObjects:
                 (b"40000", self.folder(inner)) if inner else (b"100644", self.add(BLOB, contents[name].encode()))
             )
         return self.add(TREE, b"".join(b"%s %s\0%s" % (m, n.encode(), s) for n, (m, s) in sorted(items.items())))
+
+    def spend(self, size: int) -> None: ...
 
     def read(self, sha: bytes) -> tuple[int, bytes]:
         if sha not in self._objects:

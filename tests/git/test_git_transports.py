@@ -21,7 +21,9 @@ from tests.support.githttp import GIT_ENV, GitServer, commit, make_repository
 
 TOKEN = "the-t0ken/with+odd=signs"
 FAKE_SSH = """#!/bin/sh
-# Answers as ssh does, by running the command here.
+# Answers as ssh does, by running the command here. Its environment is logged, and has nothing to say where.
+SSH_LOG="${0%/bin/ssh}/ssh.log"
+env > "$SSH_LOG.env"
 echo "$*" >> "$SSH_LOG"
 case "$*" in
   *refused.example*) echo "ssh: connect to host refused.example port 22: Connection refused" >&2; exit 255;;
@@ -49,7 +51,6 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, value in GIT_ENV.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    monkeypatch.setenv("SSH_LOG", str(tmp_path / "ssh.log"))
     return tmp_path / "ssh.log"
 
 
@@ -116,6 +117,39 @@ def test_ssh_never_asks(web: Path, ssh: Path, fetcher: Fetcher) -> None:
     assert calls.count("-o BatchMode=yes") == 2
     assert f"-p 2222 git@example.org git-upload-pack '{web}'" in calls
     assert TOKEN not in calls
+
+
+def test_ssh_and_git_get_nothing_of_the_workers_environment(
+    web: Path, ssh: Path, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGISTRY_PASSWORD", TOKEN)
+    monkeypatch.setenv("GIT_SSH_COMMAND", f"touch {web}/no")
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/run/agent")
+    assert fetcher.files(f"git@example.org:{web}") == {"a": b"1\n"}
+    names = {line.partition("=")[0] for line in ssh.with_name("ssh.log.env").read_text().splitlines()}
+    assert names - {"PWD", "SHLVL", "_", "OLDPWD"} <= {
+        "PATH",
+        "HOME",
+        "LANG",
+        "SSH_AUTH_SOCK",
+        "GIT_PROTOCOL",
+        "LC_ALL",
+    }
+    assert "SSH_AUTH_SOCK" in names
+
+
+def test_the_local_git_gets_no_agent_and_no_secret(
+    web: Path, ssh: Path, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = ssh.with_name("bin") / "git"
+    git.write_text(f'#!/bin/sh\nenv > "{ssh}.env"\nPATH="${{PATH#*:}}" exec git "$@"\n')
+    git.chmod(0o755)
+    monkeypatch.setenv("REGISTRY_PASSWORD", TOKEN)
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/run/agent")
+    assert fetcher.files(str(web)) == {"a": b"1\n"}
+    text = ssh.with_name("ssh.log.env").read_text()
+    assert "PATH=" in text
+    assert not {"SSH_AUTH_SOCK", "REGISTRY_PASSWORD"} & {line.partition("=")[0] for line in text.splitlines()}
 
 
 def test_a_path_over_ssh_is_quoted(root: Path, ssh: Path, fetcher: Fetcher) -> None:

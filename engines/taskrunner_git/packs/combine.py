@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from array import array
@@ -25,7 +26,7 @@ def combine(
     The copy of an object is always that in the first pack that has it, so that no delta becomes its own base. Raises
     Broken, OSError, and the errors of `check`.
     """
-    layouts = {pack: _Layout(pack, index) for pack, index in indexes.items()}
+    layouts = {pack: Layout(pack, index) for pack, index in indexes.items()}
     places = _with_bases(objects, layouts, ids)
     order = {pack: number for number, pack in enumerate(layouts)}
     records = []
@@ -43,7 +44,7 @@ def combine(
 
 
 def _with_bases(
-    objects: Objects, layouts: Mapping[Pack, _Layout], ids: Iterable[bytes]
+    objects: Objects, layouts: Mapping[Pack, Layout], ids: Iterable[bytes]
 ) -> dict[bytes, tuple[Pack, Place]]:
     """Where each object is, and each base that its deltas need."""
     places: dict[bytes, tuple[Pack, Place]] = {}
@@ -61,7 +62,7 @@ def _with_bases(
     return places
 
 
-class _Layout:
+class Layout:
     """The objects of a pack in the order of their offsets."""
 
     def __init__(self, pack: Pack, index: Index) -> None:
@@ -69,7 +70,7 @@ class _Layout:
         found = sorted((index.offset(position), sha) for position, sha in enumerate(index.ids()))
         self._offsets = array("Q", (offset for offset, _ in found))
         self._ids = b"".join(sha for _, sha in found)
-        self._offsets.append(pack.path.stat().st_size - TRAILER)
+        self._offsets.append(os.fstat(pack.descriptor).st_size - TRAILER)
 
     def base(self, offset: int) -> bytes | None:
         """The id of a delta's base."""

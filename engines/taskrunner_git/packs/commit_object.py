@@ -39,6 +39,12 @@ def find_tagged(objects: Objects, sha: bytes) -> list[bytes]:
     return []
 
 
+def means(objects: Objects, sha: str, commit: str) -> bool:
+    """Whether a tag, or a commit, means this commit, and the tags on the way to it are here. Raises Broken."""
+    found = find_tagged(objects, bytes.fromhex(sha))
+    return bool(found) and found[-1].hex() == commit
+
+
 def find_parents(objects: Objects, sha: bytes) -> list[bytes]:
     """The parents that a commit names, in order; they may be missing in the mirror. Raises Broken."""
     _, data = objects.read(sha)

@@ -7,19 +7,18 @@ from dulwich.errors import ApplyDeltaError
 
 from taskrunner_git.failures import Broken
 
-MAX_IN_MEMORY = 256 << 20
-"""Bytes of an object that must be whole in memory. A server makes no deltas of objects over 512 MiB, and seldom any of
-objects near it; a hostile delta could describe terabytes in a line."""
 MAX_HEADER = 20
 """Bytes of the two sizes that a delta begins with, at most."""
+_MOST_BITS = 24
+"""Of the bytes that one instruction copies."""
 _MAX_BITS = 63
 """Bits of a size in a delta: git itself takes no more."""
 
 
 def apply_delta(base: bytes, delta: bytes) -> bytes:
-    """The object that a delta describes. Raises Broken."""
-    if described_size(delta) > MAX_IN_MEMORY:  # dulwich allocates it before it reads on
-        raise Broken("a delta describes an object that is too large to be held in memory")
+    """The object that a delta describes. Check its `described_size` before: it is allocated. Raises Broken."""
+    if described_size(delta) > len(delta) << _MOST_BITS:
+        raise Broken("a delta describes an object that it cannot make")
     try:
         return b"".join(dulwich.pack.apply_delta(base, delta))
     except ApplyDeltaError:

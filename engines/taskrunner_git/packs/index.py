@@ -10,8 +10,7 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 from itertools import accumulate, pairwise
-
-import attrs
+from typing import NamedTuple
 
 from taskrunner_git.failures import Broken
 from taskrunner_git.packs.pack import ID, TRAILER
@@ -29,8 +28,7 @@ _NEAR = 256
 SIZE_AND_TYPE = struct.Struct(">QB")
 
 
-@attrs.frozen
-class Place:
+class Place(NamedTuple):
     """The offset of one object in its pack, and its size and type with all deltas applied."""
 
     offset: int
@@ -86,7 +84,8 @@ class Index:
         whole = data.startswith(_MAGIC) and len(data) >= _NAMES + 2 * TRAILER
         if not whole or hashlib.sha1(memoryview(data)[:-TRAILER], usedforsecurity=False).digest() != data[-TRAILER:]:
             raise Broken("an index is damaged")
-        self._data = data
+        self.data = data
+        """The whole file."""
         self._starts = [0, *_FANOUT.unpack_from(data, len(_MAGIC))]
         self.count = self._starts[-1]
         self._offsets = _NAMES + self.count * (ID + 4)
@@ -100,18 +99,18 @@ class Index:
         while high - low > _NEAR:
             middle = (low + high) // 2
             low, high = (middle, high) if self._id(middle) <= sha else (low, middle)
-        start = self._data.find(sha, _NAMES + low * ID, _NAMES + high * ID)
+        start = self.data.find(sha, _NAMES + low * ID, _NAMES + high * ID)
         while start > 0 and (start - _NAMES) % ID:  # found across two ids
-            start = self._data.find(sha, start + 1, _NAMES + high * ID)
+            start = self.data.find(sha, start + 1, _NAMES + high * ID)
         return (start - _NAMES) // ID if start > 0 else None
 
     def offset(self, position: int) -> int:
         at = self._offsets + position * 4
-        offset = int.from_bytes(self._data[at : at + 4])
+        offset = int.from_bytes(self.data[at : at + 4])
         if offset < _LARGE:
             return offset
         at = self._offsets + self.count * 4 + (offset - _LARGE) * 8
-        return int.from_bytes(self._data[at : at + 8])
+        return int.from_bytes(self.data[at : at + 8])
 
     def ids(self) -> Iterator[bytes]:
         """All ids in order."""
@@ -119,7 +118,7 @@ class Index:
 
     def _id(self, position: int) -> bytes:
         start = _NAMES + position * ID
-        return self._data[start : start + ID]
+        return self.data[start : start + ID]
 
 
 class SizedIndex:

@@ -16,10 +16,12 @@ from pathlib import Path
 
 from dulwich.config import ConfigFile
 
+from taskrunner.interfaces.source import SourceLimits
 from taskrunner_git.failures import Broken
 from taskrunner_git.packs.combine import combine
 from taskrunner_git.packs.index import Index, SizedIndex, build
-from taskrunner_git.packs.indexing import index_pack
+from taskrunner_git.packs.indexing import PackScan, Spend, index_deltas
+from taskrunner_git.packs.inflated import Inflated
 from taskrunner_git.packs.mirror_refs import MirrorRefs, replace
 from taskrunner_git.packs.objects import Objects
 from taskrunner_git.packs.pack import TRAILER, Pack
@@ -50,10 +52,10 @@ _SETTINGS: list[tuple[tuple[bytes, ...], bytes, bytes]] = [
 class Mirror:
     """Used by one fetch at a time. A folder that is damaged, or another repository's, is cleared without an error."""
 
-    def __init__(self, folder: Path, repository: str) -> None:
+    def __init__(self, folder: Path, repository: str, limits: SourceLimits | None = None) -> None:
         """`repository` is the URL without credentials. Raises OSError."""
         self.folder = folder
-        self.objects = Objects()
+        self.objects = Objects(limits, Inflated(folder / _PACKS))
         self._repository = repository.encode()
         self._indexes: dict[Pack, Index] = {}
         self._incoming_id = b""
@@ -90,14 +92,14 @@ class Mirror:
         self._write_config()
         self.refs = MirrorRefs(self.folder)
 
-    def add_incoming(self, pack_id: bytes, check: Callable[[], None]) -> None:
-        """Adds the objects of the incoming pack to those here, and completes it. Raises Broken, OSError, and the
-        errors of `check`."""
+    def add_incoming(self, scan: PackScan, pack_id: bytes, spend: Spend) -> None:
+        """Adds the objects of the incoming pack, which `scan` has seen, to those here, and completes it. Raises Broken,
+        OSError, and the errors of `spend`."""
         pack = Pack(self.incoming)
         try:
-            records, bases = index_pack(pack, self.objects, check)
+            records, bases = index_deltas(pack, self.objects, scan, spend)
             if bases:
-                more, pack_id = complete(self.incoming, bases, self.objects, check)
+                more, pack_id = complete(self.incoming, bases, self.objects, lambda: spend(0))
                 records += more
             self._add(pack, records, pack_id)
         except BaseException:

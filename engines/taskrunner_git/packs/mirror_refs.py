@@ -7,14 +7,14 @@ refs have the names that the server gives them, as after `git clone --mirror`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from dulwich.refs import DiskRefsContainer, Ref, check_ref_format
 
 from taskrunner_git.failures import Broken
 
-_COMMITS = "refs/commits/"
+_COMMITS, _TAGS = "refs/commits/", "refs/tags/"
 _SHALLOW = "shallow"
 _HEX = 40
 _MAX_NAME = 200
@@ -59,6 +59,15 @@ class MirrorRefs:
                 self._refs.remove_if_equals(other, None)
         replace(self._folder / name, f"{sha}\n")
 
+    def keep_tags(self, commit: str, tags: Mapping[str, str], means: Callable[[str, str], bool]) -> None:
+        """Makes these the tags of a commit: others that mean it are gone on the server. `means` tells whether an object
+        means a commit. Raises OSError."""
+        for name, sha in self.tags().items():
+            if name not in tags and means(sha, commit):
+                self._refs.remove_if_equals(Ref(name.encode()), None)
+        for name, sha in tags.items():
+            self.add_name(name, sha)
+
     def set_head(self, name: str) -> None:
         """Makes this branch the default one. Raises OSError."""
         if name.startswith("refs/heads/") and check_ref_format(Ref(name.encode())):
@@ -68,6 +77,12 @@ class MirrorRefs:
         """All refs but those of the commits: name and id."""
         found = {os.fsdecode(ref): sha.decode() for ref, sha in self._refs.as_dict().items()}
         return {name: sha for name, sha in found.items() if name.startswith("refs/") and not name.startswith(_COMMITS)}
+
+    def tags(self) -> dict[str, str]:
+        """The tags among `named`."""
+        names = [_TAGS + os.fsdecode(name) for name in self._refs.subkeys(Ref(_TAGS.rstrip("/").encode()))]
+        found = {name: self._refs.read_ref(Ref(os.fsencode(name))) for name in names}
+        return {name: sha.decode() for name, sha in found.items() if sha and len(sha) == _HEX}
 
     def keep(self, commits: list[str], names: dict[str, str], shallow: set[str]) -> None:
         """Removes all other refs. Raises OSError."""

@@ -13,7 +13,6 @@ from pathlib import Path
 import attrs
 
 from taskrunner_git.failures import Broken
-from taskrunner_git.packs.delta import MAX_IN_MEMORY
 
 COMMIT, TREE, BLOB, TAG, OFS_DELTA, REF_DELTA = 1, 2, 3, 4, 6, 7
 NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
@@ -100,15 +99,20 @@ class Pack:
         if fd >= 0:
             os.close(fd)
 
+    @property
+    def descriptor(self) -> int:
+        """The open file."""
+        return self._fd
+
     def head(self, offset: int) -> Head:
         return parse_head(os.pread(self._fd, _MAX_HEAD, offset), offset)
 
-    def read(self, offset: int) -> tuple[Head, bytes]:
-        """The head of an object and its data, or its delta. Raises Broken."""
+    def read(self, offset: int, most: int) -> tuple[Head, bytes | None]:
+        """The head of an object and its data, or its delta; None for one of more than `most` bytes. Raises Broken."""
         start = os.pread(self._fd, _USUAL, offset)
         head = parse_head(start, offset)
-        if head.size > MAX_IN_MEMORY:
-            raise Broken("an object is too large to be held in memory")
+        if head.size > most:
+            return head, None
         if head.size < _USUAL and (data := _inflate_whole(start[head.length :], head.size)) is not None:
             return head, data
         return head, b"".join(self._inflated(offset + head.length, head.size))

@@ -7,8 +7,8 @@ import os
 import shlex
 import socket
 import subprocess
-import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from typing import IO
 
 from dulwich.client import TraditionalGitClient
@@ -16,23 +16,28 @@ from dulwich.protocol import TCP_GIT_PORT, Protocol
 
 from taskrunner.connections import Connections
 from taskrunner_git.failures import ProgramFailed
-from taskrunner_git.protocol.packets import raise_error_packets
+from taskrunner_git.protocol.answers import Answers
 from taskrunner_git.protocol.timeouts import CONNECT_TIMEOUT, READ_TIMEOUT
 from taskrunner_git.remote import Remote
 
+_INHERITED = ("PATH", "HOME", "LANG")
+"""What a program gets of the worker's environment, which may have secrets in it, and variables that make git and ssh
+start other programs. ssh has the agent too: a host over ssh is one that the operator has allowed."""
 _MAX_STDERR = 4096
-"""Bytes of a program's standard error that are read."""
+"""Bytes of a program's standard error that are kept; a server can send more over ssh, without an end."""
+_STDERR_LIMIT = 5.0
+"""Seconds until a program that was killed has closed its standard error. One that it has started may keep it open."""
 
 
 class StreamClient(TraditionalGitClient):
     """Git's protocol over one socket: to a server, or to a program on this machine that has the other end as its
     standard input and output."""
 
-    def __init__(self, remote: Remote, connections: Connections) -> None:
+    def __init__(self, remote: Remote, connections: Connections, answers: Answers) -> None:
         super().__init__()
-        self._remote, self._connections = remote, connections
+        self._remote, self._connections, self._answers = remote, connections, answers
         self._open: list[Protocol] = []
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by `close`
+        self._errors: list[_StderrReader] = []
 
     def _connect(
         self,
@@ -44,7 +49,7 @@ class StreamClient(TraditionalGitClient):
         connect = {"git": self._server, "ssh": self._ssh, "file": self._local}[self._remote.scheme]
         connection = connect()
         connection.settimeout(READ_TIMEOUT)
-        protocol = _protocol(connection)
+        protocol = _protocol(connection, self._answers)
         self._open.append(protocol)
         if self._remote.scheme == "git":
             protocol.send_cmd(
@@ -57,12 +62,10 @@ class StreamClient(TraditionalGitClient):
         for protocol in self._open:
             protocol.close()
         self._connections.close()
-        self._errors.seek(0)
-        return self._errors.read(_MAX_STDERR).decode("utf-8", "replace")
+        return b"".join(errors.result() for errors in self._errors).decode("utf-8", "replace")
 
     def close(self) -> None:
         self.stderr()
-        self._errors.close()
 
     def _server(self) -> socket.socket:
         address = self._remote.host, self._remote.port or TCP_GIT_PORT
@@ -75,12 +78,14 @@ class StreamClient(TraditionalGitClient):
         port = ["-p", str(remote.port)] if remote.port else []
         login = f"{remote.user}@{remote.host}" if remote.user else remote.host
         path = remote.path.removeprefix("/") if remote.path.startswith("/~") else remote.path
-        return self._program("ssh", *options, *port, login, f"git-upload-pack {_shell_quoted(path)}")
+        command = f"git-upload-pack {_shell_quoted(path)}"
+        return self._program("ssh", *options, *port, login, command, inherited=(*_INHERITED, "SSH_AUTH_SOCK"))
 
     def _local(self) -> socket.socket:
         return self._program("git", "upload-pack", self._remote.path)
 
-    def _program(self, *command: str) -> socket.socket:
+    def _program(self, *command: str, inherited: Sequence[str] = _INHERITED) -> socket.socket:
+        own = {name: os.environ[name] for name in inherited if name in os.environ}
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -88,15 +93,37 @@ class StreamClient(TraditionalGitClient):
                     command,
                     stdin=theirs.fileno(),
                     stdout=theirs.fileno(),
-                    stderr=self._errors,
-                    env=os.environ | {"GIT_PROTOCOL": "version=2", "LC_ALL": "C"},
+                    stderr=subprocess.PIPE,
+                    env=own | {"GIT_PROTOCOL": "version=2", "LC_ALL": "C"},
                     start_new_session=True,
                 )
             except OSError as error:
                 ours.close()
                 raise ProgramFailed(f"{command[0]} cannot be started on this machine: {error.strerror}") from None
         self._connections.hold_program(program)
+        self._errors.append(_StderrReader(program))
         return self._connections.hold(ours)
+
+
+class _StderrReader:
+    """Keeps the begin of a program's standard error, and reads on, so that the program never waits."""
+
+    def __init__(self, program: subprocess.Popen[bytes]) -> None:
+        assert program.stderr is not None  # noqa: S101  it is a pipe
+        self._pipe = program.stderr
+        self._kept = bytearray()
+        self._thread = threading.Thread(target=self._read, name="stderr", daemon=True)
+        self._thread.start()
+
+    def result(self) -> bytes:
+        """Called when the program has ended."""
+        self._thread.join(_STDERR_LIMIT)
+        return bytes(self._kept)
+
+    def _read(self) -> None:
+        with self._pipe as pipe:
+            while data := os.read(pipe.fileno(), _MAX_STDERR):
+                self._kept += data[: _MAX_STDERR - len(self._kept)]
 
 
 def _shell_quoted(path: str) -> str:
@@ -104,7 +131,7 @@ def _shell_quoted(path: str) -> str:
     return shlex.quote(path) if "'" in path else f"'{path}'"
 
 
-def _protocol(connection: socket.socket) -> Protocol:
+def _protocol(connection: socket.socket, answers: Answers) -> Protocol:
     reader = connection.makefile("rb")
 
     def write(data: bytes) -> int:
@@ -116,4 +143,4 @@ def _protocol(connection: socket.socket) -> Protocol:
         reader.close()
         connection.close()
 
-    return Protocol(raise_error_packets(reader.read), write, close)
+    return Protocol(answers.checked(reader.read), write, close)

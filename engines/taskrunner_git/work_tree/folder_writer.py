@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +15,9 @@ from taskrunner_git.failures import clone_failed, quoted
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_READ = 1 << 20
+"""Bytes at a time."""
 
 Owner = tuple[int, int]
 """User and group."""
@@ -79,6 +83,17 @@ class FolderWriter:
         os.utime(name, ns=(time, time), dir_fd=parent, follow_symlinks=False)
         return os.stat(name, dir_fd=parent, follow_symlinks=False)
 
+    def copy(self, path: str, source: int, mode: int) -> None:
+        """Makes a file with the bytes of an open one. Where the file system can, both share their blocks until one of
+        them is changed."""
+        parent, name = self._parent(path)
+        descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=parent)
+        with open(descriptor, "wb", buffering=0):  # noqa: PTH123  a descriptor has no path
+            _copy(source, descriptor, os.fstat(source).st_size)
+            os.fchmod(descriptor, mode)
+            if self._owner:
+                os.fchown(descriptor, *self._owner)
+
     def _parent(self, path: str) -> tuple[int, bytes]:
         """The descriptor of the folder that a path is in, and the path's last part."""
         *folders, name = _encoded(path).split(b"/")
@@ -91,8 +106,9 @@ class FolderWriter:
         return self._open[-1].descriptor, name
 
     def _enter(self, name: bytes, time: int | None) -> None:
+        """Without a `time`, the folder keeps the one that it has."""
         descriptor = os.open(name, _FOLDER, dir_fd=self._open[-1].descriptor)
-        self._open.append(_OpenFolder(name, descriptor, time))
+        self._open.append(_OpenFolder(name, descriptor, time or os.fstat(descriptor).st_mtime_ns))
 
     def _close_to(self, count: int) -> None:
         while len(self._open) > count:
@@ -128,3 +144,21 @@ def _write(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def _copy(source: int, target: int, size: int) -> None:
+    done = 0
+    while done < size and (copied := _copied_by_kernel(source, target, size - done, done)):
+        done += copied
+    while data := os.pread(source, _READ, done):
+        _write(target, data)
+        done += len(data)
+
+
+def _copied_by_kernel(source: int, target: int, size: int, at: int) -> int:
+    """How many bytes; 0 where the system cannot do it between these files."""
+    if not hasattr(os, "copy_file_range"):
+        return 0
+    with suppress(OSError):
+        return os.copy_file_range(source, target, size, at)
+    return 0

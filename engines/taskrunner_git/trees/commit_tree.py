@@ -11,16 +11,17 @@ import attrs
 
 from taskrunner_git.attributes.conversion import Conversion, Unsupported
 from taskrunner_git.attributes.lookup import NAME, Attributes
-from taskrunner_git.failures import Broken, clone_failed, quoted
+from taskrunner_git.failures import Broken, clone_failed, quoted, too_much
 from taskrunner_git.files import MAX_SMALL_FILE, FileEntry
-from taskrunner_git.folder_path import find_folder
+from taskrunner_git.origin import Origin
 from taskrunner_git.packs.index import Place
 from taskrunner_git.packs.objects import Objects
 from taskrunner_git.packs.pack import BLOB, TREE
 from taskrunner_git.packs.tree_object import TreeItem, parse_tree
-from taskrunner_git.times import FileTimes
-from taskrunner_git.tree_changes import MAX_DEPTH, MAX_ENTRIES
-from taskrunner_git.tree_walk import MAX_LINK, Folder, Walk, say_pointers
+from taskrunner_git.trees.folder_path import find_folder
+from taskrunner_git.trees.times import FileTimes
+from taskrunner_git.trees.tree_changes import MAX_DEPTH
+from taskrunner_git.trees.tree_walk import MAX_LINK, Folder, Walk, say_pointers
 
 _KEPT_TREES = 256
 """Parsed folders in the cache of `read`: more than the parts of a path, and little memory."""
@@ -46,10 +47,14 @@ class CommitTree:
         self.inside = ""
         """The path of this folder there; it ends in `/`."""
         self.say: Callable[[str], None] = _say_nothing
+        self.origin: Origin | None = None
+        """Of the root of a commit, and of each submodule."""
         self._submodules = dict(submodules or {})
         self._parsed: OrderedDict[bytes, dict[bytes, TreeItem]] = OrderedDict()
         self._without_submodules: set[bytes] = set()
         """Folders that are not searched again: a few can stand for billions."""
+        self._searched = 0
+        """Names in the folders that were searched for submodules: those with one are searched wherever they stand."""
         self._opened: tuple[str, Folder] | None = None
         """The folder of the last file that was read, and its path."""
 
@@ -58,9 +63,13 @@ class CommitTree:
         changed = self.times.changed
         pointers: list[str] = []
         walk = Walk(self.times.first, pointers)
+        limits, size = self.objects.limits, 0
         for count, entry in enumerate(walk.folder("", self.here(), 0)):
-            if count >= MAX_ENTRIES:
-                raise clone_failed(f"the commit has more than {MAX_ENTRIES} files")
+            size += entry.size
+            if count >= limits.files:
+                raise too_much("the commit", "files", limits)
+            if size > limits.files_size:
+                raise too_much("the commit", "files_size", limits)
             time = changed.get(self.above + entry.path) if changed else None
             yield entry if time is None else attrs.evolve(entry, mtime_ns=time)
         if pointers:
@@ -97,6 +106,11 @@ class CommitTree:
         yield above, self
         for path, tree in sorted(self._submodules.items()):
             yield from tree.parts(f"{above}/{path}".lstrip("/"))
+
+    @property
+    def submodules(self) -> Mapping[str, CommitTree]:
+        """The submodules that were fetched, by their paths below this folder."""
+        return self._submodules
 
     def _folder_names(self) -> list[str]:
         return [_text(item.name) for item in self.items(self.root).values() if item.is_folder or item.is_submodule]
@@ -174,6 +188,8 @@ class CommitTree:
             item = folder.tree.item(folder.root, part, path)
             inside = f"{folder.inside}{part}"
             module = folder.tree.submodule(inside.removeprefix(folder.tree.inside))
+            if not (module or item.is_folder):
+                raise FileNotFoundError(path)
             folder = module.here() if module else folder.enter(part, item.sha)
         return folder
 
@@ -201,7 +217,7 @@ class CommitTree:
         if depth > MAX_DEPTH:
             raise clone_failed(f"the commit has folders more than {MAX_DEPTH} deep")
         found = root in self._without_submodules
-        for item in () if found else self._parse(root):
+        for item in () if found else self._search(root):
             path = above + _text(item.name)
             if item.is_submodule:
                 found = True
@@ -212,6 +228,14 @@ class CommitTree:
                     yield link
         if not found:
             self._without_submodules.add(root)
+
+    def _search(self, root: bytes) -> list[TreeItem]:
+        """Raises TaskFailed when too many names were searched."""
+        found = self._parse(root)
+        self._searched += len(found)
+        if self._searched > self.objects.limits.files:
+            raise too_much("the commit", "files", self.objects.limits)
+        return found
 
     def items(self, sha: bytes) -> dict[bytes, TreeItem]:
         """The items of a folder by name."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from taskrunner_git.failures import clone_failed, quoted
 
 if TYPE_CHECKING:
-    from taskrunner_git.commit_tree import CommitTree
+    from taskrunner_git.trees.commit_tree import CommitTree
 
 _MOST_LINKS = 40
 """Links that one path may lead over: the kernel's own limit."""

@@ -39,11 +39,11 @@ import attrs
 import cattrs
 
 from taskrunner_git.failures import Broken
-from taskrunner_git.tree_changes import compare
+from taskrunner_git.trees.tree_changes import compare
 
 if TYPE_CHECKING:
-    from taskrunner_git.commit_tree import CommitTree
     from taskrunner_git.packs.objects import Objects
+    from taskrunner_git.trees.commit_tree import CommitTree
 
 TIMES = "times"
 """The file in a mirror that remembers the times. Without it, the next fetch counts as the first."""

@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from taskrunner.interfaces.source import SourceLimits
 from taskrunner_git.attributes.conversion import Conversion
 from taskrunner_git.attributes.lookup import Attributes
-from taskrunner_git.failures import clone_failed
+from taskrunner_git.failures import clone_failed, too_much
 
 if TYPE_CHECKING:
-    from taskrunner_git.commit_tree import CommitTree
     from taskrunner_git.packs.tree_object import TreeItem
+    from taskrunner_git.trees.commit_tree import CommitTree
 
 MAX_DEPTH = 128
 """Folders within folders. The deepest trees of well-known projects have about 20."""
-MAX_ENTRIES = 1_000_000
-"""Files and folders of one tree. A hostile repository of a few kilobytes can name billions; the largest known
-trees have about half a million."""
 
 
 @attrs.frozen
@@ -39,7 +37,7 @@ class TreeChanges:
 def compare(tree: CommitTree, before: Mapping[str, str]) -> TreeChanges:
     """`before` has the ids of the root folders of the earlier tree, by the path of each submodule. Its folders must be
     among the objects of `tree`. Raises Broken otherwise; TaskFailed for a hostile repository."""
-    comparison = _Comparison()
+    comparison = _Comparison(tree.objects.limits)
     parts = dict(tree.parts())
     for path, part in parts.items():
         root = before.get(path)
@@ -72,8 +70,11 @@ class Side:
 
 
 class _Comparison:
-    def __init__(self) -> None:
+    def __init__(self, limits: SourceLimits) -> None:
         self.changes = TreeChanges()
+        self._limits = limits
+        self._count = 0
+        """Names that were compared: of a folder with equal files, only the attributes may have changed."""
 
     def folders(self, part: CommitTree, path: str, new: Side, old: Side | None, depth: int) -> None:
         """Compares a folder, whose full path is `path`."""
@@ -85,7 +86,10 @@ class _Comparison:
             self._add(path)
         new, old = new.entered(part), old.entered(part) if old else None
         before = dict(part.items(old.root)) if old else {}
-        for name, item in part.items(new.root).items():
+        self._count_names(part, len(before))
+        items = part.items(new.root)
+        self._count_names(part, len(items))
+        for name, item in items.items():
             inner = f"{path}/{_text(name)}".lstrip("/")
             other = before.pop(name, None)
             if item.is_folder:
@@ -97,8 +101,13 @@ class _Comparison:
 
     def _add(self, path: str) -> None:
         self.changes.changed.add(path)
-        if len(self.changes.changed) > MAX_ENTRIES:
-            raise clone_failed(f"the commit has more than {MAX_ENTRIES} files")
+
+    def _count_names(self, part: CommitTree, count: int) -> None:
+        """Raises TaskFailed for too many, and the error of an interrupted fetch."""
+        part.objects.spend(0)
+        self._count += count
+        if self._count > 2 * self._limits.files:  # of both trees
+            raise too_much("the commit", "files", self._limits)
 
 
 def _text(name: bytes) -> str:

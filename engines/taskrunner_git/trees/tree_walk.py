@@ -13,16 +13,16 @@ from taskrunner_git.attributes.lookup import Attributes
 from taskrunner_git.failures import clone_failed, quoted
 from taskrunner_git.files import FileEntry
 from taskrunner_git.packs.tree_object import TreeItem
-from taskrunner_git.tree_changes import MAX_DEPTH
+from taskrunner_git.trees.tree_changes import MAX_DEPTH
 
 if TYPE_CHECKING:
-    from taskrunner_git.commit_tree import CommitTree
+    from taskrunner_git.trees.commit_tree import CommitTree
 
 _POINTER, _MAX_POINTER = b"version https://git-lfs.github.com/spec/", 1024
 """The begin of a pointer, and its size in bytes at most: by the specification of git LFS."""
 _MAX_NAMED = 5
-MAX_LINK = 4096
-"""Bytes of a symbolic link's target: the longest path of Linux."""
+MAX_LINK = 4095
+"""Bytes of a path, and of a symbolic link's target: PATH_MAX of Linux without its end."""
 
 
 @attrs.frozen
@@ -61,6 +61,8 @@ class Walk:
             raise clone_failed(f"the commit has folders more than {MAX_DEPTH} deep")
         for name, item in sorted(folder.tree.items(folder.root).items()):
             path = above + _text(name)
+            if len(path) > MAX_LINK:
+                raise clone_failed(f"the commit has a path of more than {MAX_LINK} bytes: {quoted(path)}")
             yield self._entry(path, folder, item)
             if item.is_folder:
                 yield from self.folder(f"{path}/", folder.enter(_text(name), item.sha), depth + 1)
@@ -76,15 +78,25 @@ class Walk:
         tree = folder.tree
         place = tree.found(item.sha)
         if stat.S_ISLNK(item.mode):
-            if place.size > MAX_LINK:
-                raise clone_failed(f"the symbolic link {quoted(path)} is longer than a path may be")
-            return FileEntry(path, stat.S_IFLNK | 0o777, 0, self.time, _text(tree.objects.read(item.sha)[1]))
+            return FileEntry(path, stat.S_IFLNK | 0o777, 0, self.time, self._target(path, tree, item, place.size))
         conversion, size = folder.conversion(item.name), place.size
         if conversion.is_lfs and size <= _MAX_POINTER and tree.objects.read(item.sha)[1].startswith(_POINTER):
             self.pointers.append(path)
         if conversion.changes:
             size = self._converted_size(path, tree, item, conversion)
         return FileEntry(path, stat.S_IFREG | (0o755 if item.mode & 0o100 else 0o644), size, self.time)
+
+    def _target(self, path: str, tree: CommitTree, item: TreeItem, size: int) -> str:
+        """Where a symbolic link leads. Raises TaskFailed for one that no disk can have, or that git refuses."""
+        if size > MAX_LINK:
+            raise clone_failed(f"the symbolic link {quoted(path)} is longer than a path may be")
+        if item.name.lower() == b".gitmodules":
+            raise clone_failed(f"the file {quoted(path)} is a symbolic link, which git refuses")
+        target = tree.objects.read(item.sha)[1]
+        if not target or b"\0" in target:
+            what = "has a zero byte in it" if target else "is empty"
+            raise clone_failed(f"the symbolic link {quoted(path)} {what}")
+        return _text(target)
 
     def _converted_size(self, path: str, tree: CommitTree, item: TreeItem, conversion: Conversion) -> int:
         key = (item.sha, conversion)
