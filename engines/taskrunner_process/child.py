@@ -14,15 +14,19 @@ from pathlib import Path
 
 import attrs
 
-from taskrunner.errors import TaskFailed, TaskFailedInternally
-from taskrunner_process.account import Account
-from taskrunner_process.groups.process_group import ProcessGroup
+from taskrunner.errors import TaskFailed, local_failure
+from taskrunner_process.accounts.account import Account
+from taskrunner_process.groups.process_group import MARKER, ProcessGroup
+from taskrunner_process.sudo import REDIRECT, Sudo, script_file, start_script
 
 STOP_FIRST = "kill -STOP $$;"
 """Stops before anything else happens, so that the process is in its group before it can have children."""
 OPEN_TERMINAL = 'exec <>"$1" >&0 2>&0; shift;'
 """Opens a terminal, which becomes the controlling one of a session that has none."""
 RUN_COMMAND = 'exec "$@"'
+
+BEFORE_SUDO = (MARKER,)
+"""The variables of the shell in front of sudo: a search finds it by them."""
 
 UMASK = 0o022
 """Files of a run are readable by others, whatever the worker's own mask is."""
@@ -110,13 +114,15 @@ def spawn(start: Start, group: ProcessGroup) -> subprocess.Popen[bytes]:
             if not inside:
                 _add(process, group)
     except OSError as error:
-        raise TaskFailedInternally(f"the new process could not be put into its group: {error}") from None
+        raise local_failure(f"the new process could not be put into its group: {error}", error) from None
     finally:
         start.close()
     return process
 
 
 def _start(start: Start, *, starts_stopped: bool) -> subprocess.Popen[bytes]:
+    if start.account and start.account.sudo:
+        return _start_by_sudo(start, start.account.sudo, starts_stopped=starts_stopped)
     if not (starts_stopped or start.terminal):
         with contextlib.suppress(OSError):  # a script without `#!` is for the shell, which also reports what is wrong
             return _popen(start, start.command)
@@ -125,10 +131,24 @@ def _start(start: Start, *, starts_stopped: bool) -> subprocess.Popen[bytes]:
     try:
         return _popen(start, ["/bin/sh", "-c", script, "sh", *arguments])
     except OSError as error:
-        raise TaskFailedInternally(f"no process could be started: {error.strerror}") from None
+        raise local_failure(f"no process could be started: {error.strerror}", error) from None
 
 
-def _popen(start: Start, command: Sequence[str]) -> subprocess.Popen[bytes]:
+def _start_by_sudo(start: Start, sudo: Sudo, *, starts_stopped: bool) -> subprocess.Popen[bytes]:
+    """The environment and the command are in a file that has no name, and in no argument."""
+    script = (STOP_FIRST if starts_stopped else "") + (OPEN_TERMINAL if start.terminal else "") + REDIRECT + RUN_COMMAND
+    before = {name: start.env[name] for name in BEFORE_SUDO if name in start.env}
+    with script_file(start_script(start.command, start.env, UMASK)) as file:
+        place = f"/dev/fd/{file.fileno()}"
+        arguments = [start.terminal, place] if start.terminal else [place]
+        command = ["/bin/sh", "-c", script, "sh", *arguments, *sudo.command]
+        try:
+            return _popen(attrs.evolve(start, env=before), command, keep=(file.fileno(),))
+        except OSError as error:
+            raise local_failure(f"no process could be started: {error.strerror}", error) from None
+
+
+def _popen(start: Start, command: Sequence[str], keep: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
     """Raises OSError, TaskFailed."""
     try:
         return subprocess.Popen(
@@ -138,6 +158,7 @@ def _popen(start: Start, command: Sequence[str]) -> subprocess.Popen[bytes]:
             stdin=start.stdin,
             stdout=start.stdout,
             stderr=start.stderr,
+            pass_fds=keep,
             start_new_session=True,
             umask=UMASK,
             **(start.account.popen_options if start.account else {}),
@@ -156,6 +177,7 @@ def _add(process: subprocess.Popen[bytes], group: ProcessGroup) -> None:
         if group.starts_stopped:
             os.kill(process.pid, signal.SIGCONT)
     except OSError:
-        process.kill()
-        process.wait()
+        with contextlib.suppress(PermissionError):  # sudo has begun: its group, which it is not in, cannot end it
+            process.kill()
+            process.wait()
         raise

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from taskrunner.errors import Complaint, MalformedPayload, TaskFailed
 from taskrunner.limits import ENV_HINT, ENV_PATTERN
 from taskrunner.model import RunKey
-from taskrunner_process.account import Account
+from taskrunner_process.accounts.account import Account
 from taskrunner_process.groups.process_group import MARKER
 from taskrunner_process.payload import text_problem
 
@@ -35,14 +36,18 @@ def environment(
     run: RunKey, worker_id: str, folder: Path, account: Account | None, given: Mapping[str, str]
 ) -> dict[str, str]:
     """The complete environment of a run; `given` overrides the base. Raises MalformedPayload."""
-    complaints = [c for name, value in given.items() for c in _check_variable(name, value)]
-    if complaints:
-        raise MalformedPayload(*complaints)
+    check_variables(given)
     base = {name: os.environ[name] for name in INHERITED if name in os.environ}
     base |= {"HOME": str(folder), "TMPDIR": str(folder / TEMPORARY), "SHELL": "/bin/sh"}
     if account:
         base |= {"USER": account.name, "LOGNAME": account.name}
     return {"PATH": DEFAULT_PATH, "LANG": "C.UTF-8"} | base | dict(given) | {MARKER: f"{run}@{worker_id}"}
+
+
+def check_variables(given: Mapping[str, str]) -> None:
+    """Raises MalformedPayload with a complaint for each that cannot be set."""
+    if complaints := [c for name, value in given.items() for c in _check_variable(name, value)]:
+        raise MalformedPayload(*complaints)
 
 
 def _check_variable(name: str, value: str) -> list[Complaint]:
@@ -75,13 +80,22 @@ def find_command(command: Sequence[str], folder: Path, path: str) -> list[str]:
     return [program if program.startswith(("/", ".")) else f"./{program}", *arguments]
 
 
+def _first_line(file: Path) -> bytes:
+    """Empty for what is no script. The run may put a pipe there at any moment, which must not hold up the worker."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # executable and not readable: no script then
+        return b""
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return os.read(descriptor, INTERPRETER_LINE).partition(b"\n")[0] if is_file else b""
+    finally:
+        os.close(descriptor)
+
+
 def _check_interpreter(name: str, file: Path, folder: Path) -> None:
     """The system reports a script whose interpreter is missing as "not found", as if the script were."""
-    try:
-        with file.open("rb", buffering=0) as script:
-            first = script.read(INTERPRETER_LINE).partition(b"\n")[0]
-    except PermissionError:  # executable and not readable: no script then
-        return
+    first = _first_line(file)
     if not first.startswith(b"#!"):
         return
     asked = re.match(rb"#![ \t]*([^ \t]+)", first)

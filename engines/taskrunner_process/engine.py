@@ -2,63 +2,112 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import attrs
 
-from taskrunner.blocking import run_blocking
-from taskrunner.errors import Bug, Complaint, MalformedPayload, NotSupported, TaskFailedInternally
+from taskrunner.blocking import OverLimit, run_blocking
+from taskrunner.connections import Connections
+from taskrunner.errors import (
+    Bug,
+    Complaint,
+    MalformedPayload,
+    NotSupported,
+    TaskFailed,
+    TaskFailedInternally,
+    local_failure,
+)
 from taskrunner.files.results import empty_run_folder
+from taskrunner.interfaces.attachments import ProxyHandler
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.log import LogStream
+from taskrunner.proxies.names import check_host_name
+from taskrunner.proxies.path_token import TokenGuard
 from taskrunner.steps.expansion import expand_run_folder
 from taskrunner.steps.runner import StepRunner
 from taskrunner.steps.specification import StepSpec
 from taskrunner.steps.step_files import StepFiles
-from taskrunner_process.check_out import check_out
+from taskrunner_process.accounts.account import Account
+from taskrunner_process.accounts.files import take_over
+from taskrunner_process.accounts.lease import Accounts
 from taskrunner_process.child import Start
 from taskrunner_process.command import TEMPORARY, environment
+from taskrunner_process.exec import FOR_GROUP
 from taskrunner_process.execution import ProcessExecution
+from taskrunner_process.groups.process_group import UNLIMITED
 from taskrunner_process.launcher import Launcher
 from taskrunner_process.main_command import OneCommand
 from taskrunner_process.payload import ProcessPayload
-from taskrunner_process.step_command import ProcessSteps, make_files
+from taskrunner_process.run_folder import PreparedFolder, check_out, take_cache
+from taskrunner_process.step_command import STEP_FOLDER, ProcessSteps, make_files
 
 INPUT_TIME = 60.0
 """Seconds to write the payload's text to disk, which has a few megabytes at most."""
+
+LIMIT_TIME = 30.0
+"""Seconds to make the control groups of a run, which takes a millisecond."""
+
+Complain = Callable[[str, str, str], MalformedPayload]
+"""Makes the error of a target: the problem, and what to do."""
+
+COPY_TIME, COPY_GRACE = 1800.0, 30.0
+"""Seconds to copy the content of a mount, and for a cancelled copy to end, which stops at the next file."""
+
+OWN_TIME, OWN_GRACE = 600.0, 60.0
+"""Seconds to change the owner of everything in a cache, a million files at most, and for a cancelled change to end."""
 
 
 class ProcessEngine(Engine[ProcessPayload]):
     """Everything that it makes is in the run's folder."""
 
-    def __init__(self, launcher: Launcher, worker_id: str) -> None:
-        self._launcher, self._worker_id = launcher, worker_id
-        self._context, self._account = launcher.context, launcher.account
+    def __init__(
+        self,
+        launcher: Launcher,
+        accounts: Accounts,
+        worker_id: str,
+        require_toolchains: Callable[[Path], Awaitable[None]] | None = None,
+    ) -> None:
+        """`require_toolchains` raises Reject for a checkout that asks for what this machine lacks."""
+        self._launcher, self._accounts, self._worker_id = launcher, accounts, worker_id
+        self._require_toolchains = require_toolchains
+        self._context = launcher.context
         self._payload: ProcessPayload | None = None
         self._links: list[str] = []
+        self._mounts: list[tuple[str, ...]] = []
+
+    @property
+    def _account(self) -> Account | None:
+        return self._launcher.account
+
+    @property
+    def _folder(self) -> PreparedFolder:
+        return PreparedFolder(self._context.folder, self._account)
 
     async def load(self, payload: ProcessPayload) -> None:
-        """Prepares the folder, with the files of the task's source."""
+        """Waits for an account, and prepares the folder, with the files of the task's source.
+
+        Raises: Unavailable (this worker cannot limit what it starts)."""
         self._payload = payload
+        limits = attrs.evolve(self._context.task.resources, named={})
+        if limits.items:
+            limit = self._launcher.groups.new_limit(str(self._context.run), limits)
+            self._launcher = attrs.evolve(self._launcher, limit=limit)
+        self._launcher = attrs.evolve(self._launcher, lease=await self._accounts.lease(self._context.log.say))
         if self._context.task.source:
             await check_out(self._context, self._account)
+            if self._require_toolchains:
+                await self._require_toolchains(self._context.folder)
         try:
-            self._make_folder(self._context.folder / TEMPORARY)
-            if self._account:
-                self._account.take_ownership(self._context.folder)
-                self._account.open_path(self._context.folder)
+            self._folder.make_folder(TEMPORARY)
         except OSError as error:
-            raise TaskFailedInternally(f"the run's folder could not be made ready: {error}") from None
-
-    def _make_folder(self, folder: Path) -> None:
-        folder.mkdir(exist_ok=True)
-        if self._account:
-            self._account.take_ownership(folder)
+            raise local_failure(f"the run's folder could not be made ready: {error}", error) from None
 
     async def attach_cache(self, folder: CacheFolder, target: str, *, read_only: bool = False) -> None:
         """A symbolic link at `target` leads to the cache. A link cannot prevent writing, so `read_only` is refused.
@@ -67,33 +116,84 @@ class ProcessEngine(Engine[ProcessPayload]):
         """
         if read_only:
             raise NotSupported("read-only caches: a process could write to it all the same; use the docker platform")
-        place = self._place(target)
+        parts = self._parts(target, self._cache_complaint)
         try:
-            for parent in reversed(place.relative_to(self._context.folder).parents[:-1]):
-                self._make_folder(self._context.folder / parent)
-            place.symlink_to(folder.path.absolute(), target_is_directory=True)
+            self._folder.make_link(parts, folder.path.absolute())
             if self._account:
-                self._account.take_ownership(folder.path, place)
-                self._account.open_path(folder.path)
+                take = partial(take_cache, folder.path, self._account, self._accounts.uids)
+                if self._account.sudo:
+                    take = partial(take_over, folder.path, self._account, self._accounts.by_sudo)
+                await run_blocking(take, limit=OWN_TIME, doing="changing the owner of a cache", grace=OWN_GRACE)
+        except OverLimit as error:
+            raise TaskFailedInternally(str(error)) from None
         except OSError as error:
-            raise TaskFailedInternally(f"the cache {folder.name} could not be attached: {error}") from None
+            raise self._refusal(target, error, self._cache_complaint) or local_failure(
+                f"the cache {folder.name} could not be attached: {error}", error
+            ) from None
         self._links.append(target)
+        self._launcher = attrs.evolve(self._launcher, caches=(*self._launcher.caches, folder.path))
 
-    def _place(self, target: str) -> Path:
-        """Where the link goes. Raises MalformedPayload."""
+    async def attach_mount(self, path: Path, target: str) -> None:
+        """A copy without write bits. What the run does to it all the same, it does to its own copy.
+
+        Raises: MalformedPayload, TaskFailed, TaskFailedInternally.
+        """
+        parts, connections = self._parts(target, self._mount_complaint), Connections()
+        if any(parts[: len(other)] == other for other in self._mounts):
+            raise self._mount_complaint(target, "lies in another mount", "give each of them a path of its own")
+        copy = partial(self._folder.make_copy, parts, path, connections.check)
+        try:
+            await run_blocking(
+                copy, limit=COPY_TIME, doing="copying a mount", interrupt=connections.interrupt, grace=COPY_GRACE
+            )
+        except OverLimit as error:
+            raise TaskFailedInternally(str(error)) from None
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                problem = f"{target} has paths that are too long for the folder of a process"
+                raise TaskFailed("mount-refused", problem) from None
+            raise self._refusal(target, error, self._mount_complaint) or local_failure(
+                f"the mount {target} could not be copied: {error.strerror}", error
+            ) from None
+        self._mounts.append(parts)
+
+    async def attach_proxy(self, name: str, handler: ProxyHandler) -> None:
+        """On a port of the loopback interface, which the processes of this machine share: see `path_token`.
+
+        Raises: MalformedPayload, NotSupported, TaskFailedInternally.
+        """
+        proxies = self._launcher.proxies
+        check_host_name("proxies", name, proxies.urls)
+        guard = TokenGuard(handler)
+        self._context.log.mask(guard.token)
+        try:
+            listener = socket.create_server(("127.0.0.1", 0))
+        except OSError as error:
+            raise local_failure(f"the proxy {name} cannot listen: {error.strerror}", error) from None
+        port = listener.getsockname()[1]
+        await proxies.add(name, guard, listener, f"http://127.0.0.1:{port}/{guard.token}/")
+
+    def _parts(self, target: str, complaint: Complain) -> tuple[str, ...]:
+        """Where the link or the copy goes. Raises MalformedPayload."""
         path = Path(target)
-        place = self._context.folder / path
         if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in target:
-            raise self._complaint(target, "does not lie in the run's folder", "give a relative path without `..`")
+            raise complaint(target, "does not lie in the run's folder", "give a relative path without `..`")
         if path.parts[0] == TEMPORARY:
-            raise self._complaint(target, f"{TEMPORARY} is the folder for temporary files", "take another one")
-        if os.path.lexists(place):
-            raise self._complaint(target, "something is there already", "give each cache a path of its own")
-        if any((self._context.folder / parent).is_symlink() for parent in path.parents):
-            raise self._complaint(target, "lies behind a link", "give each cache a path of its own")
-        return place
+            raise complaint(target, f"{TEMPORARY} is the folder for temporary files", "take another one")
+        return path.parts
 
-    def _complaint(self, target: str, problem: str, fix: str) -> MalformedPayload:
+    def _refusal(self, target: str, error: OSError, complaint: Complain) -> MalformedPayload | None:
+        """What is wrong with the author's path; None when nothing is."""
+        if error.errno == errno.ELOOP:
+            return complaint(target, "lies behind a link", "give each of them a path of its own")
+        if error.errno in {errno.EEXIST, errno.ENOTDIR}:
+            return complaint(target, "something is there already", "give each of them a path of its own")
+        return None
+
+    def _mount_complaint(self, target: str, problem: str, fix: str) -> MalformedPayload:
+        return MalformedPayload(Complaint("mounts", f"{target!r}: {problem}", fix))
+
+    def _cache_complaint(self, target: str, problem: str, fix: str) -> MalformedPayload:
         paths = [cache.path for cache in self._context.task.caches]
         same = [index for index, path in enumerate(paths) if path == target]
         # Caches are attached in the task's order: of two with the same path, the second is refused.
@@ -101,20 +201,58 @@ class ProcessEngine(Engine[ProcessPayload]):
         return MalformedPayload(Complaint(f"caches[{index}].path", f"{target!r}: {problem}", fix))
 
     async def start(self, env: Mapping[str, str], *, stdin: bool = False) -> ProcessExecution:
-        """Raises: MalformedPayload, TaskFailed (`command-not-found`, `not-executable`), TaskFailedInternally."""
+        """Raises: MalformedPayload, TaskFailed (`command-not-found`, `not-executable`, `working-dir-missing`),
+        TaskFailedInternally."""
         if self._payload is None:
             raise Bug("a run is loaded before it is started")
+        await self._make_limit()
+        try:
+            return await self._start(self._payload, env, stdin=stdin)
+        except BaseException:
+            self._launcher.limit.close()
+            raise
+
+    async def _make_limit(self) -> None:
+        limit = self._launcher.limit
+        if limit is UNLIMITED:
+            return
+        try:
+            await run_blocking(limit.make, limit=LIMIT_TIME, doing="limiting a run", error=TaskFailedInternally)
+        except OSError as error:
+            limit.close()
+            raise local_failure(f"the run could not be limited: {error}", error) from None
+
+    async def _start(self, payload: ProcessPayload, env: Mapping[str, str], *, stdin: bool) -> ProcessExecution:
         folder = self._context.folder
-        env = expand_run_folder(env, self._context.task, str(folder))
+        env = {**self._launcher.proxies.variables, **expand_run_folder(env, self._context.task, str(folder))}
         complete = environment(self._context.run, self._worker_id, folder, self._account, env)
         launcher = attrs.evolve(self._launcher, env=complete)
-        if self._payload.steps:
-            return await self._start_steps(launcher, self._payload.steps, env, stdin=stdin)
-        command = launcher.find(self._payload.command)
-        if stdin:
-            reading, writing = os.pipe()
-            return await self._launch(launcher, command, reading, writing)
-        return await self._launch(launcher, command, await self._input(self._payload.stdin), None)
+        working_dir = payload.working_dir
+        if payload.steps:
+            steps = [attrs.evolve(step, working_dir=step.working_dir or working_dir) for step in payload.steps]
+            return await self._start_steps(launcher, steps, env, stdin=stdin)
+        folder = launcher.folder(working_dir)
+        command = launcher.find(payload.command, folder)
+        reading, writing = os.pipe() if stdin else (await self._input(payload.stdin), None)
+        try:
+            await self._give_folder()
+        except TaskFailedInternally:
+            for number in (reading, *([] if writing is None else [writing])):
+                os.close(number)
+            raise
+        return await self._launch(launcher, command, folder, reading, writing)
+
+    async def _give_folder(self, *, keep: Sequence[str] = ()) -> None:
+        """`keep` names what stays the worker's, if it is not root."""
+        try:
+            if self._account and self._account.sudo:
+                run, folder = str(self._context.run), self._context.folder
+                give = partial(self._launcher.given.give, run, folder, self._account, keep)
+                await run_blocking(give, limit=OWN_TIME, doing="giving a folder to an account", grace=OWN_GRACE)
+            else:
+                self._folder.give()
+        except OSError as error:
+            raise local_failure(f"the run's folder could not be given to its account: {error}", error) from None
 
     async def _input(self, text: str) -> int:
         """The standard input as a file without a name, which needs no writer while the command runs."""
@@ -129,21 +267,23 @@ class ProcessEngine(Engine[ProcessPayload]):
                 error=TaskFailedInternally,
             )
         except OSError as error:
-            raise TaskFailedInternally(f"the standard input could not be kept: {error.strerror}") from None
+            raise local_failure(f"the standard input could not be kept: {error.strerror}", error) from None
 
     def _save(self, text: bytes) -> int:
         with tempfile.TemporaryFile(dir=self._context.folder) as file:
             file.write(text)
             file.seek(0)
             if self._account:
-                os.fchown(file.fileno(), self._account.uid, self._account.gid)
+                self._account.take(file.fileno())
+                if self._account.sudo:
+                    os.fchmod(file.fileno(), FOR_GROUP)
             return os.dup(file.fileno())
 
     async def _launch(
-        self, launcher: Launcher, command: list[str], stdin: int, writing_stdin: int | None
+        self, launcher: Launcher, command: list[str], folder: Path, stdin: int, writing_stdin: int | None
     ) -> ProcessExecution:
         outputs, stdout, stderr = open_outputs(separate=self._payload is not None and self._payload.separate_stderr)
-        start = Start(command, launcher.env, launcher.context.folder, self._account, stdin, stdout, stderr)
+        start = Start(command, launcher.env, folder, self._account, stdin, stdout, stderr)
         try:
             child, group = await launcher.launch(start, "")
         except BaseException:
@@ -165,15 +305,27 @@ class ProcessEngine(Engine[ProcessPayload]):
                 discard=StepFiles.remove,
                 error=TaskFailedInternally,
             )
+        except FileExistsError:
+            what = f"it has a file {STEP_FOLDER}, which is the folder for the files of the steps"
+            raise TaskFailed("source-refused", f"source: {what}") from None
         except OSError as error:
-            raise TaskFailedInternally(f"the files of the steps could not be made: {error.strerror}") from None
+            raise local_failure(f"the files of the steps could not be made: {error.strerror}", error) from None
+        try:
+            await self._give_folder(keep=[STEP_FOLDER])
+        except TaskFailedInternally:
+            files.remove()
+            raise
         outputs, stdout, stderr = open_outputs(separate=self._payload is not None and self._payload.separate_stderr)
         sandbox = ProcessSteps(launcher, self._worker_id, stdout=stdout, stderr=stderr)
         sandbox.runner = StepRunner(steps, sandbox, files, self._context, env)
         return ProcessExecution(launcher, sandbox, outputs, None)
 
     async def discard(self) -> None:
-        await empty_run_folder(self._context.folder)
+        try:
+            await self._launcher.empty_folder()
+            await empty_run_folder(self._context.folder)
+        finally:
+            await self._launcher.release()
 
 
 def open_outputs(*, separate: bool) -> tuple[dict[LogStream, int], int, int]:

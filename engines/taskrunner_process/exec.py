@@ -8,19 +8,23 @@ import os
 import pty
 import struct
 import termios
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import attrs
 
 from taskrunner.errors import NotSupported
-from taskrunner.interfaces.execution import Exec, Input
+from taskrunner.interfaces.execution import Exec, Input, Size
 from taskrunner_process.child import Child, Start
+from taskrunner_process.command import find_command
 from taskrunner_process.groups.process_group import ProcessGroup
 from taskrunner_process.launcher import Launcher
 from taskrunner_process.pipes import PipeInput, PipeOutput, TerminalInput
 
 TERM = "xterm-256color"
 """The most common one; for a command with a terminal, when the run's environment names none."""
+
+FOR_GROUP = 0o660
+"""The mode of what the account has only by its group, such as a terminal."""
 
 
 @attrs.frozen
@@ -50,12 +54,22 @@ class ProcessExec(Exec):
         self._stderr = None if ends.stderr is None else PipeOutput(ends.stderr)
 
     @classmethod
-    async def start(cls, launcher: Launcher, command: Sequence[str], number: int, *, tty: bool) -> ProcessExec:
-        """Starts it. Raises TaskFailed, TaskFailedInternally."""
-        program = launcher.find(command)
-        ends = open_terminal(launcher) if tty else open_pipes()
-        env = {"TERM": TERM} | dict(launcher.env) if tty else launcher.env
-        start = Start(program, env, launcher.context.folder, launcher.account, *ends.given, ends.terminal)
+    async def start(
+        cls,
+        launcher: Launcher,
+        command: Sequence[str],
+        number: int,
+        *,
+        tty: Size | None,
+        env: Mapping[str, str],
+        cwd: str,
+    ) -> ProcessExec:
+        """Starts it. Raises MalformedPayload, TaskFailed, TaskFailedInternally."""
+        complete, folder = launcher.environment(env), launcher.folder(cwd)
+        program = find_command(command, folder, complete["PATH"])
+        ends = open_terminal(launcher, tty) if tty else open_pipes()
+        complete = {"TERM": TERM} | complete if tty else complete
+        start = Start(program, complete, folder, launcher.account, *ends.given, ends.terminal)
         try:
             child, group = await launcher.launch(start, f"+{number}")
         except BaseException:
@@ -79,7 +93,7 @@ class ProcessExec(Exec):
         if not self._terminal:
             raise NotSupported("this command has no terminal")
         if self._stdout.descriptor.open:
-            set_size(self._stdout.descriptor.number, rows, columns)
+            set_size(self._stdout.descriptor.number, Size(rows, columns))
 
     async def wait(self) -> int:
         return await self._child.wait()
@@ -103,17 +117,19 @@ def open_pipes() -> Ends:
     return Ends(stdin, stdout, stderr, (stdin_reader, stdout_writer, stderr_writer))
 
 
-def open_terminal(launcher: Launcher) -> Ends:
-    """A pseudo-terminal of 24 rows and 80 columns. It belongs to the run's user, whose shell opens it by its name."""
+def open_terminal(launcher: Launcher, size: Size) -> Ends:
+    """A pseudo-terminal. It belongs to the run's user, whose shell opens it by its name."""
     controller, terminal = pty.openpty()
-    set_size(controller, 24, 80)
+    set_size(controller, size)
     if launcher.account:
-        os.fchown(terminal, launcher.account.uid, launcher.account.gid)
+        launcher.account.take(terminal)
+        if launcher.account.sudo:
+            os.fchmod(terminal, FOR_GROUP)
     return Ends(os.dup(controller), controller, None, (terminal, terminal, terminal), os.ttyname(terminal))
 
 
-def set_size(terminal: int, rows: int, columns: int) -> None:
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+def set_size(terminal: int, size: Size) -> None:
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", size.rows, size.columns, 0, 0))
 
 
 async def _nothing() -> AsyncIterator[bytes]:

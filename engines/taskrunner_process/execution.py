@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from taskrunner.errors import Bug, NotSupported, TaskFailed, TaskFailedInternally
-from taskrunner.interfaces.execution import Exec, Execution, Input
+from taskrunner.interfaces.execution import NO_VARIABLES, Exec, Execution, Input, Size
 from taskrunner.interfaces.log import LogStream
 from taskrunner.interfaces.results import Results
 from taskrunner_process.exec import ProcessExec
@@ -31,9 +31,15 @@ class ProcessExecution(Execution):
             LoggedOutput(number, launcher.context.log, stream, self._log_failed) for stream, number in outputs.items()
         ]
         self._log_error: Exception | None = None
+        self._stuck: TaskFailedInternally | None = None
+        """Why something of the run is left: it could not be killed, or not unmounted."""
         self._execs: list[ProcessExec] = []
+        self._exec_count = 0
+        """Of all that were begun: each has a name of its own."""
         self._starting: set[asyncio.Task[ProcessExec]] = set()
         self._over = False
+        self._out_of_memory = ""
+        """What happened, when the kernel has killed a process of the run for memory."""
         self._aborted = False
         self._kill: asyncio.Task[None] | None = None
         main.begin(self._copy_outputs)
@@ -46,10 +52,14 @@ class ProcessExecution(Execution):
             raise NotSupported("this run was started without a standard input")
         return self._stdin
 
-    async def new_exec(self, command: Sequence[str], *, tty: bool = False) -> Exec:
+    async def new_exec(
+        self, command: Sequence[str], *, tty: Size | None = None, env: Mapping[str, str] = NO_VARIABLES, cwd: str = ""
+    ) -> Exec:
         if self._over:
             raise TaskFailed("run-ended", "the run has ended: no more commands can be started in it")
-        starting = asyncio.create_task(ProcessExec.start(self._launcher, command, len(self._execs), tty=tty))
+        start = ProcessExec.start(self._launcher, command, self._exec_count, tty=tty, env=env, cwd=cwd)
+        self._exec_count += 1
+        starting = asyncio.create_task(start)
         self._starting.add(starting)
         starting.add_done_callback(self._started)
         return await asyncio.shield(starting)
@@ -72,8 +82,10 @@ class ProcessExecution(Execution):
     async def abort(self) -> None:
         self._aborted = True
         await self._kill_all()
-        results = await asyncio.shield(self._end)
-        await results.dispose()
+        await asyncio.wait([self._end])
+        if self._stuck:
+            raise self._stuck
+        await ProcessResults(self._launcher, 0, self._execs).dispose()
 
     async def _kill_all(self) -> None:
         """Ends every process; the exit of the first one then ends the run. All callers share one attempt."""
@@ -89,20 +101,41 @@ class ProcessExecution(Execution):
         try:
             await self._launcher.end(*self._main.groups, *(each.group for each in self._execs))
         except TaskFailedInternally as error:
+            self._stuck = error
             self._main.fail(error)
             raise
 
     async def _run_to_end(self) -> ProcessResults:
         try:
             status = await self._main.wait()
-            await self._kill_groups()
+        finally:
+            await self._end_everything()
+        if self._log_error:
+            raise self._log_error
+        results = self._main.results(status, self._execs)
+        if results.exit_code and self._out_of_memory:
+            results.reason = "out-of-memory"
+            results.message = "; ".join(filter(None, (results.message, self._out_of_memory)))
+        return results
+
+    async def _end_everything(self) -> None:
+        try:
+            if not self._stuck:
+                await self._kill_groups()
+                await self._launcher.proxies.close()
+                await self._unmount()
         finally:
             for output in self._outputs:
                 output.drain()
+            self._out_of_memory = self._launcher.limit.out_of_memory()
             self._release()
-        if self._log_error:
-            raise self._log_error
-        return self._main.results(status, self._execs)
+
+    async def _unmount(self) -> None:
+        try:
+            await self._launcher.unmount()
+        except TaskFailedInternally as error:
+            self._stuck = error
+            raise
 
     def _copy_outputs(self) -> None:
         for output in self._outputs:
@@ -114,6 +147,7 @@ class ProcessExecution(Execution):
         self._main.close()
         for each in self._execs:
             each.group.close()
+        self._launcher.limit.close()
 
     def _log_failed(self, error: Exception) -> None:
         """A run without its log is useless: it ends now, and `wait` raises this error."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import attrs
 
 from taskrunner.errors import Complaint, MalformedPayload
@@ -42,16 +44,83 @@ class ProcessPayload:
     steps: tuple[StepSpec, ...] = attrs.field(
         default=(), metadata={"doc": "Instead of `command`: scripts and commands, one after the other."}
     )
+    working_dir: str = attrs.field(
+        default="",
+        metadata={
+            "doc": "Where the command, and a step that names no other folder, starts: relative to the run's folder, as "
+            "artifacts and caches are."
+        },
+    )
+
+
+@attrs.frozen
+class ToolchainOptions:
+    """A table `[process.toolchains.NAME]`: a toolchain of which checkouts ask for a version."""
+
+    file: str = attrs.field(
+        validator=attrs.validators.matches_re(r"(?!\.{1,2}$)[^/\x00-\x1f\x7f]{1,255}"),
+        metadata={
+            "doc": "The file in the root of a checkout whose first line is the version: `.xcode-version`.",
+            "hint": "write the name of a file, without a folder",
+        },
+    )
+    installed_at: str = attrs.field(
+        default="",
+        validator=attrs.validators.matches_re(r"(?:/[^*?\[\x00]*\*[^*?\[\x00]*)?"),
+        metadata={
+            "doc": "Where the versions of this machine are, with `*` for the version: `/opt/xcode/*/Xcode.app`.",
+            "hint": "write a full path with one `*` for the version",
+        },
+    )
+    list_command: tuple[str, ...] = attrs.field(
+        default=(), metadata={"doc": "Instead: a command that prints the versions of this machine, one a line."}
+    )
+    install_command: tuple[str, ...] = attrs.field(
+        default=(),
+        metadata={
+            "doc": "Installs a version, which stands for `{version}` in its arguments. It runs in the background, as "
+            "the worker's user. Empty: nothing is installed."
+        },
+    )
 
 
 @attrs.frozen
 class ProcessOptions:
-    """The `[process]` section of the worker's configuration."""
+    """The `[process]` table of the worker's configuration."""
 
     user: str = attrs.field(
         default="",
-        metadata={"doc": "Run tasks as this user; the worker must be root. Empty: as the worker's own user."},
+        metadata={
+            "doc": "Run tasks as this user. The worker is root, or a rule of sudo allows it. Empty: as its own user."
+        },
     )
+    users: tuple[str, ...] = attrs.field(
+        default=(),
+        metadata={
+            "doc": "Give each run one of these users for itself; root or sudo as for `user`. As many as the "
+            "`capacity` of all workers of the machine, used by nobody else: whatever runs as one of them is killed "
+            "before and after."
+        },
+    )
+    toolchains: Mapping[str, ToolchainOptions] = attrs.field(
+        factory=dict,
+        validator=attrs.validators.deep_mapping(attrs.validators.matches_re(r"[a-z0-9][a-z0-9_-]{0,31}")),
+        metadata={
+            "doc": "Toolchains of which a checkout may ask for a version. A run without its version is handed back.",
+            "hint": "use small letters, digits, `-` and `_` in the name of a toolchain",
+        },
+    )
+    group: str = attrs.field(
+        default="", metadata={"doc": "The group of `user` in tasks. Empty: the one that the system has for the user."}
+    )
+
+
+def toolchain_complaints(options: ProcessOptions) -> Iterable[Complaint]:
+    """What the decoder cannot see in the tables of toolchains."""
+    for name, toolchain in options.toolchains.items():
+        if bool(toolchain.installed_at) == bool(toolchain.list_command):
+            problem = "needs `installed_at` or `list_command`, and not both"
+            yield Complaint(f"toolchains.{name}", problem, "say how the versions of this machine are found")
 
 
 def check_payload(payload: ProcessPayload) -> None:
@@ -73,8 +142,9 @@ def _step_complaints(payload: ProcessPayload) -> list[Complaint]:
     for field in ("command", "stdin"):
         if payload.steps and getattr(payload, field):
             complaints.append(Complaint(field, "stands beside `steps`", "leave one of them out"))
-    for index, step in enumerate(payload.steps):
-        if step.working_dir.startswith("/") or ".." in step.working_dir.split("/"):
+    folders = {f"steps[{index}].working_dir": step.working_dir for index, step in enumerate(payload.steps)}
+    for path, folder in {"working_dir": payload.working_dir, **folders}.items():
+        if folder.startswith("/") or ".." in folder.split("/") or text_problem(folder):
             fix = "write a relative path without `..`"
-            complaints.append(Complaint(f"steps[{index}].working_dir", "does not lie in the run's folder", fix))
+            complaints.append(Complaint(path, "does not lie in the run's folder", fix))
     return complaints

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from taskrunner.files.results import FolderResults
+from taskrunner.interfaces.results import Entry
 from taskrunner_process.command import TEMPORARY
 from taskrunner_process.exec import ProcessExec
 from taskrunner_process.launcher import Launcher
@@ -25,13 +26,35 @@ class ProcessResults(FolderResults):
             status if status >= 0 else SIGNALLED - status,
             message=f"killed by signal {-status} ({signal_name(-status)})" if status < 0 else "",
         )
-        self._execs = execs
+        self._execs, self._launcher, self._opened = execs, launcher, False
+
+    async def archive_file(self, path: str) -> Entry:
+        await self._open()
+        return await super().archive_file(path)
+
+    async def archive_folder(self, path: str) -> AsyncIterator[Entry]:
+        await self._open()
+        async for entry in super().archive_folder(path):
+            yield entry
+
+    async def archive(self, path: str = ".") -> Entry:
+        await self._open()
+        return await super().archive(path)
+
+    async def _open(self) -> None:
+        if not self._opened:
+            await self._launcher.open_folder()
+            self._opened = True
 
     async def dispose(self) -> None:
         for each in self._execs:
             each.close()
-        if not self._is_empty():
-            await super().dispose()
+        try:
+            if not self._is_empty():
+                await self._launcher.empty_folder()
+                await super().dispose()
+        finally:
+            await self._launcher.release()
 
     def _is_empty(self) -> bool:
         """Whether there is nothing to remove. To look costs less than the thread that would be needed otherwise."""

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import attrs
 
-from taskrunner.errors import TaskFailed
 from taskrunner.steps.runner import StepRunner
 from taskrunner.steps.sandbox import RunningStep, StepCommand, StepSandbox
 from taskrunner.steps.step_files import StepFiles
 from taskrunner_process.child import Child, Start
 from taskrunner_process.command import environment, find_command
-from taskrunner_process.exec import ProcessExec
+from taskrunner_process.exec import FOR_GROUP, ProcessExec
 from taskrunner_process.groups.process_group import ProcessGroup
 from taskrunner_process.launcher import Launcher
 from taskrunner_process.main_command import MainCommand
@@ -32,7 +30,9 @@ def make_files(launcher: Launcher) -> StepFiles:
 
     def give(number: int) -> None:
         if launcher.account:
-            os.fchown(number, launcher.account.uid, launcher.account.gid)
+            launcher.account.take(number)
+            if launcher.account.sudo:
+                os.fchmod(number, FOR_GROUP)
 
     return StepFiles.make(launcher.context.folder / STEP_FOLDER, mode=OWNER_ONLY, give=give)
 
@@ -104,7 +104,7 @@ class ProcessSteps(MainCommand, StepSandbox):
     async def start(self, step: StepCommand) -> RunningStep:
         context = self._launcher.context
         env = environment(context.run, self._worker_id, context.folder, self._launcher.account, step.env)
-        folder = _existing(context.folder, step.working_dir)
+        folder = self._launcher.folder(step.working_dir)
         command = find_command(step.command, folder, env["PATH"])
         stdin, stdout = os.open(os.devnull, os.O_RDONLY), os.dup(self._stdout)
         stderr = stdout if self._stderr == self._stdout else os.dup(self._stderr)
@@ -139,11 +139,3 @@ class ProcessStep(RunningStep):
     async def abort(self) -> None:
         await self.steps.ended(self.group, kill=True)
         await self.child.wait()
-
-
-def _existing(folder: Path, working_dir: str) -> Path:
-    """Raises TaskFailed."""
-    place = folder / working_dir
-    if not place.is_dir():
-        raise TaskFailed("working-dir-missing", f"there is no folder {working_dir!r} in the run's folder")
-    return place

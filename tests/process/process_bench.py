@@ -11,19 +11,22 @@ from pathlib import Path
 import attrs
 import psutil
 
+from taskrunner.amounts import Amounts
 from taskrunner.errors import TaskrunnerError
 from taskrunner.interfaces.execution import Execution
 from taskrunner.interfaces.log import Log
 from taskrunner.interfaces.platform import PlatformContext, RunContext
 from taskrunner.interfaces.results import Results
+from taskrunner.interfaces.source import SourceOptions
 from taskrunner.model import CacheSpec, Progress, RunKey, Source, Task
-from taskrunner.testing.conformance.platform_harness import joined
+from taskrunner.testing.conformance.platform.harness import joined
 from taskrunner.testing.fakes.caches import FakeCaches
 from taskrunner.testing.fakes.log import MemoryLog
 from taskrunner_process import ProcessPayload, ProcessPlatform
-from taskrunner_process.account import Account
+from taskrunner_process.accounts.lease import Accounts
 from taskrunner_process.engine import ProcessEngine
 from taskrunner_process.groups.available import available_groups
+from taskrunner_process.groups.owner import owner_name
 from taskrunner_process.groups.process_group import ProcessGroups
 
 
@@ -39,8 +42,8 @@ KINDS = kinds_of_group()
 GROUPS = [kind for kind in KINDS if kind.startswith("cgroup")]
 
 
-def groups_of(kind: str, worker_id: str = "w1") -> ProcessGroups:
-    for groups in available_groups(worker_id):
+def groups_of(kind: str, home: Path, worker_id: str = "w1") -> ProcessGroups:
+    for groups in available_groups(owner_name(worker_id, home)):
         if groups.name == kind:
             return groups
         groups.close()
@@ -85,7 +88,10 @@ class Bench:
     count: int = 0
     source: Source | None = None
     """Of every run."""
+    source_options: SourceOptions = attrs.field(default=SourceOptions().of_operator())
     reported: list[Progress] = attrs.field(factory=list)
+    resources: Amounts = attrs.field(factory=Amounts)
+    """Of every run."""
 
     async def engine(
         self, *command: str, stdin: str = "", separate_stderr: bool = False, caches: tuple[CacheSpec, ...] = ()
@@ -98,9 +104,23 @@ class Bench:
         self.count += 1
         folder = self.home / f"run{self.count}"
         folder.mkdir()
-        task = Task(f"task{self.count}", "process", caches=caches, env=env or {}, source=self.source)
+        task = Task(
+            f"task{self.count}",
+            "process",
+            caches=caches,
+            env=env or {},
+            source=self.source,
+            resources=self.resources,
+        )
         context = RunContext(
-            task, RunKey(task.id, 0), folder, self.log, FakeCaches(self.home), lambda s: s.literal, self.reported.append
+            task,
+            RunKey(task.id, 0),
+            folder,
+            self.log,
+            FakeCaches(self.home),
+            lambda s: s.literal,
+            self.reported.append,
+            self.source_options,
         )
         engine = await self.platform.new_engine(context)
         self.platform.check(payload)
@@ -136,10 +156,10 @@ class Bench:
 
 @asynccontextmanager
 async def bench_on(
-    kind: str, home: Path, *, account: Account | None = None, worker_id: str = "w1", log: Log | None = None
+    kind: str, home: Path, *, accounts: Accounts | None = None, worker_id: str = "w1", log: Log | None = None
 ) -> AsyncIterator[Bench]:
     context = PlatformContext(worker_id, home, lambda secret: secret.literal)
-    platform = ProcessPlatform(context, groups_of(kind, worker_id), account)
+    platform = ProcessPlatform(context, groups_of(kind, home, worker_id), accounts)
     try:
         yield Bench(platform, home, log or MemoryLog())
     finally:

@@ -12,10 +12,12 @@ import pytest
 
 from taskrunner.blocking import run_blocking
 from taskrunner.errors import MalformedPayload, NotSupported, TaskFailed, TaskFailedInternally
-from taskrunner.interfaces.log import Log, LogStream
-from taskrunner.testing.conformance.platform_harness import joined
+from taskrunner.interfaces.execution import Size
+from taskrunner.interfaces.log import Log, LogStream, OutputMasker
+from taskrunner.testing.conformance.platform.harness import joined
 from taskrunner.testing.fakes.log import MemoryLog
 from taskrunner_process import ProcessPayload
+from taskrunner_process.groups.owner import owner_name
 from taskrunner_process.payload import check_payload
 from taskrunner_process.pipes import PIECE
 from tests.process.process_bench import KINDS, alive, bench_on, descriptors, executable, token
@@ -35,6 +37,9 @@ class CountingLog(Log):
         self.largest = max(self.largest, len(data))
 
     def mask(self, secret: str) -> None: ...
+
+    def new_masker(self) -> OutputMasker:
+        raise AssertionError("a process masks nothing itself")
 
 
 class FullLog(CountingLog):
@@ -132,6 +137,9 @@ def test_a_run_whose_log_fails_ends(tmp_path: Path) -> None:
             with pytest.raises(TaskFailedInternally, match="the disk is full"):
                 await execution.wait()
             assert alive(word) == []
+            (bench.folder / "made").write_text("by the run")
+            await execution.abort()  # it raises what is left behind: nothing is
+            assert list(bench.folder.iterdir()) == []
 
     word = token()
     asyncio.run(run())
@@ -158,7 +166,7 @@ def test_the_environment_of_the_worker_is_not_inherited(
             lines = dict(line.split("=", 1) for line in bench.text.splitlines())
             assert lines["GIVEN"] == "a=b c"
             assert lines["HOME"] == "/mine"
-            assert lines["TASKRUNNER_RUN"] == "task1/0@w1"
+            assert lines["TASKRUNNER_RUN"] == f"task1/0@{owner_name('w1', tmp_path)}"
             assert Path(lines["TMPDIR"]).parent == bench.folder
             return set(lines)
 
@@ -220,6 +228,9 @@ def test_a_command_that_cannot_be_started_fails_the_task(tmp_path: Path) -> None
         (ProcessPayload(("sh", "a\0b")), "command[1]"),
         (ProcessPayload(("sh", "\ud800")), "command[1]"),
         (ProcessPayload(("sh",), "\ud800"), "stdin"),
+        (ProcessPayload(("sh",), working_dir="/tmp"), "working_dir"),
+        (ProcessPayload(("sh",), working_dir="a/../.."), "working_dir"),
+        (ProcessPayload(("sh",), working_dir="a\0"), "working_dir"),
     ],
 )
 def test_an_invalid_command_is_refused(payload: ProcessPayload, path: str) -> None:
@@ -279,15 +290,53 @@ def test_an_exec_shares_folder_and_environment_with_its_run(kind: str, tmp_path:
     asyncio.run(run())
 
 
+def test_an_exec_has_variables_and_a_folder_of_its_own(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(BEST, tmp_path) as bench:
+            execution = await bench.start("sh", "-c", "mkdir -p a/b; echo up; exec sleep 3600", env={"MINE": "run"})
+            assert isinstance(bench.log, MemoryLog)
+            await bench.log.until("up")
+            (bench.folder / "a" / "tool").write_text("#!/bin/sh\necho $MINE $OWN in $(pwd)\n")
+            (bench.folder / "a" / "tool").chmod(0o755)
+            at = await execution.new_exec(["../tool"], env={"OWN": "exec"}, cwd="a/b")
+            assert await joined(at.stdout) == f"run exec in {bench.folder}/a/b\n".encode()
+            found = await execution.new_exec(["tool"], env={"MINE": "other", "PATH": f"{bench.folder}/a:/usr/bin:/bin"})
+            assert await joined(found.stdout) == f"other in {bench.folder}\n".encode()
+            with pytest.raises(TaskFailed, match="no folder 'a/c'"):
+                await execution.new_exec(["true"], cwd="a/c")
+            with pytest.raises(MalformedPayload, match="has letters"):
+                await execution.new_exec(["true"], env={"A=B": "x"})
+            await execution.abort()
+
+    asyncio.run(run())
+
+
+def test_execs_that_are_started_at_once_have_names_of_their_own(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(BEST, tmp_path) as bench:
+            execution = await bench.start("sleep", token())
+            waiting = await asyncio.gather(*(execution.new_exec(["sleep", token()]) for _ in range(3)))
+            await waiting[0].abort()
+            ends = [asyncio.create_task(each.wait()) for each in waiting]
+            assert await ends[0] == -9
+            late = await execution.new_exec(["true"])
+            assert await late.wait() == 0
+            assert not ends[1].done()
+            await execution.abort()
+            assert await asyncio.gather(*ends) == [-9, -9, -9]
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_terminal_has_the_size_that_is_set(kind: str, tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(kind, tmp_path) as bench:
             execution = await bench.start("sleep", token())
             script = "stty size; read line; echo got $line >/dev/tty; stty size >&2; read line || echo end"
-            shell = await execution.new_exec(["sh", "-c", script], tty=True)
+            shell = await execution.new_exec(["sh", "-c", script], tty=Size(31, 99))
             output = shell.stdout
-            assert await anext(output) == b"24 80\r\n"
+            assert await anext(output) == b"31 99\r\n"
             await shell.resize(50, 132)
             await shell.stdin.write(b"hello\n")
             await shell.stdin.close()

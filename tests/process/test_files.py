@@ -16,7 +16,7 @@ import pytest
 from taskrunner.errors import MalformedPayload, TaskFailedInternally
 from taskrunner.files.plain_folder import PlainFolder
 from taskrunner.model import CacheSpec
-from taskrunner.testing.conformance.platform_harness import joined
+from taskrunner.testing.conformance.platform.harness import joined
 from tests.process.process_bench import KINDS, Bench, bench_on, contents
 
 BEST = KINDS[0]
@@ -175,8 +175,8 @@ def test_a_cache_is_attached_below_the_run_s_folder_only(tmp_path: Path) -> None
 def test_a_cache_is_measured_and_deleted(tmp_path: Path) -> None:
     async def run() -> None:
         folder = PlainFolder("some", tmp_path / "some")
-        assert await folder.size() >= 1_000_000
-        assert await folder.size() < 1_500_000  # the second name of the same file costs nothing
+        assert (await folder.usage()).size >= 1_000_000
+        assert (await folder.usage()).size < 1_500_000  # the second name of the same file costs nothing
         await folder.delete()
         assert not folder.path.exists()
         await folder.delete()

@@ -14,13 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from taskrunner.errors import TaskFailedInternally
+from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner.interfaces.platform import PlatformContext
+from taskrunner.model import RunKey
 from taskrunner.testing.fakes.log import MemoryLog
 from taskrunner_process import ProcessPlatform
 from taskrunner_process.child import Start, spawn
+from taskrunner_process.groups.cgroup import ControlGroup
 from taskrunner_process.groups.portable import PortableGroup, PortableGroups
-from taskrunner_process.groups.process_group import ProcessGroup
+from taskrunner_process.groups.process_group import UNLIMITED, ProcessGroup
+from taskrunner_process.groups.run_limit import RunLimit
 from tests.process.process_bench import GROUPS, KINDS, Bench, alive, bench_on, descriptors, executable, groups_of, token
 
 DAEMON = """
@@ -146,7 +149,7 @@ def test_other_runs_stay_alive(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_process_that_does_not_die_is_named(kind: str, tmp_path: Path) -> None:
-    groups = groups_of(kind)
+    groups = groups_of(kind, tmp_path)
     group = groups.open_group("stubborn")
     null = os.open(os.devnull, os.O_RDWR)
     start = Start(["sleep", token()], {"PATH": os.environ["PATH"]}, tmp_path, None, null, null, null)
@@ -185,7 +188,7 @@ class SlowGroups(PortableGroups):
         super().__init__("w1")
         self._slow = group
 
-    def open_group(self, run: str) -> SlowGroup:
+    def open_group(self, run: str, limit: RunLimit = UNLIMITED) -> SlowGroup:
         return self._slow
 
 
@@ -207,7 +210,7 @@ def test_a_process_that_starts_after_the_limit_is_ended(tmp_path: Path, monkeypa
 
 
 class FullGroups(PortableGroups):
-    def open_group(self, run: str) -> ProcessGroup:
+    def open_group(self, run: str, limit: RunLimit = UNLIMITED) -> ProcessGroup:
         raise OSError(errno.ENOSPC, "no space left")
 
 
@@ -279,3 +282,76 @@ def test_processes_of_a_killed_worker_are_ended(kind: str, tmp_path: Path) -> No
     executable(script, f"import sys; sys.path.insert(0, {str(Path.cwd())!r})\n" + ABANDONING)
     asyncio.run(run())
     assert list(Path("/sys/fs/cgroup").rglob("taskrunner.rdead*")) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_one_run_has_left_is_ended_and_the_other_runs_of_its_worker_go_on(kind: str, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(kind, tmp_path, worker_id=f"w {first}") as bench:
+            left = await bench.start("sh", "-c", f"(setsid sleep {first} &); echo up; sleep {first}")
+            other = await bench.start("sleep", second)
+            assert isinstance(bench.log, MemoryLog)
+            await bench.log.until("up")
+            found = await bench.platform.clean_up_run(f"w {first}", RunKey("task1", 0))
+            assert found
+            assert (alive(first), len(alive(second))) == ([], 1)
+            assert await bench.platform.clean_up_run(f"w {first}", RunKey("task1", 0)) == []
+            assert await bench.platform.clean_up_run(f"w {first}", RunKey("task", 0)) == []
+            await left.abort()
+            await other.abort()
+
+    first, second = token(), token()
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", GROUPS)
+def test_an_idle_worker_that_was_killed_leaves_a_group_that_the_next_one_removes(kind: str, tmp_path: Path) -> None:
+    async def run() -> None:
+        groups_of(kind, tmp_path, f"idle {word}")  # and never closed
+        assert groups_named(word)
+        async with bench_on(kind, tmp_path) as bench:
+            await bench.platform.clean_up_after(f"idle {word}")
+        assert not groups_named(word)
+
+    word = token()
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", GROUPS)
+def test_a_group_that_stays_is_an_error_and_not_a_line(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        async with bench_on(kind, tmp_path, worker_id=f"w {word}") as bench:
+            running = await bench.start("sleep", word)
+            with monkeypatch.context() as patch:
+                patch.setattr(ControlGroup, "end", refuse)
+                with pytest.raises(Unavailable, match=r"control group .* could not be removed"):
+                    await bench.platform.clean_up_after(f"w {word}")
+            await running.abort()
+
+    def refuse(self: ControlGroup) -> None:
+        raise TaskFailedInternally("killed, but still there")
+
+    word = token()
+    asyncio.run(run())
+
+
+def groups_named(word: str) -> list[Path]:
+    return list(Path("/sys/fs/cgroup").rglob(f"*{word}*"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_workers_of_one_name_with_homes_of_their_own_do_not_end_each_other(kind: str, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(kind, tmp_path / "one") as one, bench_on(kind, tmp_path / "two") as two:
+            running = await one.start("sleep", word)
+            assert await two.platform.clean_up_after("w1") == []
+            assert await two.platform.clean_up_run("w1", RunKey("task1", 0)) == []
+            assert len(alive(word)) == 1
+            await running.abort()
+
+    word = token()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    asyncio.run(run())

@@ -7,21 +7,21 @@ import pytest
 
 from taskrunner.errors import NotSupported
 from taskrunner.interfaces.platform import PlatformContext
-from taskrunner.testing.conformance.platform import PlatformConformance
-from taskrunner.testing.conformance.platform_harness import Option, PlatformHarness, scenario
-from taskrunner.testing.conformance.script import Script
+from taskrunner.testing.conformance.platform.conformance import PlatformConformance
+from taskrunner.testing.conformance.platform.harness import Option, PlatformHarness, scenario
+from taskrunner.testing.conformance.platform.script import Script
 from taskrunner_process import ProcessOptions, ProcessPayload, ProcessPlatform
 from tests.process.process_bench import KINDS, groups_of, living_in
 
 
 class OnOneKind(PlatformConformance):
-    supports = frozenset[Option]({"caches", "exec", "stdin"})
+    supports = frozenset[Option]({"archive", "caches", "exec", "mounts", "proxies", "stdin"})
     kind: ClassVar[str]
     home: Path
 
     async def open(self, context: PlatformContext) -> ProcessPlatform:
         self.home = context.home
-        return ProcessPlatform(context, groups_of(self.kind, context.worker_id), None)
+        return ProcessPlatform(context, groups_of(self.kind, context.home, context.worker_id), None)
 
     def payload(self, script: Script) -> ProcessPayload:
         return ProcessPayload(("sh", "-c", script.shell))

@@ -16,11 +16,13 @@ import pytest
 from taskrunner.errors import MalformedPayload, NotSupported, TaskFailedInternally
 from taskrunner.interfaces.execution import Execution
 from taskrunner.interfaces.results import Results
+from taskrunner.schema.check import check_task
 from taskrunner.schema.decode import decode
-from taskrunner.testing.conformance.platform_harness import joined
+from taskrunner.testing.conformance.platform.harness import joined
 from taskrunner.testing.fakes.log import MemoryLog
-from taskrunner_process import ProcessPayload
-from taskrunner_process.account import account_of
+from taskrunner_process import ProcessPayload, ProcessPlatform
+from taskrunner_process.accounts.account import account_of
+from taskrunner_process.accounts.lease import Accounts
 from taskrunner_process.payload import check_payload
 from tests.process.process_bench import KINDS, Bench, alive, bench_on, contents, descriptors, token
 from tests.process.test_commands import FullLog
@@ -202,9 +204,12 @@ def test_a_kill_before_the_first_step_has_begun(tmp_path: Path) -> None:
 def test_a_run_whose_log_fails_ends(tmp_path: Path) -> None:
     async def run() -> None:
         async with own_bench(BEST, tmp_path, log=FullLog()) as bench:
+            execution = await started(bench, steps(f"sleep {word}"))
             with pytest.raises(TaskFailedInternally, match="the disk is full"):
-                await finished(bench, f"sleep {word}")
+                await execution.wait()
             assert alive(word) == []
+            await execution.abort()  # it raises what is left behind: nothing is
+            assert list(bench.folder.iterdir()) == []
 
     word = token()
     asyncio.run(run())
@@ -321,7 +326,7 @@ def test_shells_working_folder_and_a_long_script(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_steps_belong_to_the_account(kind: str, open_tmp: Path) -> None:
     async def run() -> None:
-        async with own_bench(kind, open_tmp, account=account_of("nobody", open_tmp)) as bench:
+        async with own_bench(kind, open_tmp, accounts=Accounts(shared=account_of("nobody", open_tmp))) as bench:
             results = await finished(
                 bench,
                 {"id": "a", "run": "id -un; echo X=1 >> $TASKRUNNER_OUTPUT; echo Y=2 >> $TASKRUNNER_ENV"},
@@ -405,6 +410,15 @@ def test_what_a_task_of_steps_must_not_say(document: dict[str, Any], complaint: 
         check_payload(decode(ProcessPayload, document))
     assert [str(each) for each in caught.value.complaints if str(each).startswith(complaint)]
     assert len(caught.value.complaints) == 1
+
+
+@pytest.mark.parametrize("field", [{"command": ["cat"], "stdin": "a"}, {"steps": [{"run": "cat"}]}])
+def test_an_interactive_task_must_leave_its_input_open(field: dict[str, Any]) -> None:
+    document = {"id": "t", "platform": "process", "interactive": True, **field}
+    with pytest.raises(MalformedPayload) as caught:
+        check_task(document, {"process": ProcessPlatform})
+    problem = f"stands beside `{[*field][-1]}`, which leaves no input to keep open (leave one of them out)"
+    assert [str(each) for each in caught.value.complaints] == [f"interactive: {problem}"]
 
 
 def test_a_hundred_steps_need_no_more_descriptors_than_one(tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 
+import attrs
 import psutil
 
-from taskrunner.errors import TaskFailedInternally
-from taskrunner_process.groups.process_group import MARKER, ProcessGroup, ProcessGroups
+from taskrunner_process.groups.foreign import FOREIGN
+from taskrunner_process.groups.process_group import MARKER, UNLIMITED, ProcessGroup, ProcessGroups
+from taskrunner_process.groups.run_limit import RunLimit
 from taskrunner_process.groups.search import SearchedGroup
 
 
@@ -23,11 +25,14 @@ class PortableGroups(ProcessGroups):
     def __init__(self, worker_id: str) -> None:
         self._worker_id = worker_id
 
-    def open_group(self, run: str) -> ProcessGroup:
+    def open_group(self, run: str, limit: RunLimit = UNLIMITED) -> ProcessGroup:  # noqa: ARG002  there is none
         return PortableGroup(f"{run}@{self._worker_id}")
 
     def clean_up_after(self, worker_id: str) -> list[str]:
-        return end_abandoned(worker_id)
+        return end_marked(Marked(worker_id))
+
+    def clean_up_run(self, worker_id: str, run: str) -> list[str]:
+        return end_marked(Marked(worker_id, run))
 
 
 class PortableGroup(SearchedGroup):
@@ -55,22 +60,46 @@ class PortableGroup(SearchedGroup):
             return False
 
     def _is_marked(self, process: psutil.Process) -> bool:
-        return process.environ().get(MARKER) == self.marker
+        return _marker(process) == self.marker
+
+
+def _marker(process: psutil.Process) -> str:
+    """Empty without one. Raises psutil.Error."""
+    try:
+        return process.environ().get(MARKER, "")
+    except psutil.AccessDenied:
+        return FOREIGN.variable(process.pid, MARKER)
+
+
+@attrs.frozen
+class Marked:
+    """Whose marker it is: that of any run of a worker, or of one run and its further commands."""
+
+    worker_id: str
+    run: str = ""
+
+    def __call__(self, marker: str) -> bool:
+        run, _, worker_id = marker.rpartition("@")
+        return worker_id == self.worker_id and (not self.run or run.partition("+")[0] == self.run)
 
 
 class AbandonedGroup(PortableGroup):
-    """All runs of a dead worker."""
+    """Processes that nobody has a group for any more."""
+
+    def __init__(self, marked: Marked) -> None:
+        super().__init__(f"{marked.run}@{marked.worker_id}")
+        self._marked = marked
 
     def _is_marked(self, process: psutil.Process) -> bool:
-        return process.environ().get(MARKER, "").endswith(self.marker)
+        return self._marked(_marker(process))
 
 
-def end_abandoned(worker_id: str) -> list[str]:
-    """Kills whatever carries the marker of a dead worker, with all relations: a line for each process."""
-    group = AbandonedGroup(f"@{worker_id}")
+def end_marked(marked: Marked) -> list[str]:
+    """Kills whatever carries a marker, with all relations: a line for each process.
+
+    Raises: TaskFailedInternally when something does not die.
+    """
+    group = AbandonedGroup(marked)
     found = sorted(group.search())
-    try:
-        group.end()
-    except TaskFailedInternally as error:
-        return [f"process {pid}" for pid in found] + [str(error)]
+    group.end()
     return [f"process {pid}" for pid in found]

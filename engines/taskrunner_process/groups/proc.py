@@ -8,6 +8,8 @@ from pathlib import Path
 
 import attrs
 
+from taskrunner_process.groups.foreign import FOREIGN
+
 
 @attrs.frozen
 class Stat:
@@ -49,5 +51,7 @@ def has_variable(pid: int, name: str, value: str) -> bool:
     """Whether a process was started with this variable in its environment; False when that cannot be read."""
     try:
         return f"{name}={value}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except PermissionError:
+        return FOREIGN.variable(pid, name) == value
     except OSError:
         return False

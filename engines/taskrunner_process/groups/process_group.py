@@ -8,8 +8,8 @@ This is the interface to the operating system. Of three ways, the best that work
 
 A POSIX process group is less than this: any process may leave it.
 
-The methods block for well under a millisecond, `ProcessGroup.end` and `ProcessGroups.clean_up_after` excepted, which
-belong in a thread.
+The methods block for well under a millisecond, those of `ProcessGroups` that clean up and `ProcessGroup.end` excepted,
+which belong in a thread.
 """
 
 from __future__ import annotations
@@ -18,14 +18,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 
-from taskrunner.errors import TaskFailedInternally
+from taskrunner.amounts import Amounts
+from taskrunner.errors import TaskFailedInternally, Unavailable
+from taskrunner_process.groups.run_limit import RunLimit
 
 MARKER = "TASKRUNNER_RUN"
-"""The environment variable that says to which run, of which worker, a process belongs: `<task>/<run>@<worker>`."""
+"""The environment variable that says to which run, of which worker, a process belongs: `<task>/<run>@<owner>`."""
 
 KILL_TIME = 15.0
 """Seconds that killed processes get to vanish. What is still there then waits in the kernel for a device or a network
 file system and obeys no signal; ordinary exits take milliseconds, and dumping a large core a few seconds."""
+
+
+UNLIMITED = RunLimit()
 
 
 class ProcessGroup(ABC):
@@ -65,15 +70,36 @@ class ProcessGroups(ABC):
     name: str
 
     @abstractmethod
-    def open_group(self, run: str) -> ProcessGroup:
-        """An empty group. `run` is unique within this worker. Raises OSError."""
+    def open_group(self, run: str, limit: RunLimit = UNLIMITED) -> ProcessGroup:
+        """An empty group. `run` is unique within this worker. `limit` is that of the run, which `new_limit` has
+        returned. Raises OSError."""
+
+    def new_limit(self, run: str, limits: Amounts) -> RunLimit:  # noqa: ARG002  for those that can
+        """What keeps all groups of a run together to its memory, CPUs and processes. Makes nothing yet.
+
+        Raises: Unavailable when that is not possible here (the default).
+        """
+        raise cannot_limit(limits, f"it keeps processes together by its {self.name}, not by control groups")
 
     @abstractmethod
     def clean_up_after(self, worker_id: str) -> list[str]:
-        """Ends what another worker, which is dead, has left: a line for each process. Blocks."""
+        """Ends what another worker, which is dead, has left: a line for each process. Blocks.
+
+        Raises: TaskFailedInternally when something is left, after all else was ended.
+        """
+
+    @abstractmethod
+    def clean_up_run(self, worker_id: str, run: str) -> list[str]:
+        """The same for one run of a worker, which may be alive. Its name is that of `open_group`."""
 
     def close(self) -> None:  # noqa: B027  most have nothing to release
         """Releases everything; every group has ended."""
+
+
+def cannot_limit(limits: Amounts, why: object) -> Unavailable:
+    """The error for a run that must not run without its limits."""
+    names = ", ".join(f"resources.{name}" for name in limits.items)
+    return Unavailable(f"{names}: this worker cannot limit processes: {why}")
 
 
 def unkillable(pids: Iterable[int], limit: float) -> TaskFailedInternally:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import time
 from abc import abstractmethod
 
+from taskrunner_process.groups.foreign import FOREIGN
 from taskrunner_process.groups.process_group import KILL_TIME, ProcessGroup, unkillable
 
 FIRST_PAUSE = 0.001
@@ -55,6 +55,13 @@ class SearchedGroup(ProcessGroup):
 
 def send(pids: set[int], number: signal.Signals) -> None:
     """Sends a signal to each process that still exists."""
+    foreign: set[int] = set()
     for pid in pids:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+        try:
             os.kill(pid, number)
+        except ProcessLookupError:
+            """It is gone."""
+        except PermissionError:
+            foreign.add(pid)
+    if foreign:
+        FOREIGN.send(foreign, number)

@@ -14,9 +14,10 @@ import contextlib
 import ctypes
 import os
 
-from taskrunner_process.groups.portable import end_abandoned
+from taskrunner_process.groups.portable import Marked, end_marked
 from taskrunner_process.groups.proc import Stat, has_variable, processes_by_parent
-from taskrunner_process.groups.process_group import MARKER, ProcessGroup, ProcessGroups
+from taskrunner_process.groups.process_group import MARKER, UNLIMITED, ProcessGroup, ProcessGroups
+from taskrunner_process.groups.run_limit import RunLimit
 from taskrunner_process.groups.search import SearchedGroup
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -32,11 +33,14 @@ class SubreaperGroups(ProcessGroups):
         self._worker_id = worker_id
         set_subreaper(on=True)
 
-    def open_group(self, run: str) -> ProcessGroup:
+    def open_group(self, run: str, limit: RunLimit = UNLIMITED) -> ProcessGroup:  # noqa: ARG002  there is none
         return SubreaperGroup(f"{run}@{self._worker_id}")
 
     def clean_up_after(self, worker_id: str) -> list[str]:
-        return end_abandoned(worker_id)
+        return end_marked(Marked(worker_id))
+
+    def clean_up_run(self, worker_id: str, run: str) -> list[str]:
+        return end_marked(Marked(worker_id, run))
 
     def close(self) -> None:
         set_subreaper(on=False)
