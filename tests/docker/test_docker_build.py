@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
 
-from taskrunner.errors import Bug, MalformedPayload, NotSupported, TaskFailed
+from taskrunner.errors import Bug, MalformedPayload, NotSupported, TaskFailed, Unavailable
 from taskrunner.interfaces.execution import Execution
 from taskrunner.interfaces.platform import PlatformContext
 from taskrunner.interfaces.results import Results
-from taskrunner.model import Document, Secret, Source
+from taskrunner.model import Document, RunKey, Secret, Source
 from taskrunner_docker import BuildSpec, DockerOptions, DockerPayload, DockerPlatform
-from taskrunner_docker.cleanup.labels import WorkerLabels, build_repository
+from taskrunner_docker.build_fields.ssh import BuildSsh
+from taskrunner_docker.cleanup.labels import WorkerLabels
 from taskrunner_docker.options import RegistryOptions
-from tests.support.docker_bench import DockerBench, DockerState, SourceRepository
+from tests.support.docker_bench import DockerBench, DockerState, SourceRepository, built
+from tests.support.githttp import GitServer, make_repository
 from tests.support.registry import Registry, registry
 from tests.support.stuck_registry import StuckRegistry, stuck_registry
 
@@ -40,11 +42,12 @@ def bench(tmp_path: Path, api: docker.APIClient, private: Registry) -> Iterator[
     """Checks that Docker has no more objects after a test than before it."""
     logins = {private.host: RegistryOptions("ci", Secret(literal=PASSWORD))}
     worker = f"w-{uuid.uuid4().hex[:8]}"
-    bench = DockerBench(tmp_path / "home", DockerOptions(registries=logins), worker)
+    options = DockerOptions(registries=logins, local_tags=("kept-by-test",))
+    bench = DockerBench(tmp_path / "home", options, worker)
     yield bench
     left = DockerState.of(api, worker, bench.home)
     assert not left.containers | left.networks | left.volumes
-    ours = (build_repository(worker), private.host, "kept-by-test")
+    ours = (WorkerLabels(worker, bench.home).build_repository, private.host, "kept-by-test")
     assert [name for name in left.images if name.startswith(ours)] == []
     assert bench.caches.leased == []
 
@@ -55,13 +58,6 @@ def repository(tmp_path: Path, base_image: str, bench: DockerBench) -> SourceRep
     made = SourceRepository(tmp_path / "repository")
     bench.source = Source(made.url)
     return made
-
-
-async def built(bench: DockerBench, spec: BuildSpec, **secrets: str) -> Results:
-    held = {name: Secret(literal=value) for name, value in secrets.items()}
-    engine = await bench.loaded(DockerPayload(build=spec), held)
-    execution = await engine.start({name: bench.reveal(secret) for name, secret in held.items()})
-    return await execution.wait()
 
 
 async def delivered(bench: DockerBench, spec: BuildSpec) -> Document:
@@ -100,6 +96,62 @@ def test_the_same_commit_has_the_same_digest(
     assert len({image["digest"] for image in first["images"]}) == 1
 
 
+def test_an_image_says_where_it_is_from(
+    bench: DockerBench, tmp_path: Path, private: Registry, base_image: str, api: docker.APIClient
+) -> None:
+    commit = make_repository(tmp_path / "served" / "web", {"Dockerfile": "FROM taskrunner-base\nENV A=b\n"})
+    with GitServer(tmp_path / "served", token="t0ken-for-git") as server:
+        bench.source = Source(server.url("web").replace("://", "://ci:t0ken-for-git@"))
+        spec = BuildSpec(tags=("kept-by-test:7",), labels={"org.opencontainers.image.title": "Web"})
+        result = bench.run(lambda: delivered(bench, spec))
+        url = server.url("web")
+    try:
+        found = api.inspect_image("kept-by-test:7")["Config"]["Labels"]
+    finally:
+        api.remove_image(result["image_id"], force=True)
+    assert {name.rpartition(".")[2]: value for name, value in found.items() if "opencontainers" in name} == {
+        "title": "Web",
+        "source": url,
+        "revision": commit,
+        "created": "2024-01-01T00:00:00Z",
+        "version": "7",
+    }
+
+
+def test_a_key_that_is_none_is_refused_before_the_source_is_fetched(bench: DockerBench) -> None:
+    spec = BuildSpec(ssh=BuildSsh({"default": Secret(literal="no-key-at-all")}, agent=False))
+    with pytest.raises(MalformedPayload, match=r"build\.ssh\.keys\['default'\]: is no private key") as caught:
+        bench.run(lambda: built(bench, spec))
+    assert "no-key-at-all" not in str(caught.value)
+
+
+def test_an_agent_that_the_worker_does_not_have_is_refused_by_name(bench: DockerBench) -> None:
+    with pytest.raises(MalformedPayload, match=r"build\.ssh\.agent: .*\[docker\] ssh_agent"):
+        bench.run(lambda: built(bench, BuildSpec(ssh=BuildSsh(agent=True))))
+
+
+def test_an_address_that_docker_20_10_does_not_take_is_refused_by_name(
+    bench: DockerBench, repository: SourceRepository, api: docker.APIClient
+) -> None:
+    repository.commit({"Dockerfile": f"FROM taskrunner-base\nRUN grep -q fd00::1 /etc/hosts; echo {uuid.uuid4()}\n"})
+    is_old = tuple(map(int, api.api_version.split("."))) < (1, 42)
+    refused = pytest.raises(MalformedPayload, match=r"build\.extra_hosts\['six'\]: is an IPv6 address")
+    with refused if is_old else nullcontext():
+        bench.run(lambda: delivered(bench, BuildSpec(extra_hosts={"six": "fd00::1"})))
+
+
+def test_a_push_that_fails_names_what_was_pushed_before(
+    bench: DockerBench, repository: SourceRepository, private: Registry, tmp_path: Path
+) -> None:
+    repository.commit({"Dockerfile": "FROM taskrunner-base\nENV PUSHED=once\n"})
+    with registry(tmp_path / "other", {"else": PASSWORD}) as other:
+        tags = (f"{private.host}/team/first:1", f"{other.host}/team/second:1")
+        with pytest.raises(TaskFailed) as caught:
+            bench.run(lambda: delivered(bench, BuildSpec(tags=tags, push=True)))
+    assert caught.value.reason == "login-failed"
+    assert f"; pushed before it: {tags[0]} (sha256:" in str(caught.value)
+
+
 def test_without_push_the_names_are_local_and_move(
     bench: DockerBench, repository: SourceRepository, api: docker.APIClient
 ) -> None:
@@ -111,17 +163,43 @@ def test_without_push_the_names_are_local_and_move(
         repository.commit({"Dockerfile": "FROM taskrunner-base\nENV VERSION=2\n"})
         return [first, await delivered(bench, spec)]
 
+    first, second = bench.run(twice)
     try:
-        first, second = bench.run(twice)
         assert second["images"] == [{"name": "kept-by-test:latest", "digest": None}]
         found = api.inspect_image("kept-by-test:latest")
         assert found["Id"] == second["image_id"]
         assert found["RepoTags"] == ["kept-by-test:latest"]
-        with pytest.raises(docker.errors.ImageNotFound):
-            api.inspect_image(first["image_id"])
+        assert api.inspect_image(first["image_id"])["RepoTags"] == [], "what existed before stays"
     finally:
-        with suppress(docker.errors.ImageNotFound):
-            api.remove_image("kept-by-test:latest")
+        for image in (first, second):
+            with suppress(docker.errors.ImageNotFound):
+                api.remove_image(image["image_id"])
+
+
+def test_a_name_that_the_configuration_does_not_allow_is_refused(bench: DockerBench, api: docker.APIClient) -> None:
+    """Whoever runs it on this machine would run the image of this task."""
+    before = api.inspect_image("taskrunner-base")["Id"]
+    with pytest.raises(MalformedPayload, match=r"build\.tags\[1\].*'taskrunner-base:latest'.*\[docker\] local_tags"):
+        bench.run(lambda: built(bench, BuildSpec(tags=("kept-by-test:2", "taskrunner-base:latest"))))
+    assert api.inspect_image("taskrunner-base")["Id"] == before
+
+
+def test_a_name_that_existed_before_a_push_has_its_image_again(
+    bench: DockerBench, repository: SourceRepository, private: Registry, api: docker.APIClient
+) -> None:
+    name = f"{private.host}/team/was-here:1"
+    api.tag("taskrunner-base", name.rpartition(":")[0], "1")
+    before = api.inspect_image(name)["Id"]
+    repository.commit({"Dockerfile": "FROM taskrunner-base\nENV PUSHED=over-a-name\n"})
+    try:
+        result = bench.run(lambda: delivered(bench, BuildSpec(tags=(name,), push=True)))
+        assert result["image_id"] != before
+        assert result["images"][0]["digest"] in private.digests()
+        assert api.inspect_image(name)["Id"] == before
+        with pytest.raises(docker.errors.ImageNotFound):
+            api.inspect_image(result["image_id"])  # no name by its digest keeps it
+    finally:
+        api.remove_image(name)
 
 
 def test_a_step_that_fails_is_named(bench: DockerBench, repository: SourceRepository) -> None:
@@ -149,7 +227,7 @@ def test_secrets_are_there_for_a_step_and_nowhere_else(
         results = await built(bench, BuildSpec(build_args={"SALT": uuid.uuid4().hex}), TOKEN=secret)
         assert results.exit_code == 0, results.message
         try:
-            return api.history(f"{build_repository(bench.worker_id)}:{_only_tag(api, bench.worker_id)}")
+            return api.history(f"{_repository(bench)}:{_only_tag(api, bench)}")
         finally:
             await results.dispose()
 
@@ -159,9 +237,13 @@ def test_secrets_are_there_for_a_step_and_nowhere_else(
     assert secret not in str(history)
 
 
-def _only_tag(api: docker.APIClient, worker_id: str) -> str:
-    (image,) = api.images(name=build_repository(worker_id))
-    (tag,) = (tag for tag in image["RepoTags"] if tag.startswith(build_repository(worker_id)))
+def _repository(bench: DockerBench) -> str:
+    return WorkerLabels(bench.worker_id, bench.home).build_repository
+
+
+def _only_tag(api: docker.APIClient, bench: DockerBench) -> str:
+    (image,) = api.images(name=_repository(bench))
+    (tag,) = (tag for tag in image["RepoTags"] if tag.startswith(_repository(bench)))
     return str(tag).rpartition(":")[2]
 
 
@@ -229,8 +311,17 @@ def test_a_wrong_password_fails_the_delivery_and_leaves_nothing(
     assert caught.value.reason == "login-failed"
 
 
+ONE_LARGE_LAYER = """
+FROM taskrunner-base AS made
+RUN head -c 16777216 /dev/urandom > /large
+FROM scratch
+COPY --from=made /large /
+"""
+"""Larger than a socket's buffers: Docker is sending it for as long as the registry reads nothing."""
+
+
 def test_a_cancelled_push_removes_its_name(bench: DockerBench, repository: SourceRepository) -> None:
-    repository.commit({"Dockerfile": "FROM taskrunner-base\n"})
+    repository.commit({"Dockerfile": ONE_LARGE_LAYER})
 
     async def cancel(stuck: StuckRegistry) -> None:
         results = await built(bench, BuildSpec(tags=(f"{stuck.host}/app:1",), push=True))
@@ -280,11 +371,38 @@ def test_crash_recovery_removes_a_name_that_was_being_pushed(
         assert f"removed the image name {stuck.host}/app:1, which was being pushed" in lines
 
 
-def test_push_records_that_cannot_be_read_are_reported(bench: DockerBench) -> None:
+def test_crash_recovery_gives_a_name_back_that_existed_before(
+    bench: DockerBench, repository: SourceRepository, api: docker.APIClient
+) -> None:
+    repository.commit({"Dockerfile": "FROM taskrunner-base\nENV PUSHED=before-another-crash\n"})
+    base = api.inspect_image("taskrunner-base")["Id"]
+
+    async def crash(stuck: StuckRegistry) -> None:
+        name = f"{stuck.host}/app:1"
+        api.tag("taskrunner-base", name.rpartition(":")[0], "1")
+        results = await built(bench, BuildSpec(tags=(name,), push=True))
+        delivering = asyncio.create_task(results.deliver())
+        assert await asyncio.to_thread(stuck.came.wait, 60)
+        pushed = api.inspect_image(name)["Id"]
+        assert pushed != base
+        await bench.platform.clean_up_run(bench.worker_id, RunKey("task1", 0))
+        assert api.inspect_image(name)["Id"] == base
+        with pytest.raises(docker.errors.ImageNotFound):
+            api.inspect_image(pushed)
+        delivering.cancel()
+        await asyncio.wait([delivering])
+        assert api.inspect_image(name)["Id"] == base
+        api.remove_image(name)
+
+    with stuck_registry() as stuck:
+        bench.run(lambda: crash(stuck))
+
+
+def test_push_records_that_cannot_be_read_are_left(bench: DockerBench) -> None:
     folder = WorkerLabels(bench.worker_id, bench.home).push_folder
     (folder / "no-file").mkdir(parents=True)
-    [line] = bench.run(lambda: bench.platform.clean_up_after(bench.worker_id))
-    assert line.startswith(f"push: {folder} cannot be read: ")
+    with pytest.raises(Unavailable, match=f"push: {folder} cannot be read: "):
+        bench.run(lambda: bench.platform.clean_up_after(bench.worker_id))
 
 
 async def sleeping(bench: DockerBench, repository: SourceRepository) -> Execution:
@@ -365,7 +483,7 @@ def test_crash_recovery_removes_a_built_image(
 
     async def crash_and_recover() -> tuple[list[str], list[str]]:
         await built(bench, BuildSpec())
-        tag = f"{build_repository(bench.worker_id)}:{_only_tag(api, bench.worker_id)}"
+        tag = f"{_repository(bench)}:{_only_tag(api, bench)}"
         assert await bench.platform.clean_up_after("another-worker") == []
         found = await bench.platform.clean_up_after(bench.worker_id)
         assert found == [f"removed image {tag}"]

@@ -3,8 +3,13 @@ patterns at random were compared, and these are the ones that later versions rea
 
 from __future__ import annotations
 
+import asyncio
+
+import docker
 import pytest
 
+from taskrunner_docker.api.client import DockerClient
+from taskrunner_docker.api.watch import DaemonWatch
 from taskrunner_docker.context.ignore import Ignore
 from taskrunner_docker.context.ignore_20_10 import Ignore20
 from taskrunner_docker.context.selection import ignore_rules, select_entries
@@ -106,4 +111,14 @@ def test_a_suffix_behind_two_stars_is_a_name() -> None:
     ("version", "rules"), [("1.24", Ignore20), ("1.41", Ignore20), ("1.42", Ignore), ("1.50", Ignore), ("2.0", Ignore)]
 )
 def test_the_rules_are_those_of_the_daemon(version: str, rules: object) -> None:
-    assert ignore_rules(version) is rules
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    async def chosen() -> object:
+        watch = DaemonWatch(never)
+        try:
+            return ignore_rules(DockerClient("", version, docker.APIClient(version=version), watch))
+        finally:
+            watch.end()
+
+    assert asyncio.run(chosen()) is rules

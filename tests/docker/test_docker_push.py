@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import boto3
 import docker
 import pytest
 
 from taskrunner.errors import TaskFailed, Unavailable
-from taskrunner.model import Progress, Secret
-from taskrunner.testing import MemoryLog
-from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.options import EcrOptions, RegistryOptions
 from taskrunner_docker.registry import transfer
-from taskrunner_docker.registry.logins import Registries
 from taskrunner_docker.registry.transfer import Transfers
+from tests.support.answering_registry import answering_registry
 from tests.support.aws import FAKE_CREDENTIALS, aws
 from tests.support.registry import Registry, free_port, registry
 from tests.support.stuck_registry import stuck_registry
-
-PASSWORD = "s3cret-passw0rd"
+from tests.support.transfer_bench import PASSWORD, TransferBench, login
 
 
 @pytest.fixture(scope="module")
@@ -37,46 +31,6 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "PAUSES", (0.0, 0.0))
-
-
-@pytest.fixture
-def tagged(api: docker.APIClient, base_image: str) -> Iterator[Callable[[str], str]]:
-    """Sets another name of the base image during the test."""
-    names: list[str] = []
-
-    def tag(name: str) -> str:
-        names.append(name)
-        repository, _, version = name.rpartition(":")
-        api.tag(base_image, repository, version)
-        return name
-
-    yield tag
-    for name in names:
-        with suppress(docker.errors.ImageNotFound):
-            api.remove_image(name)
-
-
-class TransferBench:
-    """Transfers with their log and progress."""
-
-    def __init__(self, logins: Mapping[str, RegistryOptions] | None = None) -> None:
-        self.logins = logins or {}
-        self.log, self.reported = MemoryLog(), list[Progress]()
-
-    def run(self, work: Callable[[Transfers], Coroutine[Any, Any, Any]]) -> Any:
-        async def main() -> Any:
-            client = await DockerClient.connect("")
-            registries = Registries(client, self.logins, lambda secret: secret.literal, self.log.mask)
-            try:
-                return await work(Transfers(client, registries, self.log.say, self.reported.append))
-            finally:
-                client.dispose()
-
-        return asyncio.run(main())
-
-
-def login(host: str, password: str = PASSWORD) -> TransferBench:
-    return TransferBench({host: RegistryOptions("ci", Secret(literal=password))})
 
 
 def test_a_push_returns_the_digest_of_the_registry(private: Registry, tagged: Callable[[str], str]) -> None:
@@ -126,6 +80,14 @@ def test_a_registry_that_is_down_is_tried_three_times(tagged: Callable[[str], st
     with pytest.raises(Unavailable, match="the registry may be down"):
         bench.run(lambda transfers: transfers.push(name))
     assert bench.log.text.count("trying again") == 2
+
+
+def test_a_pull_that_wants_fewer_requests_may_pass_too(tagged: Callable[[str], str]) -> None:
+    body = b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no"}]}'
+    with answering_registry(429, body) as host, pytest.raises(Unavailable, match="429"):
+        TransferBench().run(lambda transfers: transfers.pull(tagged(f"{host}/app:1.0")))
+    with answering_registry(404, body) as host, pytest.raises(TaskFailed, match="no"):
+        TransferBench().run(lambda transfers: transfers.pull(tagged(f"{host}/app:1.0")))
 
 
 def test_a_registry_that_comes_back_gets_its_push(
@@ -200,3 +162,35 @@ def test_an_aws_that_is_down_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> 
     bench = TransferBench({"registry.example": RegistryOptions(ecr=nobody)})
     with pytest.raises(Unavailable, match="AWS does not answer"):
         bench.run(lambda transfers: transfers.registries.find("registry.example"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>slow down</html>", b'{"errors":[]}', b'{"errors":[{"code":"DENIED","message":"no"}]}'],
+    ids=["empty", "html", "json", "another code"],
+)
+def test_a_registry_that_wants_fewer_requests_is_tried_again_whatever_it_writes(
+    tagged: Callable[[str], str], body: bytes
+) -> None:
+    bench = TransferBench()
+    with answering_registry(429, body) as host, pytest.raises(Unavailable, match="429"):
+        bench.run(lambda transfers: transfers.push(tagged(f"{host}/app:1.0")))
+    assert bench.log.text.count("trying again") == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "said"),
+    [
+        (418, b"<html>hi</html>", {}, "what answers there is no registry, or is broken"),
+        (200, b"<html>hi</html>", {}, "what answers there is no registry, or is broken"),
+        (307, b"", {"Location": "http://{host}/v2/again"}, "the registry redirects in a circle"),
+    ],
+    ids=["html", "no digest", "loop"],
+)
+def test_a_fault_of_the_registry_is_called_one(
+    tagged: Callable[[str], str], status: int, body: bytes, headers: dict[str, str], said: str
+) -> None:
+    with answering_registry(status, body, headers) as host:
+        for work in (Transfers.push, Transfers.pull):
+            with pytest.raises(TaskFailed, match=said):
+                TransferBench().run(lambda transfers, work=work: work(transfers, tagged(f"{host}/app:1.0")))  # type: ignore[misc]

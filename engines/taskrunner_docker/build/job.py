@@ -7,6 +7,7 @@ import attrs
 from taskrunner.interfaces.platform import RunContext
 from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.cleanup.labels import WorkerLabels
+from taskrunner_docker.images.housekeeping import Housekeeping
 from taskrunner_docker.payload import BuildSpec
 from taskrunner_docker.registry.transfer import Transfers
 
@@ -19,6 +20,7 @@ class BuildJob:
     labels: WorkerLabels
     transfers: Transfers
     context: RunContext
+    housekeeping: Housekeeping
     spec: BuildSpec
 
     @property

@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
-from weakref import WeakValueDictionary
 
-from taskrunner.errors import TaskFailedInternally
+from taskrunner.errors import TaskFailed, TaskFailedInternally
 from taskrunner.interfaces.results import Entry, Results
 from taskrunner.model import Document
 from taskrunner_docker.api.docker_errors import DockerError
+from taskrunner_docker.build.destination import find_destination
 from taskrunner_docker.build.job import BuildJob
 from taskrunner_docker.cleanup.push_tags import PushRecords
 from taskrunner_docker.cleanup.removal import remove_tag
 from taskrunner_docker.registry.references import Reference
 
 _NOT_FOUND = 404
-_push_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-"""One lock for each name that is being pushed: Docker pushes by name, and two builds may push the same."""
 
 
 class BuildResults(Results):
     """A built image under the name of its run, or the failure to build one.
 
     Delivered without `push`, the image gets the author's tags and stays. A name of another image moves to this one, as
-    with `docker build`. That image is removed when it was its last name and nothing uses it: otherwise each build of
-    `app:latest` would leave a nameless one. With `push`, a tag is local only while it is pushed: the registry has the
-    image, and BuildKit's cache makes the next build fast.
+    with `docker build`; that image stays too, until Docker's disk needs room. With `push`, a tag is local only while it
+    is pushed: the registry has the image, and BuildKit's cache makes the next build fast.
     """
 
     def __init__(
-        self, job: BuildJob, commit: str, *, exit_code: int, image_id: str = "", reason: str = "", message: str = ""
+        self,
+        job: BuildJob,
+        source: Mapping[str, str],
+        *,
+        exit_code: int,
+        image_id: str = "",
+        reason: str = "",
+        message: str = "",
     ) -> None:
-        self._job, self._commit, self._image_id = job, commit, image_id
+        """`source` says what exactly was built."""
+        self._job, self._source, self._image_id = job, source, image_id
         self.exit_code, self.reason, self.message = exit_code, reason, message
 
     async def archive_file(self, path: str) -> Entry:
@@ -43,29 +47,38 @@ class BuildResults(Results):
         raise FileNotFoundError(f"{path}: a build leaves an image and no files")
         yield
 
+    async def archive(self, path: str = ".") -> Entry:
+        raise FileNotFoundError(f"{path}: a build leaves an image and no files")
+
     async def deliver(self) -> Document:
-        """`{"commit": …, "image_id": …, "images": [{"name": …, "digest": …}]}`; without `push`, a digest is None."""
+        """`{"commit": …, "image_id": …, "images": [{"name": …, "digest": …}]}`; without `push`, a digest is None. An
+        archive has `sha256` instead of `commit`."""
         deliver = self._push if self._job.spec.push else self._tag_locally
-        images = [{"name": tag, "digest": await deliver(tag)} for tag in self._job.spec.tags]
-        return {"commit": self._commit, "image_id": self._image_id, "images": images}
+        images: list[Document] = []
+        self._job, names = await find_destination(self._job)
+        for tag in names:
+            try:
+                images.append({"name": tag, "digest": await deliver(tag)})
+            except TaskFailed as error:
+                raise TaskFailed(error.reason, f"{error}{_pushed(images)}") from None
+        return {**self._source, "image_id": self._image_id, "images": images}
 
     async def dispose(self) -> None:
         await remove_tag(self._job.client, self._job.tag)
+        self._job.housekeeping.schedule()
 
     async def _push(self, tag: str) -> str:
         records = PushRecords(self._job.client, self._job.labels.push_folder)
-        async with _push_locks.setdefault(tag, asyncio.Lock()), records.recorded(tag):
+        async with records.recorded(tag, self._job.context.run, self._image_id):
             await self._set_tag(tag)
             digest = await self._job.transfers.push(tag)
             await self._check_tag(tag)
         return digest
 
     async def _tag_locally(self, tag: str) -> None:
-        before = await self._inspect(tag)
+        await self._job.housekeeping.store.note(self._image_id)
         await self._set_tag(tag)
         self._job.context.log.say(f"tagged {tag}")
-        if before and before["Id"] != self._image_id:
-            await self._remove_untagged(before["Id"])
 
     async def _set_tag(self, tag: str) -> None:
         name = Reference.parse(tag)
@@ -83,14 +96,6 @@ class BuildResults(Results):
                 f"another program gave {tag} to another image while it was pushed: push it again"
             )
 
-    async def _remove_untagged(self, image_id: str) -> None:
-        image = await self._inspect(image_id)
-        if image and not image["RepoTags"] and not image["RepoDigests"]:
-            try:
-                await self._job.client.call(self._job.client.api.remove_image, image_id)
-            except DockerError as error:
-                self._job.context.log.say(f"the previous image of that name stays: {error}")
-
     async def _inspect(self, name: str) -> dict[str, Any] | None:
         try:
             image: dict[str, Any] = await self._job.client.call(self._job.client.api.inspect_image, name)
@@ -99,3 +104,9 @@ class BuildResults(Results):
                 return None
             raise TaskFailedInternally(f"Docker cannot look at the image {name}: {error}") from None
         return image
+
+
+def _pushed(images: Sequence[Document]) -> str:
+    """What the registries have by now, for the message of a failure."""
+    listed = ", ".join(f"{image['name']} ({image['digest']})" for image in images if image["digest"])
+    return f"; pushed before it: {listed}" if listed else ""

@@ -33,13 +33,13 @@ class BuildFailed:
 
 
 @attrs.frozen
-class LogLine:
-    """A line for people."""
+class Output:
+    """Text for people, cut anywhere."""
 
     text: str
 
 
-Message = Trace | ImageWritten | BuildFailed | LogLine
+Message = Trace | ImageWritten | BuildFailed | Output
 
 
 def messages(answer: Exchange) -> Iterator[Message]:
@@ -75,11 +75,11 @@ def _read(document: dict[str, object]) -> Message | None:
     match document.get("id"), aux:
         case "moby.buildkit.trace", str():
             return read_trace(base64.b64decode(aux, validate=True))
-        case "moby.image.id", {"ID": str(image_id)}:
+        case "moby.image.id" | None, {"ID": str(image_id)}:
             return ImageWritten(image_id)
     if "error" in document or "errorDetail" in document:
         return _failure(document)
-    return LogLine(str(document["stream"]).strip()) if document.get("stream") else None
+    return Output(str(document["stream"])) if document.get("stream") else None
 
 
 def _failure(document: dict[str, object]) -> BuildFailed:

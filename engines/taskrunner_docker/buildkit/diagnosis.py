@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 
-from taskrunner.errors import Unavailable
+from taskrunner.errors import RunLost, Unavailable
 from taskrunner_docker.buildkit.request import BuildOutcome
 from taskrunner_docker.buildkit.steps import CANCELED, BuildStep
+from taskrunner_docker.registry.refusals import asks_registry, may_pass, registry_fault
 
 _WRAPPING = re.compile(
     r"failed to solve( with frontend [\w.]+)?: |failed to create LLB definition: "
     r"|rpc error: code = \w+ desc = |failed to compute cache key: "
 )
-_EXIT_CODE = re.compile(r"exit code: (\d+)$")
+_EXIT_CODE = re.compile(r"(?:exit|non-zero) code: (\d+)$")
 _NOT_THERE = re.compile(
     r'"(/[^"]*)"(?:: not found| not found: not found)$|lstat \S*/merged(/.*): no such file or directory$'
 )
@@ -21,10 +22,8 @@ _NO_DOCKERFILE = re.compile(
 )
 _METADATA_OF = re.compile(r"load metadata for (\S+)$")
 _KILLED = re.compile(r"signal: killed")
-_DAEMON_FAULTS = (
-    (re.compile(r"no active session|transport is closing|session .*not found"), "lost the build's session"),
-    (re.compile(r"no space left on device"), "has no space left on its disk"),
-)
+_NO_SESSION = re.compile(r"no active session|transport is closing|session .*not found")
+_NO_SPACE = re.compile(r"no space left on device")
 KILLED_EXIT_CODE = 137  # 128 + SIGKILL
 _CONTEXT = "the build context: it does not exist, or .dockerignore excludes it"
 _ELSEWHERE = "the stage or image that it is to be copied from"
@@ -34,13 +33,15 @@ _KILLED_HINT = "killed: it was out of memory, or was stopped"
 def diagnose(error: str, step: BuildStep | None, sent_bytes: int) -> BuildOutcome:
     """The outcome of a build that ended with this error of the daemon, in this step if it is known.
 
-    Raises: Unavailable, when the fault is the daemon's and not the build's.
+    Raises: RunLost, Unavailable, when the fault is not the build's.
     """
     text = _unwrapped(error)
     code = int(found[1]) if (found := _EXIT_CODE.search(text)) else None
+    name = step.name if step else ""
     if code is None:
         _check_daemon(text)
-    name = step.name if step else ""
+        if asks_registry(name) and may_pass(text):
+            raise Unavailable(f"build failed at {name}: {_reason(text, name, code)}; the registry may be down")
     return BuildOutcome(failed_step=name, error=_reason(text, name, code), exit_code=code, sent_bytes=sent_bytes)
 
 
@@ -52,11 +53,12 @@ def _unwrapped(error: str) -> str:
 
 
 def _check_daemon(text: str) -> None:
-    for pattern, fault in _DAEMON_FAULTS:
-        if pattern.search(text):
-            raise Unavailable(f"the Docker daemon {fault}: {text}")
-    if text.endswith(CANCELED):
-        raise Unavailable("the Docker daemon cancelled the build")
+    if _NO_SESSION.search(text):
+        raise RunLost(f"the Docker daemon lost the build's session: {text}")
+    if _NO_SPACE.search(text):
+        raise Unavailable(f"the Docker daemon has no space left on its disk: {text}")
+    if text.endswith(CANCELED):  # not by us: it is stopping
+        raise RunLost("the Docker daemon cancelled the build")
 
 
 def _reason(text: str, step: str, code: int | None) -> str:
@@ -69,5 +71,6 @@ def _reason(text: str, step: str, code: int | None) -> str:
     if found := _NOT_THERE.search(text):
         return f"{found[1] or found[2]} is not in {_ELSEWHERE if '--from' in step else _CONTEXT}"
     if found := _METADATA_OF.search(step):
-        return f"the base image {found[1]} cannot be pulled: {text}"
+        fault = registry_fault(text)
+        return f"the base image {found[1]} cannot be pulled: {f'{fault}: ' if fault else ''}{text}"
     return text

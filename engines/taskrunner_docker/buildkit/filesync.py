@@ -14,9 +14,16 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from urllib.parse import unquote_plus
 
-from taskrunner.errors import TaskFailedInternally
+from taskrunner.errors import TaskFailedInternally, local_failure
 from taskrunner_docker.buildkit.grpc import NOT_FOUND, GrpcError, Headers, frame, frame_head
-from taskrunner_docker.buildkit.protobuf import WireError, as_int, encode_field, encode_varint, read_message
+from taskrunner_docker.buildkit.protobuf import (
+    WireError,
+    as_int,
+    encode_field,
+    encode_varint,
+    read_message,
+    read_varint,
+)
 from taskrunner_docker.context.ignore import Ignore
 from taskrunner_docker.context.ignore_20_10 import Ignore20
 from taskrunner_docker.context.selection import select_entries
@@ -27,11 +34,13 @@ NAMES = frozenset({"context", "dockerfile"})
 """The Dockerfile frontend's names of the two folders that it reads. Here both are the root of the context."""
 STAT, REQUEST, DATA, FINISH, ERROR = range(5)
 MAX_DATA = 1 << 18  # bytes in a packet: far below the 4 MiB that gRPC takes, and few enough packets
-BATCH = 1 << 18  # bytes that are made at once: many packets for one write to the network
+BATCH = 1 << 16  # bytes that are made at once: many packets for one write, and a millisecond or two
 _SPECIAL = frozenset("*?[\\")
 GO_DIR, GO_LINK, GO_SETUID, GO_SETGID, GO_STICKY = 1 << 31, 1 << 27, 1 << 23, 1 << 22, 1 << 20
 """Go's `os.FileMode` bits: https://pkg.go.dev/io/fs#FileMode."""
 _DATA_FIELD = encode_field(1, DATA)
+_REQUEST_START = encode_field(1, REQUEST) + b"\x18"
+"""The packet's type, and the key of the file's number: there is one such packet for each file."""
 _PACKET = {1: ("type", as_int), 3: ("id", as_int)}
 _END_OF_LIST_MARK = frame(b"")
 """An empty STAT packet."""
@@ -86,19 +95,29 @@ class ContextFiles:
             wanted.update(found)
         return [entries[place] for place in sorted(wanted)] if follow else None
 
-    def read(self, path: str) -> Iterator[bytes]:
-        """Raises TaskFailedInternally."""
+    def packets(self, path: str, head: bytes) -> Iterator[bytearray]:
+        """The contents of a file, framed, and the packet that ends them; of most files in one piece. `head` is the
+        begin of each packet. Raises TaskFailedInternally."""
+        packets = bytearray()
         try:
             for piece in self._source.read(path):
                 self.sent_bytes += len(piece)
-                yield piece
+                for at in range(0, len(piece), MAX_DATA):
+                    part = piece[at : at + MAX_DATA]
+                    start = b"%b\x22%b" % (head, encode_varint(len(part)))
+                    packets += frame_head(len(start) + len(part)) + start + part
+                    if len(packets) >= BATCH:
+                        yield packets
+                        packets = bytearray()
         except OSError as error:
             raise _unreadable(error) from error
+        packets += frame(head)
+        yield packets
 
 
 def _unreadable(error: OSError) -> TaskFailedInternally:
     """A fault of the source, not of the connection."""
-    return TaskFailedInternally(f"the build context cannot be read: {error}")
+    return local_failure(f"the build context cannot be read: {error}", error)
 
 
 class FileTransfer:
@@ -109,10 +128,13 @@ class FileTransfer:
         self._paths: list[str | None] = []
         """By number in the list; None for an entry without contents."""
         self._requests: deque[int] = deque()
-        self._packets = self._send(entries)
+        self._packets: Iterator[bytes | bytearray] = self._send(entries)
         self.finished = False
 
     def receive(self, message: memoryview) -> None:
+        if (number := _requested(message)) is not None:
+            self._request(number)
+            return
         packet = read_message(message, _PACKET)
         kind = packet.get("type", [STAT])[-1]
         if kind == REQUEST:
@@ -142,7 +164,7 @@ class FileTransfer:
             raise WireError("the daemon requests a file that is not in the context")
         self._requests.append(number)
 
-    def _send(self, entries: Iterable[FileEntry]) -> Iterator[bytes]:
+    def _send(self, entries: Iterable[FileEntry]) -> Iterator[bytes | bytearray]:
         """All packets; an empty one while no request waits."""
         for entry in entries:
             self._paths.append(entry.path if stat.S_ISREG(entry.mode) else None)
@@ -156,14 +178,17 @@ class FileTransfer:
             else:
                 yield b""
 
-    def _contents(self, number: int) -> Iterator[bytes]:
+    def _contents(self, number: int) -> Iterator[bytearray]:
         head = _DATA_FIELD + (encode_field(3, number) if number else b"")
-        for piece in self._files.read(self._paths[number] or ""):
-            for at in range(0, len(piece), MAX_DATA):
-                part = piece[at : at + MAX_DATA]
-                start = b"%b\x22%b" % (head, encode_varint(len(part)))
-                yield b"%b%b%b" % (frame_head(len(start) + len(part)), start, part)
-        yield frame(head)
+        return self._files.packets(self._paths[number] or "", head)
+
+
+def _requested(message: memoryview) -> int | None:
+    """The number of the file that this packet requests; None for any other packet, and for one with more in it."""
+    if message[: len(_REQUEST_START)] != _REQUEST_START:
+        return None
+    number, end = read_varint(message, len(_REQUEST_START))
+    return number if end == len(message) else None
 
 
 def stat_packet(entry: FileEntry) -> bytes:
@@ -172,10 +197,16 @@ def stat_packet(entry: FileEntry) -> bytes:
     parts = [b"\x0a", encode_varint(len(path)), path, _mode_field(entry.mode)]
     if entry.size and stat.S_ISREG(entry.mode):
         parts += (b"\x28", encode_varint(entry.size))
-    parts += (b"\x30", encode_varint(entry.mtime_ns))
+    parts.append(_time_field(entry.mtime_ns))
     if entry.link:
         parts.append(encode_field(7, entry.link))
     return frame(encode_field(2, b"".join(parts)))
+
+
+@lru_cache(maxsize=256)
+def _time_field(nanoseconds: int) -> bytes:
+    """Most files of a commit have one time."""
+    return encode_field(6, nanoseconds)
 
 
 @lru_cache(maxsize=256)

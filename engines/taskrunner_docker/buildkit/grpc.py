@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 import socket
 import struct
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
@@ -21,10 +22,13 @@ import h2.events
 import h2.exceptions
 import h2.settings
 
-NOT_FOUND, UNIMPLEMENTED = 5, 12
+from taskrunner_docker.buildkit.joined_frames import JoinedFrames
+
+INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED = 3, 5, 12
 MAX_MESSAGE = 1 << 22  # bytes of a peer's message: gRPC's own default
 MAX_HEADERS = 1 << 20  # bytes of a call's headers: a long `.dockerignore` comes in them
 READ_SIZE = 1 << 18
+READ_AHEAD = 1 << 20  # bytes of a call that are made while the peer's window is closed
 ROUND = 1 << 18  # bytes that one call sends before the other calls and the peer's messages are served
 WINDOW = 1 << 24  # bytes that a peer may send without a pause: enough to request 20,000 files
 SILENCE = 180.0  # seconds; a daemon that works checks the health of a session at least every 30
@@ -94,12 +98,14 @@ Method = Callable[[Headers], GrpcCall]
 
 
 @attrs.define
-class _Stream:
+class _GrpcStream:
     call: GrpcCall
     received: bytearray = attrs.field(factory=bytearray)
     pending: bytes | bytearray = b""
     at: int = 0
     """Bytes of `pending` that are sent."""
+    ahead: deque[bytes | bytearray] = attrs.field(factory=deque)
+    """What follows `pending`: made while the peer's window was closed."""
 
     def take(self, data: bytes) -> None:
         self.received += data
@@ -121,8 +127,18 @@ class _Stream:
     def refill(self) -> bool:
         """Whether there are bytes to send."""
         if self.at == len(self.pending):
-            self.pending, self.at = self.call.pull(), 0
+            self.pending, self.at = self.ahead.popleft() if self.ahead else self.call.pull(), 0
         return self.at < len(self.pending)
+
+    def read_ahead(self) -> bool:
+        """Makes some of what is sent when the peer's window opens. Returns whether there was room and more to send."""
+        blocked = self.at < len(self.pending)
+        if not blocked or sum(map(len, self.ahead)) >= READ_AHEAD:
+            return False
+        data = self.call.pull()
+        if data:
+            self.ahead.append(data)
+        return bool(data)
 
 
 class GrpcServer:
@@ -133,7 +149,8 @@ class GrpcServer:
         self._socket.settimeout(SILENCE)
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, _GrpcStream] = {}
+        self._frames = JoinedFrames()
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
         self._h2.local_settings = h2.settings.Settings(
             client=False,
@@ -164,14 +181,17 @@ class GrpcServer:
         for number in tuple(self._streams):
             more |= self._pump(number)
         self._flush()
-        if more and not self._poll.poll(0):
+        if (more or self._read_ahead()) and not self._poll.poll(0):
             return True
         if not self._poll.poll(SILENCE * 1000):
             raise TimeoutError(f"the daemon was silent for {SILENCE:.0f} seconds")
         data = self._socket.recv(READ_SIZE)
         if data:
-            self._handle(self._h2.receive_data(data))
+            self._handle(self._h2.receive_data(self._frames.feed(data)))
         return bool(data)
+
+    def _read_ahead(self) -> bool:
+        return any(stream.read_ahead() for stream in self._streams.values())
 
     def _handle(self, events: Sequence[h2.events.Event]) -> None:
         """Handles the events of one read. h2 has ended a call that was cancelled in the same read before its begin is
@@ -184,11 +204,11 @@ class GrpcServer:
             match event:
                 case h2.events.DataReceived(stream_id=int(number), flow_controlled_length=int(size), data=bytes(data)):
                     consumed[number] = consumed.get(number, 0) + size
-                    self._guarded(number, partial(_Stream.take, data=data))
+                    self._guarded(number, partial(_GrpcStream.take, data=data))
                 case h2.events.RequestReceived(stream_id=int(number)) if number not in cancelled:
                     self._begin(number, event.headers)
                 case h2.events.StreamEnded(stream_id=int(number)):
-                    self._guarded(number, _Stream.close)
+                    self._guarded(number, _GrpcStream.close)
                 case h2.events.ConnectionTerminated():
                     raise ConnectionAbortedError("the daemon ended the session")
         for number, size in consumed.items():
@@ -197,7 +217,7 @@ class GrpcServer:
     def _begin(self, number: int, headers: Headers) -> None:
         path = dict(headers).get(b":path", b"").decode("ascii", "replace")
         try:
-            self._streams[number] = _Stream(self._method(path)(headers))
+            self._streams[number] = _GrpcStream(self._method(path)(headers))
             self._h2.send_headers(number, _HEADERS)
         except GrpcError as error:
             self._h2.send_headers(number, [*_HEADERS, *_trailers(error.code, error.message)], end_stream=True)
@@ -207,7 +227,7 @@ class GrpcServer:
             raise GrpcError(UNIMPLEMENTED, "unknown method")
         return self._methods[path]
 
-    def _guarded(self, number: int, act: Callable[[_Stream], None]) -> None:
+    def _guarded(self, number: int, act: Callable[[_GrpcStream], None]) -> None:
         """Runs one action of a call that was not cancelled, and reports its failure to the peer."""
         if stream := self._streams.get(number):
             try:

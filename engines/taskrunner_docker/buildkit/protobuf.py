@@ -27,6 +27,8 @@ def encode_varint(number: int) -> bytes:
     """A number from -2**63 to 2**64 - 1; a negative one as its two's complement."""
     if 0 <= number <= 0x7F:  # noqa: PLR2004  seven bits a byte; most numbers are small, and there are five for each file
         return _SMALL[number]
+    if 0 <= number <= 0x3FFF:  # noqa: PLR2004  two of them: the number or the size of most files
+        return bytes((number & 0x7F | 0x80, number >> 7))
     number &= (1 << 64) - 1
     out = bytearray()
     while number > 0x7F:  # noqa: PLR2004  the same
@@ -49,14 +51,14 @@ def fields(message: bytes | memoryview) -> Iterator[tuple[int, Value]]:
     view = memoryview(message)
     at = 0
     while at < len(view):
-        key, at = _varint(view, at)
+        key, at = read_varint(view, at)
         kind = key & 7
         if kind == VARINT:
-            value, at = _varint(view, at)
+            value, at = read_varint(view, at)
             yield key >> 3, value
             continue
         if kind == BYTES:
-            size, at = _varint(view, at)
+            size, at = read_varint(view, at)
         elif kind in _FIXED_SIZE:
             size = _FIXED_SIZE[kind]
         else:
@@ -68,7 +70,8 @@ def fields(message: bytes | memoryview) -> Iterator[tuple[int, Value]]:
         yield key >> 3, piece if kind == BYTES else int.from_bytes(piece, "little")
 
 
-def _varint(view: memoryview, at: int) -> tuple[int, int]:
+def read_varint(view: memoryview, at: int) -> tuple[int, int]:
+    """The number at a place, and where it ends. Raises WireError."""
     result = shift = 0
     while True:
         if at >= len(view) or shift >= VARINT_BITS:

@@ -9,15 +9,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
 
 import attrs
 
+from taskrunner.interfaces.log import Log, OutputMasker
 from taskrunner_docker.buildkit.steps import BuildStep, Steps
 from taskrunner_docker.buildkit.trace import Trace, VertexLog, VertexStatus, VertexWarning
 
 MAX_LINE = 1 << 16  # bytes; a longer line is broken, so that an endless one does not fill the memory
 _ERRORS = 2  # the stream that a program writes its errors to
+_CLIPPED = re.compile(rb"\[output clipped, log limit (\d+[KM]iB(/s)?) reached\]")
+"""BuildKit writes this into the output of a step, and leaves out what follows."""
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -31,9 +34,14 @@ class _StepLog:
     """Parts (layers, files) that were reported as complete."""
     open_lines: dict[bool, bytearray] = attrs.field(factory=dict)
     """For output and for errors: the start of a line that is not complete, with its time."""
+    maskers: dict[bool, OutputMasker] = attrs.field(factory=dict)
+    """The same keys. The output is masked before it is cut into lines: a secret may be longer than one."""
 
-    def add(self, errors: bool, piece: bytes, stamp: bytes) -> bytearray:
-        line = self.open_lines.setdefault(errors, bytearray(stamp))
+    stamp: bytes = b""
+    """Seconds since the step's start, of its newest output."""
+
+    def add(self, errors: bool, piece: bytes) -> bytearray:
+        line = self.open_lines.setdefault(errors, bytearray(self.stamp))
         line += piece
         return line
 
@@ -44,15 +52,15 @@ class _StepLog:
 class BuildLog:
     """Writes the log of one build, with one write for each message of the daemon. Used from one thread."""
 
-    def __init__(self, steps: Steps, write: Callable[[bytes], None]) -> None:
-        self._steps, self._write = steps, write
+    def __init__(self, steps: Steps, log: Log) -> None:
+        self._steps, self._log = steps, log
         self._shown: dict[int, _StepLog] = {}
         self._lines: list[bytes] = []
         self._current = 0
         """Number of the step of the last line."""
 
     def feed(self, trace: Trace) -> None:
-        """Writes one message. `write` may raise, and the message is lost then."""
+        """Writes one message. The log may raise, and the message is lost then."""
         updated = [step for vertex in trace.vertexes if (step := self._steps.update(vertex))]
         for step in updated:
             if step.started is not None or step.error:
@@ -69,8 +77,9 @@ class BuildLog:
 
     def add_line(self, text: str) -> None:
         """Writes a line that belongs to no step."""
-        self._lines.append(text.encode("utf-8", "replace") + b"\n")
-        self._flush()
+        if text:
+            self._lines.append(text.encode("utf-8", "replace") + b"\n")
+            self._flush()
 
     def finish(self) -> None:
         """Writes the lines that are not complete."""
@@ -97,13 +106,24 @@ class BuildLog:
         if step is None:
             return
         shown, errors = self._log_of(step.number), output.stream == _ERRORS
-        stamp = f"{max(0.0, output.time - (step.started or output.time)):.3f} ".encode()
-        *ended, rest = output.data.split(b"\n")
+        shown.stamp = f"{max(0.0, output.time - (step.started or output.time)):.3f} ".encode()
+        masker = shown.maskers.get(errors) or shown.maskers.setdefault(errors, self._log.new_masker())
+        self._add(step, shown, errors, masker.feed(output.data))
+
+    def _add(self, step: BuildStep, shown: _StepLog, errors: bool, data: bytes) -> None:
+        *ended, rest = data.split(b"\n")
         for piece in ended:
-            shown.add(errors, piece, stamp)
+            shown.add(errors, piece)
+            self._output_line(step, shown.take(errors))
+        if rest and len(shown.add(errors, rest)) >= MAX_LINE:
             self._line(step, shown.take(errors))
-        if rest and len(shown.add(errors, rest, stamp)) >= MAX_LINE:
-            self._line(step, shown.take(errors))
+
+    def _output_line(self, step: BuildStep, text: bytes) -> None:
+        self._line(step, text)
+        if found := _CLIPPED.search(text):
+            variable = "BUILDKIT_STEP_LOG_MAX_SPEED" if found[2] else "BUILDKIT_STEP_LOG_MAX_SIZE"
+            advice = f"write less, or let the operator set {variable}=-1 in the environment of dockerd"
+            self._line(step, f"WARNING: Docker leaves out a part of this step's output: {advice}".encode())
 
     def _warning(self, warning: VertexWarning) -> None:
         url = f" ({warning.url})" if warning.url else ""
@@ -118,6 +138,8 @@ class BuildLog:
             self._line(step, _printable(step.ending).encode())
 
     def _unfinished(self, step: BuildStep, shown: _StepLog) -> None:
+        for errors, masker in shown.maskers.items():
+            self._add(step, shown, errors, masker.flush())
         for errors in tuple(shown.open_lines):
             self._line(step, shown.take(errors))
 
@@ -138,7 +160,7 @@ class BuildLog:
         if self._lines:
             data = b"".join(self._lines)
             self._lines.clear()
-            self._write(data)
+            self._log.write(data)
 
 
 def _printable(text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
+from taskrunner_docker.ssh import Agent
 from taskrunner_git import FileTree
 
 SecretValue = bytes | Callable[[], bytes]
@@ -32,8 +33,16 @@ class BuildRequest:
     labels: Mapping[str, str] = attrs.field(factory=dict)
     target: str = ""
     """The stage to build; empty: the last one."""
+    extra_hosts: Mapping[str, str] = attrs.field(factory=dict)
+    """Names to addresses, for the commands of the build."""
+    cache_from: Sequence[str] = ()
+    """Images that were built with `inline_cache`: their layers are used where the daemon's own cache has none."""
+    inline_cache: bool = False
+    """Whether the image gets what another build needs to use it as `cache_from`."""
     secrets: Mapping[str, SecretValue] = attrs.field(factory=dict, repr=False)
     """For `RUN --mount=type=secret,id=…`; a callable is called when the build requests the value."""
+    ssh: Mapping[str, Agent] = attrs.field(factory=dict, repr=False)
+    """For `RUN --mount=type=ssh,id=…`; the id of a mount without one is `default`."""
     credentials: Credentials = attrs.field(default=_anonymous, repr=False)
     """For base images that are private."""
     shared_key: str = "taskrunner"

@@ -11,7 +11,7 @@ from typing import Self
 
 from taskrunner.blocking import DaemonExecutor
 from taskrunner.connections import Connections
-from taskrunner.errors import TaskFailedInternally, TaskrunnerError, Unavailable
+from taskrunner.errors import RunLost, TaskFailedInternally, TaskrunnerError, Unavailable
 from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.api.docker_errors import DockerError
 from taskrunner_docker.buildkit.filesync import DIFF_COPY, ContextFiles
@@ -19,6 +19,7 @@ from taskrunner_docker.buildkit.grpc import GrpcServer
 from taskrunner_docker.buildkit.protobuf import WireError
 from taskrunner_docker.buildkit.request import BuildRequest
 from taskrunner_docker.buildkit.session_services import small_services
+from taskrunner_docker.buildkit.ssh_forward import ssh_services
 from taskrunner_docker.context.selection import ignore_rules
 
 END_TIMEOUT = 30.0
@@ -36,9 +37,13 @@ class Session:
     def __init__(self, client: DockerClient, connections: Connections, request: BuildRequest) -> None:
         self.id = uuid.uuid4().hex
         self.failure: TaskrunnerError | None = None
-        self.files = ContextFiles(request.context, ignore_rules(client.version))
+        self.files = ContextFiles(request.context, ignore_rules(client))
         self._client, self._connections, self._shared_key = client, connections, request.shared_key
-        self._methods = {**small_services(request.secrets, request.credentials), DIFF_COPY: self.files.open}
+        self._methods = {
+            **small_services(request.secrets, request.credentials),
+            **ssh_services(request.ssh),
+            DIFF_COPY: self.files.open,
+        }
         self._begun = threading.Event()
 
     def __enter__(self) -> Self:
@@ -58,7 +63,7 @@ class Session:
     def _run(self) -> None:
         try:
             self._serve()
-            self._fail(Unavailable("the Docker daemon closed the build's session"))
+            self._fail(RunLost("the Docker daemon closed the build's session"))
         except TaskrunnerError as error:
             self._fail(error)
         except DockerError as error:
@@ -66,7 +71,7 @@ class Session:
         except WireError as error:
             self._fail(TaskFailedInternally(f"a message in the build's session with the Docker daemon is bad: {error}"))
         except OSError as error:
-            self._fail(Unavailable(f"the build's session with the Docker daemon broke: {error}"))
+            self._fail(RunLost(f"the build's session with the Docker daemon broke: {error}"))
         except Exception as error:  # noqa: BLE001  from a secret's or the credentials' callable: the text may hold a secret
             self._fail(TaskFailedInternally(f"the build's session failed with {type(error).__name__}"))
         finally:

@@ -13,11 +13,12 @@ import attrs
 
 from taskrunner.blocking import DaemonExecutor, run_blocking
 from taskrunner.connections import Connections
-from taskrunner.errors import TaskFailedInternally, Unavailable
+from taskrunner.errors import RunLost, TaskFailedInternally, Unavailable
+from taskrunner.interfaces.log import Log
 from taskrunner.model import Progress
 from taskrunner_docker.api.client import CALL_TIMEOUT, DockerClient, Query
 from taskrunner_docker.api.docker_errors import DockerError
-from taskrunner_docker.buildkit.answer import BuildFailed, ImageWritten, LogLine, messages
+from taskrunner_docker.buildkit.answer import BuildFailed, ImageWritten, Output, messages
 from taskrunner_docker.buildkit.diagnosis import diagnose
 from taskrunner_docker.buildkit.render import BuildLog
 from taskrunner_docker.buildkit.request import BuildOutcome, BuildRequest
@@ -39,28 +40,34 @@ async def build(
     client: DockerClient,
     request: BuildRequest,
     *,
-    write: Callable[[bytes], None],
+    log: Log,
     progress: Callable[[Progress], None],
 ) -> BuildOutcome:
     """Builds an image.
 
-    `write` takes the log, `progress` the steps that are done; both are called from a thread of the build. A build that
+    `log` takes the output, `progress` the steps that are done; both are called from a thread of the build. A build that
     failed is an outcome, not an exception. Cancelling ends the build at once, with the command that runs in it; an
     image that was finished just then and has no name is removed, one with a name is the caller's to remove.
 
-    Raises: Unavailable (the connection broke), TaskFailedInternally (the context cannot be read, or the daemon refuses
-    the request), and the project's own errors of the context, `write`, the secrets and the credentials.
+    Raises: RunLost (Docker ended it), Unavailable (a registry or Docker itself does not answer), TaskFailedInternally
+    (the context cannot be read, or the daemon refuses the request), and the project's own errors of the context, the
+    log, the secrets and the credentials.
     """
-    work = _Build(client, request, write, progress)
-    return await run_blocking(
-        work.run,
-        limit=BUILD_LIMIT,
-        doing="a build",
-        interrupt=work.cancel,
-        grace=END_TIMEOUT,
-        discard=work.discard,
-        executor=_builds,
-    )
+    work = _Build(client, request, log, progress)
+    with client.watch.closing_when_lost(work.connections.interrupt):
+        try:
+            return await run_blocking(
+                work.run,
+                limit=BUILD_LIMIT,
+                doing="a build",
+                interrupt=work.cancel,
+                grace=END_TIMEOUT,
+                discard=work.discard,
+                executor=_builds,
+            )
+        except RunLost as error:
+            client.watch.suspect(error.message)
+            raise
 
 
 @attrs.define
@@ -69,7 +76,7 @@ class _Build:
 
     client: DockerClient
     request: BuildRequest
-    write: Callable[[bytes], None]
+    log: Log
     progress: Callable[[Progress], None]
     connections: Connections = attrs.field(factory=Connections)
     build_id: str = attrs.field(factory=lambda: uuid4().hex)
@@ -106,7 +113,7 @@ class _Build:
     def _follow(self, session_id: str, steps: Steps) -> None:
         """Reads the answer to its end."""
         query = _query(self.request, session_id, self.build_id)
-        log = BuildLog(steps, self.write)
+        log = BuildLog(steps, self.log)
         last = None
         try:
             answer = self.client.exchange(self.connections, "POST", "/build", query, silence=None)
@@ -122,8 +129,8 @@ class _Build:
                             self.image_id = message.image_id
                         case BuildFailed():
                             self.error = message.text
-                        case LogLine():
-                            log.add_line(message.text)
+                        case Output():
+                            log.add_line(message.text.strip())
                     if (now := steps.progress()) != last:
                         self.progress(now)
                         last = now
@@ -134,7 +141,7 @@ class _Build:
         if self.error is not None:
             return diagnose(self.error, steps.failed(), sent)
         if self.image_id is None:
-            raise Unavailable("the Docker daemon ended the build without a result")
+            raise RunLost("the Docker daemon ended the build without a result")
         return BuildOutcome(self.image_id, sent_bytes=sent)
 
     def cancel(self) -> None:
@@ -185,8 +192,15 @@ def _query(request: BuildRequest, session_id: str, build_id: str) -> list[tuple[
         ("remote", "client-session"),
         ("dockerfile", request.dockerfile),
         ("target", request.target),
-        ("buildargs", json.dumps(dict(request.build_args))),
+        ("buildargs", json.dumps(_build_args(request))),
         ("labels", json.dumps(dict(request.labels))),
         *(("t", tag) for tag in request.tags),
+        *(("extrahosts", f"{name}:{address}") for name, address in request.extra_hosts.items()),
+        ("cachefrom", json.dumps(list(request.cache_from)) if request.cache_from else ""),
     ]
     return [(name, value) for name, value in parameters if value]
+
+
+def _build_args(request: BuildRequest) -> dict[str, str]:
+    """The cache in the image is asked for by an argument, as the docker CLI does."""
+    return {**request.build_args, **({"BUILDKIT_INLINE_CACHE": "1"} if request.inline_cache else {})}

@@ -23,19 +23,11 @@ async def remove_container(client: DockerClient, name: str) -> None:
 
 
 async def remove_tag(client: DockerClient, tag: str) -> None:
-    """Removes a name of an image, and with its last name the image.
+    """Removes a name of an image, and with its last name the image. Other images stay, also nameless ones.
 
     Raises: TaskFailedInternally.
     """
-    await _unless_gone(f"the image {tag}", lambda: client.call(client.api.remove_image, tag))
-
-
-async def remove_network(client: DockerClient, name: str) -> None:
-    await _unless_gone(f"the network {name}", lambda: client.call(client.api.remove_network, name))
-
-
-async def remove_volume(client: DockerClient, name: str) -> None:
-    await _unless_gone(f"the volume {name}", lambda: client.call(client.api.remove_volume, name, force=True))
+    await _unless_gone(f"the image {tag}", lambda: client.call(client.api.remove_image, tag, noprune=True))
 
 
 async def _unless_gone(what: str, remove: Callable[[], Awaitable[object]]) -> None:

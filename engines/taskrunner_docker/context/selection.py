@@ -5,13 +5,11 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 
+from taskrunner_docker.api.client import FIRST_OF_23, DockerClient
 from taskrunner_docker.context.follow_paths import Followed
 from taskrunner_docker.context.ignore import Ignore
 from taskrunner_docker.context.ignore_20_10 import Ignore20
 from taskrunner_git import FileEntry
-
-_FIRST_OF_23 = (1, 42)
-"""The API of Docker 23, the next release after 20.10."""
 
 
 def select_entries(
@@ -31,9 +29,9 @@ def select_entries(
     return _without(entries, rules(exclude)) if exclude else iter(entries)
 
 
-def ignore_rules(api_version: str) -> type[Ignore | Ignore20]:
-    """The rules of a daemon with this version of the API."""
-    return Ignore if tuple(map(int, api_version.split("."))) >= _FIRST_OF_23 else Ignore20
+def ignore_rules(client: DockerClient) -> type[Ignore | Ignore20]:
+    """The rules of this daemon."""
+    return Ignore if client.speaks(FIRST_OF_23) else Ignore20
 
 
 def _without(entries: Iterable[FileEntry], ignore: Ignore | Ignore20) -> Iterator[FileEntry]:

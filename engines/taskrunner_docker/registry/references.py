@@ -5,6 +5,7 @@ The grammar is that of the `distribution/reference` library, which Docker itself
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Self
 
@@ -40,9 +41,8 @@ class Reference:
         rest, _, digest = text.partition("@")
         if digest and not _DIGEST.fullmatch(digest):
             raise ValueError("after @ comes a digest such as sha256:… with 64 hexadecimal digits")
-        host, slash, path = rest.partition("/")
-        if not slash or not ("." in host or ":" in host or host == "localhost" or host != host.lower()):
-            host, path = DOCKER_HUB, rest
+        host, path = _split(rest)
+        host = host or DOCKER_HUB
         path, colon, tag = path.partition(":")
         _check(host, path, tag if colon else None)
         return cls(host, path, tag, digest)
@@ -52,8 +52,38 @@ class Reference:
         """Without tag and digest, as Docker's push expects it."""
         return self.path if self.registry == DOCKER_HUB else f"{self.registry}/{self.path}"
 
+    @property
+    def local(self) -> str:
+        """As Docker keeps it on this machine: with a digest it keeps no tag, and without both the tag is `latest`. An
+        official image of Docker Hub has no `library/` in front."""
+        official = self.registry == DOCKER_HUB and self.path.count("/") == 1
+        name = self.path.removeprefix("library/") if official else self.name
+        return f"{name}@{self.digest}" if self.digest else f"{name}:{self.tag or 'latest'}"
+
+    @property
+    def file_name(self) -> str:
+        """The same for all ways to write one name."""
+        return hashlib.sha256(f"{self.name}:{self.tag or 'latest'}".encode()).hexdigest()
+
     def __str__(self) -> str:
         return self.name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+
+def names_registry(text: str) -> bool:
+    """Whether an image name has a registry in front."""
+    return bool(_split(text)[0])
+
+
+def is_registry(text: str) -> bool:
+    """Whether this can be the host and port of a registry, or the name of an entry in the configuration."""
+    return bool(_HOST.fullmatch(text))
+
+
+def _split(name: str) -> tuple[str, str]:
+    host, slash, path = name.partition("/")
+    if slash and ("." in host or ":" in host or host == "localhost" or host != host.lower()):
+        return host, path
+    return "", name
 
 
 def _check(host: str, path: str, tag: str | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import stat
-import threading
 import uuid
 import zlib
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ import pytest
 
 from script.base_image import IMAGE, ensure_base_image
 from taskrunner.model import Progress
+from taskrunner.testing import MemoryLog
 from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.buildkit import BuildOutcome, BuildRequest, build
 from taskrunner_git import FileEntry
@@ -52,13 +52,12 @@ class Builder:
         self.client = client
         self.label = uuid.uuid4().hex
         self.host = ""
-        self.chunks: list[bytes] = []
-        self._written = threading.Condition()
+        self.written = MemoryLog()
         self.progress: list[Progress] = []
 
     @property
     def log(self) -> str:
-        return b"".join(self.chunks).decode("utf-8", "replace")
+        return self.written.text
 
     def request(self, text: str, files: Mapping[str, bytes] | None = None, **more: Any) -> BuildRequest:
         """The request of a build. In the text of its Dockerfile, `BASE` stands for the base image."""
@@ -71,22 +70,14 @@ class Builder:
     async def run(self, request: BuildRequest) -> BuildOutcome:
         client = await DockerClient.connect(self.host)
         try:
-            return await build(client, request, write=self.write, progress=self.progress.append)
+            return await build(client, request, log=self.written, progress=self.progress.append)
         finally:
             client.dispose()
 
-    def write(self, data: bytes) -> None:
-        with self._written:
-            self.chunks.append(data)
-            self._written.notify_all()
-
     async def logged(self, text: str) -> None:
         """Returns once the text is in the log."""
-        await asyncio.to_thread(self._wait_for, text)
-
-    def _wait_for(self, text: str) -> None:
-        with self._written:
-            assert self._written.wait_for(lambda: text in self.log, TIMEOUT), self.log
+        async with asyncio.timeout(TIMEOUT):
+            await self.written.until(text)
 
     def build(self, text: str, files: Mapping[str, bytes] | None = None, **more: Any) -> BuildOutcome:
         return asyncio.run(asyncio.wait_for(self.run(self.request(text, files, **more)), TIMEOUT))
@@ -101,6 +92,12 @@ class Builder:
             return str(container.logs().decode())
         finally:
             container.remove(force=True)
+
+    def forget_step(self, text: str) -> None:
+        """Removes this build's step with this text from the daemon's cache, and nothing of other builds."""
+        for record in self.client.df()["BuildCache"]:
+            if text in record["Description"] and self.label in record["Description"]:
+                self.client.api.prune_builds(filters={"id": record["ID"]})
 
     def images(self) -> list[Any]:
         return list(self.client.images.list(all=True, filters={"label": f"taskrunner.test={self.label}"}))

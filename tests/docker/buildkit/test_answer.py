@@ -9,9 +9,9 @@ import threading
 
 import pytest
 
-from taskrunner.errors import TaskFailedInternally, Unavailable
+from taskrunner.errors import RunLost, TaskFailedInternally, Unavailable
 from taskrunner_docker.api.exchange import Exchange
-from taskrunner_docker.buildkit.answer import MAX_LINE, BuildFailed, ImageWritten, LogLine, Message, messages
+from taskrunner_docker.buildkit.answer import MAX_LINE, BuildFailed, ImageWritten, Message, Output, messages
 from taskrunner_docker.buildkit.diagnosis import diagnose
 from taskrunner_docker.buildkit.protobuf import encode_field
 from taskrunner_docker.buildkit.trace import Trace, Vertex
@@ -56,7 +56,7 @@ def test_messages_of_a_build() -> None:
     assert read(body) == [
         Trace(vertexes=(Vertex("sha256:1"),)),
         ImageWritten("sha256:2"),
-        LogLine("Successfully tagged x"),
+        Output("Successfully tagged x\n"),
         BuildFailed("long"),
     ]
 
@@ -84,13 +84,18 @@ def test_an_invalid_answer_is_named(body: bytes) -> None:
     [
         "failed to solve: rpc error: code = Unavailable desc = transport is closing",
         "no active session for 123: context deadline exceeded",
-        "write /var/lib/docker/tmp/x: no space left on device",
         "failed to solve with frontend dockerfile.v0: context canceled",
     ],
 )
-def test_a_fault_of_the_daemon_is_no_outcome(text: str) -> None:
-    with pytest.raises(Unavailable):
+def test_a_build_that_ended_with_its_daemon_is_lost(text: str) -> None:
+    with pytest.raises(RunLost):
         diagnose(text, None, 0)
+
+
+def test_a_full_disk_of_the_daemon_is_no_outcome() -> None:
+    with pytest.raises(Unavailable) as caught:
+        diagnose("write /var/lib/docker/tmp/x: no space left on device", None, 0)
+    assert not isinstance(caught.value, RunLost)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ import pytest
 
 from taskrunner import blocking
 from taskrunner.errors import TaskFailedInternally, Unavailable
+from taskrunner.interfaces.log import LogStream
+from taskrunner.testing import MemoryLog
 from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.buildkit import build
 from taskrunner_docker.buildkit.solve import _Build
@@ -83,7 +85,7 @@ def test_cancelling_at_once_is_a_cancellation(builder: Builder) -> None:
     async def scenario() -> None:
         client = await DockerClient.connect("")
         request = builder.request("FROM BASE\nRUN sleep 600")
-        building = asyncio.create_task(build(client, request, write=builder.write, progress=builder.progress.append))
+        building = asyncio.create_task(build(client, request, log=builder.written, progress=builder.progress.append))
         await asyncio.sleep(0)
         building.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -99,7 +101,7 @@ def test_image_that_was_finished_during_a_cancellation_is_removed(builder: Build
 
     async def scenario() -> None:
         client = await DockerClient.connect("")
-        work = _Build(client, request, builder.write, builder.progress.append)
+        work = _Build(client, request, builder.written, builder.progress.append)
         outcome = work.run()
         assert builder.images()
         work.discard(outcome)
@@ -114,7 +116,7 @@ def test_image_of_a_build_that_ends_after_its_cancellation_is_removed(builder: B
     async def scenario() -> None:
         client = await DockerClient.connect("")
         request = builder.request(f"FROM BASE\nRUN echo {builder.label} >/x")
-        work = _Build(client, request, builder.write, lambda _: setattr(work, "canceled", True))
+        work = _Build(client, request, builder.written, lambda _: setattr(work, "canceled", True))
         assert work.run().image_id
         client.dispose()
 
@@ -143,7 +145,7 @@ def test_daemon_that_went_away_before_is_unavailable(builder: Builder, forwarder
         forwarder.stop()
         request = builder.request("FROM BASE")
         with pytest.raises(Unavailable, match=r"Docker does not answer at .*forwarder\.sock"):
-            await build(client, request, write=builder.write, progress=builder.progress.append)
+            await build(client, request, log=builder.written, progress=builder.progress.append)
         client.dispose()
 
     asyncio.run(scenario())
@@ -151,10 +153,11 @@ def test_daemon_that_went_away_before_is_unavailable(builder: Builder, forwarder
 
 
 def test_log_that_cannot_be_written_ends_the_build(builder: Builder) -> None:
-    def full(chunk: bytes) -> None:
-        raise TaskFailedInternally("the disk is full")
+    class FullLog(MemoryLog):
+        def write(self, data: bytes, stream: LogStream = "stdout") -> None:
+            raise TaskFailedInternally("the disk is full")
 
-    builder.write = full
+    builder.written = FullLog()
     with pytest.raises(TaskFailedInternally, match="the disk is full"):
         builder.build("FROM BASE\nRUN sleep 600")
     assert_no_threads()

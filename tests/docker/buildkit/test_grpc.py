@@ -13,11 +13,12 @@ import h2.events
 import pytest
 from h2.settings import SettingCodes
 
-from taskrunner_docker.buildkit.grpc import NOT_FOUND, GrpcError, GrpcServer, Unary, frame
+from taskrunner_docker.buildkit.grpc import NOT_FOUND, READ_AHEAD, GrpcError, GrpcServer, Unary, frame
 from taskrunner_docker.buildkit.protobuf import encode_field
 from taskrunner_docker.buildkit.session_services import CREDENTIALS, GET_SECRET, HEALTH, small_services
 
 LARGE = b"s" * 300_000
+PIECE = 10_000
 
 
 @attrs.define
@@ -25,6 +26,27 @@ class Answer:
     data: bytearray = attrs.field(factory=bytearray)
     headers: dict[bytes, bytes] = attrs.field(factory=dict)
     ended: bool = False
+
+
+class Endless:
+    """A call whose answer does not end: pieces that each consist of one byte, repeated."""
+
+    finished = False
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.is_ahead = threading.Event()
+
+    def receive(self, message: memoryview) -> None: ...
+
+    def close(self) -> None: ...
+
+    def pull(self) -> bytes:
+        piece = bytes([self.made // PIECE % 256]) * PIECE
+        self.made += PIECE
+        if self.made > READ_AHEAD:
+            self.is_ahead.set()
+        return piece
 
 
 class HttpPeer:
@@ -38,6 +60,8 @@ class HttpPeer:
         hub = {"https://index.docker.io/v1/": ("hub", "pw"), "r.example:5000": ("me", "pw")}
         methods = small_services({"large": LARGE, "called": lambda: b"value"}, hub.get)
         methods["/bad"] = lambda _headers: Unary(self._refuse)
+        self.endless = Endless()
+        methods["/endless"] = lambda _headers: self.endless
         self._thread = threading.Thread(target=self._serve, args=(GrpcServer(there, methods),))
         self._thread.start()
         self.h2 = h2.connection.H2Connection()
@@ -123,6 +147,18 @@ def test_another_call_is_answered_while_one_waits_for_its_window(peer: HttpPeer)
     large, small = peer.ask(GET_SECRET, encode_field(1, "large")), peer.ask(HEALTH, b"")
     assert peer.answer(small).ended
     assert not peer.answers[large].ended
+
+
+def test_data_is_made_while_the_window_is_closed(peer: HttpPeer) -> None:
+    number = peer.ask("/endless", b"")
+    peer.flush()
+    assert peer.endless.is_ahead.wait(60)
+    received = peer.answers[number].data
+    while len(received) < 3 * READ_AHEAD:
+        assert peer.turn(), peer.error
+        assert peer.endless.made <= len(received) + READ_AHEAD + 500_000
+    for place in range(0, len(received), PIECE):
+        assert set(received[place : place + PIECE]) == {place // PIECE % 256}
 
 
 def test_call_that_is_cancelled_is_removed(peer: HttpPeer) -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import pytest
+
+from taskrunner.testing import MemoryLog
 from taskrunner_docker.buildkit.render import MAX_LINE, BuildLog
 from taskrunner_docker.buildkit.steps import MAX_STEPS, Steps
 from taskrunner_docker.buildkit.trace import Trace, Vertex, VertexLog, VertexStatus, VertexWarning
 
+SECRET = "hunter2-and-more-of-it"
+
 
 def log_of(*traces: Trace) -> list[bytes]:
-    written: list[bytes] = []
-    log = BuildLog(Steps(), written.append)
+    written = MemoryLog()
+    written.mask(SECRET)
+    log = BuildLog(Steps(), written)
     for trace in traces:
         log.feed(trace)
     log.finish()
-    return b"".join(written).splitlines()
+    return written.data.splitlines()
 
 
 def started(digest: str, name: str) -> Trace:
@@ -53,6 +59,18 @@ def test_line_that_never_ends_is_broken() -> None:
     assert sum(line.count(b"x") for line in lines) == 200_000
 
 
+def test_a_secret_is_masked_where_a_line_is_broken_and_where_a_step_ends() -> None:
+    filling = b"x" * (MAX_LINE - 10)
+    middle = log_of(A, printed("a", filling + SECRET.encode()[:9]), printed("a", SECRET.encode()[9:] + b"\n"))
+    assert b"hunter" not in b"".join(middle)
+    assert sum(line.count(b"x") for line in middle) == len(filling)
+    done = Trace(vertexes=(Vertex("a", "", started=100.0, completed=101.5),))
+    cut = log_of(A, printed("a", SECRET.encode()[:9]), done)
+    assert cut[-2:] == [b"#1 0.250 " + SECRET.encode()[:9], b"#1 DONE 1.5s"]
+    key = f"-----BEGIN\n{SECRET}\nEND"
+    assert log_of(A, printed("a", key.encode()))[1:] == [b"#1 0.250 -----BEGIN", b"#1 0.250 ***", b"#1 0.250 END"]
+
+
 def test_endings() -> None:
     def done(digest: str, **more: object) -> Trace:
         return Trace(vertexes=(Vertex(digest, "", started=100.0, completed=101.5, **more),))
@@ -69,6 +87,14 @@ def test_parts_and_warnings() -> None:
     layer = VertexStatus("sha256:1", "a", current=3_250_000, total=3_250_000, completed=101.0)
     lines = log_of(A, Trace(statuses=(layer, layer)), Trace(warnings=(VertexWarning("a", "old syntax", "https://x"),)))
     assert lines[1:] == [b"#1 sha256:1 3.2 MB done", b"#1 WARNING: old syntax (https://x)"]
+
+
+@pytest.mark.parametrize(("limit", "variable"), [("2MiB", "MAX_SIZE"), ("200KiB/s", "MAX_SPEED")])
+def test_what_docker_clips_is_explained_once(limit: str, variable: str) -> None:
+    mark = f"x\n[output clipped, log limit {limit} reached]\n".encode()
+    lines = log_of(A, printed("a", mark[:9]), printed("a", mark[9:]), printed("a", b"y\n"))
+    assert [line for line in lines if b"WARNING" in line] == [lines[3]]
+    assert f"BUILDKIT_STEP_LOG_{variable}=-1".encode() in lines[3]
 
 
 def test_messages_of_unknown_steps_are_left_out() -> None:
