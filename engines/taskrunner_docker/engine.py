@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from taskrunner.errors import Bug
+from taskrunner.interfaces.attachments import ProxyHandler, Service
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.execution import Execution
@@ -26,6 +28,15 @@ class DockerEngine(Engine[DockerPayload]):
 
     async def attach_cache(self, folder: CacheFolder, target: str, *, read_only: bool = False) -> None:
         await self._loaded().attach_cache(folder, target, read_only=read_only)
+
+    async def attach_mount(self, path: Path, target: str) -> None:
+        await self._loaded().attach_mount(path, target)
+
+    async def attach_proxy(self, name: str, handler: ProxyHandler) -> None:
+        await self._loaded().attach_proxy(name, handler)
+
+    async def attach_service(self, name: str, service: Service) -> None:
+        await self._loaded().attach_service(name, service)
 
     async def start(self, env: Mapping[str, str], *, stdin: bool = False) -> Execution:
         return await self._loaded().start(env, stdin=stdin)

@@ -12,11 +12,12 @@ import docker
 import pytest
 
 from taskrunner_docker.api.client import DockerClient
+from taskrunner_docker.cleanup.labels import WorkerLabels
 from taskrunner_docker.container.cache_folder import DockerCacheFolder
 from taskrunner_docker.container.ownership import take_folders
 
 T = TypeVar("T")
-LABELS = {"taskrunner.worker": "cache-test"}
+LABELS = WorkerLabels("cache-test", Path("/home"))
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def with_folder(path: Path, work: Callable[[DockerCacheFolder, DockerClient], Aw
 
 def test_its_size_is_that_on_disk(path: Path) -> None:
     async def size(folder: DockerCacheFolder, _: DockerClient) -> int:
-        return await folder.size()
+        return (await folder.usage()).size
 
     assert 1_000_001 <= with_folder(path, size) < 1_100_000
 

@@ -50,9 +50,24 @@ def version_of(socket: Path, version: str) -> str:
     return asyncio.run(main())
 
 
-def test_the_version_is_the_newest_that_both_sides_speak(tmp_path: Path) -> None:
-    assert version_of(tmp_path / "old.sock", "1.39") == "/v1.39/x"
-    assert version_of(tmp_path / "new.sock", "1.60") == "/v1.52/x"
+@pytest.mark.parametrize(
+    ("docker", "api", "spoken"),
+    [
+        ("18.09", "1.39", "1.39"),
+        ("19.03", "1.40", "1.40"),
+        ("20.10", "1.41", "1.41"),
+        ("23.0", "1.42", "1.42"),
+        ("24.0", "1.43", "1.43"),
+        ("25.0", "1.44", "1.44"),
+        ("27.5", "1.47", "1.47"),
+        ("28.2", "1.50", "1.50"),
+        ("29.0", "1.52", "1.52"),
+        ("a later one, in which sessions are deprecated", "1.60", "1.52"),
+    ],
+)
+def test_the_version_is_the_newest_that_both_sides_speak(tmp_path: Path, docker: str, api: str, spoken: str) -> None:
+    """29 speaks none before 1.44, so that no version is written down anywhere."""
+    assert version_of(tmp_path / "d.sock", api) == f"/v{spoken}/x", docker
 
 
 def test_a_daemon_that_is_too_old_is_named(tmp_path: Path) -> None:

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import json
 import os
 import tarfile
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import IO, cast
 
+import attrs
 import docker
 import pytest
 
 from taskrunner.errors import MalformedPayload, TaskFailed
+from taskrunner.files.archives.decompression import decompressed
+from taskrunner.interfaces.execution import Size
 from taskrunner.interfaces.results import Results
-from taskrunner.model import Secret
+from taskrunner.model import ArtifactSpec, RunKey, Secret
+from taskrunner.runs.upload.artifact_upload import collect
+from taskrunner.testing.fakes.artifacts import MemoryStore
 from taskrunner_docker import DockerOptions, DockerPayload
+from taskrunner_docker.cleanup.labels import WorkerLabels
+from taskrunner_docker.cleanup.push_lock import PushLock
 from taskrunner_docker.options import RegistryOptions
+from taskrunner_docker.platform import DockerPlatform
 from tests.support.docker_bench import DockerBench, DockerState
 from tests.support.registry import registry
+from tests.support.secret_search import command_lines, files_containing
 
 PASSWORD = "s3cret-passw0rd"
 
@@ -106,7 +118,7 @@ def test_a_container_that_needs_too_much_memory(bench: DockerBench, api: docker.
     async def starve() -> Results:
         engine = await bench.loaded(shell("read go; exec tail /dev/zero"))
         execution = await engine.start({}, stdin=True)
-        (container,) = DockerState.of(api, bench.worker_id, bench.home).containers
+        (container,) = DockerState.of(api, bench.worker_id, bench.home).runs
         api.update_container(container, mem_limit="16m", memswap_limit="16m")
         await execution.stdin.write(b"go\n")
         results = await execution.wait()
@@ -115,7 +127,7 @@ def test_a_container_that_needs_too_much_memory(bench: DockerBench, api: docker.
 
     results = bench.run(starve)
     assert (results.exit_code, results.reason) == (137, "out-of-memory")
-    assert "ran out of memory" in results.message
+    assert "its peak was its limit, 16MiB (16777216 bytes)" in results.message
 
 
 @pytest.mark.parametrize("working_dir", ["/w", "//w/./"])
@@ -170,11 +182,46 @@ def test_the_log_knows_what_came_from_stderr(bench: DockerBench) -> None:
     assert texts == [b"one\ntwo\n", b"three\nfour\n"]
 
 
+def test_artifacts_at_absolute_paths_are_kept(bench: DockerBench) -> None:
+    async def keep() -> dict[str, bytes]:
+        script = "mkdir -p /var/out/sub; cd /var/out; echo a >a.txt; echo b >sub/b.txt; ln -s /etc/hostname link"
+        results, store = await finished(bench, shell(script)), MemoryStore()
+        paths = {"file": "/var/out/a.txt", "folder": "/var/out", "pattern": "/var/out/**/*.txt", "gone": "/var/gone"}
+        specs = [ArtifactSpec(name, path, optional=name == "gone") for name, path in paths.items()]
+        await collect(specs, results, store, RunKey("t", 0), bench.log.say, lambda _: None)
+        await results.dispose()
+        return {name: data for (_, name), data in store.bodies.items()}
+
+    kept = bench.run(keep)
+    assert sorted(kept) == [
+        "file", "folder/a.txt", "folder/link", "folder/sub/b.txt", "pattern/a.txt", "pattern/sub/b.txt",
+    ]  # fmt: skip
+    assert kept["pattern/sub/b.txt"] == b"b\n"
+    assert DockerPlatform.absolute_paths
+
+
+def test_what_is_in_a_volume_or_a_cache_is_kept(bench: DockerBench) -> None:
+    async def keep() -> dict[str, bytes]:
+        cache = (await bench.caches.exclusive("some")).folder
+        engine = await bench.loaded(shell("echo cached >/cache/a.txt; ln -s a.txt /cache/link"))
+        await engine.attach_cache(cache, "/cache")
+        results, store = await (await engine.start({})).wait(), MemoryStore()
+        specs = [ArtifactSpec("files", "/cache"), ArtifactSpec("all.tar", "/cache", archive=True, compression="zstd")]
+        await collect(specs, results, store, RunKey("t", 0), bench.log.say, lambda _: None)
+        await results.dispose()
+        return {name: data for (_, name), data in store.bodies.items()}
+
+    kept = bench.run(keep)
+    assert (kept["files/a.txt"], kept["files/link"]) == (b"cached\n", b"cached\n")
+    with tarfile.open(fileobj=cast("IO[bytes]", decompressed(io.BytesIO(kept["all.tar"]), "zstd")), mode="r|") as tar:
+        assert {member.name: member.issym() for member in tar} == {".": False, "./a.txt": False, "./link": True}
+
+
 def test_a_container_that_another_program_removes_has_ended(bench: DockerBench, api: docker.APIClient) -> None:
     async def remove() -> int:
         execution = await (await bench.loaded(shell("echo up; exec sleep 1000000"))).start({})
         await bench.log.until("up")
-        (container,) = DockerState.of(api, bench.worker_id, bench.home).containers
+        (container,) = DockerState.of(api, bench.worker_id, bench.home).runs
         api.remove_container(container, force=True)
         results = await execution.wait()
         with pytest.raises(FileNotFoundError):
@@ -200,24 +247,84 @@ def test_a_bad_target_of_a_cache_is_refused(bench: DockerBench, target: str, pro
         bench.run(attach)
 
 
-def test_crash_recovery_removes_all_objects_of_a_worker(bench: DockerBench, api: docker.APIClient) -> None:
-    labels = {"taskrunner.worker": bench.worker_id, "taskrunner.home": str(bench.home)}
-
+def test_crash_recovery_removes_the_containers_of_a_worker(bench: DockerBench) -> None:
     async def recover() -> list[str]:
         execution = await (await bench.loaded(shell("echo up; exec sleep 1000000"))).start({})
         await bench.log.until("up")
-        api.create_network(f"net-{bench.worker_id}", labels=labels)
-        api.create_volume(f"vol-{bench.worker_id}", labels=labels)
         lines = await bench.platform.clean_up_after(bench.worker_id)
         assert await bench.platform.clean_up_after(bench.worker_id) == []
         await execution.abort()
         return lines
 
-    container, network, volume = bench.run(recover)
+    container, pause = sorted(bench.run(recover), key=lambda line: not line.endswith("of task1/0"))
     assert container.startswith("removed container ")
-    assert container.endswith("of task1/0")
-    assert network == f"removed network net-{bench.worker_id}"
-    assert volume == f"removed volume vol-{bench.worker_id}"
+    assert pause.startswith("removed container ")
+
+
+def test_a_container_with_our_labels_that_no_worker_made_is_left_alone(
+    bench: DockerBench, api: docker.APIClient
+) -> None:
+    """Its image carries them: whoever may build an image for this machine could have a container removed."""
+    labels = {"taskrunner.worker": bench.worker_id, "taskrunner.home": str(bench.home), "taskrunner.run": "task1/0"}
+    body = {"Image": "taskrunner-base", "Cmd": ["true"], "Labels": labels}
+    strangers = [
+        api.create_container_from_config(body, name)["Id"] for name in (None, f"taskrunner-{bench.worker_id}-x")
+    ]
+    network = api.create_network(f"net-{bench.worker_id}", labels=labels)["Id"]
+    api.create_volume(f"vol-{bench.worker_id}", labels=labels)
+    try:
+        assert bench.run(lambda: bench.platform.clean_up_after(bench.worker_id)) == []
+        assert bench.run(lambda: bench.platform.clean_up_run(bench.worker_id, RunKey("task1", 0))) == []
+        for stranger in strangers:
+            api.inspect_container(stranger)
+        api.inspect_network(network)
+        api.inspect_volume(f"vol-{bench.worker_id}")
+    finally:
+        for stranger in strangers:
+            api.remove_container(stranger)
+        api.remove_network(network)
+        api.remove_volume(f"vol-{bench.worker_id}")
+
+
+def test_what_one_run_has_left_is_removed_and_the_other_runs_go_on(bench: DockerBench, api: docker.APIClient) -> None:
+    async def scene() -> tuple[list[str], int]:
+        first = await (await bench.loaded(shell("exec sleep 1000000"))).start({})
+        second = await (await bench.loaded(shell("exec sleep 1000000"))).start({})
+        lines = await bench.platform.clean_up_run(bench.worker_id, RunKey("task1", 0))
+        assert await bench.platform.clean_up_run(bench.worker_id, RunKey("task1", 0)) == []
+        left = len(DockerState.of(api, bench.worker_id, bench.home).runs)
+        await first.abort()
+        await second.abort()
+        return lines, left
+
+    lines, left = bench.run(scene)
+    assert len(lines) == 2, "its container, and that of its network"
+    assert any(line.endswith("of task1/0") for line in lines)
+    assert left == 1
+
+
+def test_two_workers_with_equal_homes_do_not_share_a_name() -> None:
+    """Each in a container of its own, with one Docker."""
+    names = {WorkerLabels(worker, Path("/home")).container_name(RunKey("t", 0)) for worker in ("w1", "w2")}
+    assert len(names) == 2
+
+
+def test_two_workers_of_one_name_with_homes_of_their_own_do_not_share_a_name() -> None:
+    names = {WorkerLabels("w1", Path(home)).container_name(RunKey("t", 0)) for home in ("/one", "/two")}
+    assert len(names) == 2
+
+
+def test_a_container_waits_while_its_image_name_is_lent_to_a_push(bench: DockerBench) -> None:
+    """Meanwhile the name is that of an image which another author has built."""
+
+    async def scene() -> None:
+        async with PushLock(bench.home / "docker" / "pushing").held("taskrunner-base"):
+            loading = asyncio.create_task(bench.loaded(shell("true")))
+            await asyncio.wait([loading], timeout=1)
+            assert not loading.done()
+        await (await loading).discard()
+
+    bench.run(scene)
 
 
 def test_a_command_and_all_that_it_started_is_aborted(bench: DockerBench, api: docker.APIClient) -> None:
@@ -228,7 +335,7 @@ def test_a_command_and_all_that_it_started_is_aborted(bench: DockerBench, api: d
         assert await anext(command.stdout) == b"on\n"
         await command.abort()
         assert await command.wait() == -9
-        (container,) = DockerState.of(api, bench.worker_id, bench.home).containers
+        (container,) = DockerState.of(api, bench.worker_id, bench.home).runs
         processes = [" ".join(process) for process in api.top(container)["Processes"]]
         await execution.abort()
         return processes
@@ -252,13 +359,59 @@ def test_a_command_beside_that_cannot_be_started(bench: DockerBench, command: st
     assert caught.value.reason == "exec-failed"
 
 
+def test_a_command_beside_has_variables_and_a_folder_of_its_own(bench: DockerBench) -> None:
+    async def look() -> list[bytes]:
+        start = "mkdir -p /work/a; echo up; exec sleep 1000000"
+        execution = await (await bench.loaded(attrs.evolve(shell(start), working_dir="/work"))).start(
+            {"MINE": "run", "BOTH": "run"}
+        )
+        await bench.log.until("up")
+        command = ["sh", "-c", "echo $MINE $BOTH $(pwd)"]
+        outputs = []
+        for cwd in ("", "a", "/tmp"):
+            running = await execution.new_exec(command, env={"BOTH": "exec"}, cwd=cwd)
+            outputs.append(b"".join([piece async for piece in running.stdout]))
+        with pytest.raises(TaskFailed, match="cannot start"):
+            await execution.new_exec(command, cwd="not-there")
+        await execution.abort()
+        return outputs
+
+    assert bench.run(look) == [b"run exec /work\n", b"run exec /work/a\n", b"run exec /tmp\n"]
+
+
+def test_a_variable_of_a_command_beside_is_visible_nowhere(bench: DockerBench, api: docker.APIClient) -> None:
+    secret = f"hidden-{uuid.uuid4().hex}"
+
+    async def look() -> str:
+        execution = await (await bench.loaded(shell("echo up; exec sleep 1000000"))).start({})
+        await bench.log.until("up")
+        beside = await execution.new_exec(["sh", "-c", "echo ${#HIDDEN}; read x"], env={"HIDDEN": secret})
+        assert await anext(beside.stdout) == f"{len(secret)}\n".encode()
+        (container,) = DockerState.of(api, bench.worker_id, bench.home).runs
+        inspected = api.inspect_container(container)
+        execs = [api.exec_inspect(each) for each in inspected["ExecIDs"]]
+        assert execs, "a search that finds no command finds nothing"
+        shown = command_lines() + json.dumps([inspected, execs])
+        await execution.abort()
+        return shown
+
+    assert secret not in bench.run(look) + bench.log.text
+    assert files_containing(bench.home, secret) == []
+
+
 def test_a_terminal_is_resized(bench: DockerBench) -> None:
     async def look() -> tuple[bytes, int]:
         execution = await (await bench.loaded(shell("exec sleep 1000000"))).start({})
-        command = await execution.new_exec(["sh", "-c", "read x; stty size; exit 130"], tty=True)
+        command = await execution.new_exec(
+            ["sh", "-c", "read x; stty size; read x; stty size; exit 130"], tty=Size(33, 111)
+        )
+        await command.stdin.write(b"go\n")
+        output = b""
+        while b"33 111\r\n" not in output:
+            output += await anext(command.stdout)
         await command.resize(40, 132)
         await command.stdin.write(b"go\n")
-        output = b"".join([piece async for piece in command.stdout])
+        output += b"".join([piece async for piece in command.stdout])
         code = await command.wait()
         await execution.abort()
         return output, code

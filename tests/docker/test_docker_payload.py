@@ -13,7 +13,7 @@ from taskrunner.model import Secret
 from taskrunner.schema.decode import decode
 from taskrunner_docker import BuildSpec, DockerOptions, DockerPayload
 from taskrunner_docker.options import EcrOptions, RegistryOptions
-from taskrunner_docker.payload import check
+from taskrunner_docker.payload import check, local_tag_complaints
 from taskrunner_docker.registry.references import DOCKER_HUB, Reference
 
 BUILD = {"tags": ["registry.example/app:1"], "push": True}
@@ -122,3 +122,30 @@ def test_any_text_is_a_name_or_is_refused(text: str) -> None:
     except ValueError:
         return
     assert str(Reference.parse(str(reference))) == str(reference)
+
+
+def test_the_labels_and_names_of_the_worker_are_refused() -> None:
+    build = {"labels": {"taskrunner.worker": "w1", "team": "web"}, "tags": ["taskrunner-build/w1:x", "app:1"]}
+    found = complaints({"build": build})
+    assert found.keys() == {"build.labels['taskrunner.worker']", "build.tags[0]"}
+
+
+@pytest.mark.parametrize(
+    ("tag", "allowed", "is_allowed"),
+    [
+        ("app", (), False),
+        ("app", ("app",), True),
+        ("app:dev", ("app",), True),
+        ("app:prod", ("app:dev",), False),
+        ("app", ("app:latest",), True),
+        ("team/app:1", ("team/*",), True),
+        ("docker.io/alpine", ("app", "team/*"), False),
+        ("registry.example:5000/team/app", ("registry.example:5000/team/*",), True),
+        ("registry.example:5000/team/app:1", ("team/*",), False),
+    ],
+)
+def test_a_local_name_needs_the_leave_of_the_configuration(
+    tag: str, allowed: tuple[str, ...], *, is_allowed: bool
+) -> None:
+    assert bool([*local_tag_complaints(BuildSpec(tags=(tag,)), allowed)]) is not is_allowed
+    assert not [*local_tag_complaints(BuildSpec(tags=(tag,), push=True), ())]

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from taskrunner.errors import ConfigError, Unavailable
+from taskrunner.errors import ConfigError, MalformedPayload, Unavailable
 from taskrunner.interfaces.platform import PlatformContext
 from taskrunner.model import Health, Secret
-from taskrunner_docker import DockerOptions, DockerPlatform, platform
-from taskrunner_docker.api import client
+from taskrunner.schema.decode import decode
+from taskrunner_docker import DockerOptions, DockerPlatform
+from taskrunner_docker.api import client, watch
 from taskrunner_docker.api.daemon_socket import find_socket
 from taskrunner_docker.api.docker_errors import unreachable
 from taskrunner_docker.options import EcrOptions, RegistryOptions
@@ -83,6 +84,20 @@ def test_a_registry_that_is_half_configured(registries: dict[str, RegistryOption
     assert complaint in str(found)
 
 
+def test_the_settings_for_images_are_read_as_they_are_written() -> None:
+    table = {
+        "pull_policy": ["always", "never"],
+        "mirrors": {"docker.io": ["m.example:5000/hub"]},
+        "image_cache": "50GiB",
+        "min_free_disk": 10,
+    }
+    options = decode(DockerOptions, table)
+    assert options.mirrors == {"docker.io": ("m.example:5000/hub",)}
+    assert (options.pull_policy, options.image_cache, options.min_free_disk) == (("always", "never"), 50 << 30, 10)
+    with pytest.raises(MalformedPayload, match=r"pull_policy\[0\]"):
+        decode(DockerOptions, {"pull_policy": ["sometimes"]})
+
+
 @asynccontextmanager
 async def hanging_daemon(socket: Path) -> AsyncIterator[asyncio.Event]:
     """Accepts connections, and answers a ping only while the event is set."""
@@ -109,7 +124,7 @@ async def hanging_daemon(socket: Path) -> AsyncIterator[asyncio.Event]:
 
 def test_a_daemon_that_hangs_is_unhealthy_until_it_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "PING_TIMEOUT", 0.2)
-    monkeypatch.setattr(platform, "HEALTH_AGE", 0.0)
+    monkeypatch.setattr(watch, "INTERVAL", 0.02)
 
     async def health(of: DockerPlatform, *, fit: bool) -> Health:
         while (found := await of.health()).fit is not fit:  # noqa: ASYNC110  as the worker asks, again and again
@@ -125,7 +140,8 @@ def test_a_daemon_that_hangs_is_unhealthy_until_it_answers(tmp_path: Path, monke
             sick = await health(opened, fit=False)
             answers.set()
             await health(opened, fit=True)
-            await opened.dispose()
+            with pytest.raises(Unavailable):  # what this daemon answers says nothing about what is left
+                await opened.dispose()
         return sick.why
 
     async def bounded() -> str:

@@ -12,14 +12,16 @@ from pathlib import Path
 import docker
 import pytest
 
-from taskrunner.errors import MalformedPayload
+from taskrunner.errors import MalformedPayload, TaskFailed
 from taskrunner.interfaces.results import Results
-from taskrunner.model import Source
-from taskrunner.testing.conformance.platform_harness import joined
+from taskrunner.interfaces.source import SourceOptions
+from taskrunner.model import Document, Source
+from taskrunner.testing.conformance.platform.harness import joined
 from taskrunner_docker import BuildSpec, DockerPayload
 from tests.support.docker_bench import DockerBench, DockerState
 from tests.support.githttp import git, make_repository
-from tests.support.project import make_project
+from tests.support.project import make_archive, make_project
+from tests.support.raw_git import RawRepository, entry, serving_raw
 
 
 @pytest.fixture
@@ -27,6 +29,7 @@ def bench(tmp_path: Path, api: docker.APIClient, base_image: str) -> Iterator[Do
     make_project(tmp_path / "project")
     bench = DockerBench(tmp_path / "home", worker_id=f"w-{uuid.uuid4().hex[:8]}")
     bench.source = Source(str(tmp_path / "project"))
+    bench.source_options = SourceOptions((str(tmp_path),), (str(tmp_path), "http://127.0.0.1:*"))
     yield bench
     left = DockerState.of(api, bench.worker_id, bench.home)
     assert not left.containers | left.networks | left.volumes
@@ -55,13 +58,32 @@ def test_a_project_runs_its_own_tests(bench: DockerBench, folder: str) -> None:
     assert list((bench.home / "runs" / "1").iterdir()) == [], "the copy on this machine is removed"
 
 
-def test_a_build_of_the_same_project(bench: DockerBench) -> None:
-    async def scene() -> None:
+@pytest.mark.parametrize("kind", ["repository", "archive"])
+def test_a_build_of_the_same_project(bench: DockerBench, tmp_path: Path, kind: str) -> None:
+    async def scene() -> Document:
         results = await finished(bench, DockerPayload(build=BuildSpec(build_args={"SALT": uuid.uuid4().hex})))
-        await results.dispose()
+        try:
+            return await results.deliver()
+        finally:
+            await results.dispose()
 
+    archive = make_archive(tmp_path / "project", tmp_path / "slugs.tar.gz")
+    if kind == "archive":
+        bench.source = archive
+    result = bench.run(scene)
+    assert "all checks passed" in bench.log.text
+    assert result.get("sha256") == (archive.sha256 if kind == "archive" else None)
+    assert list((bench.home / "runs" / "1").iterdir()) == [], "the files on this machine are removed"
+
+
+def test_a_container_of_the_archive(bench: DockerBench, tmp_path: Path) -> None:
+    async def scene() -> None:
+        await (await finished(bench, DockerPayload("taskrunner-base", ("sh", "check.sh")))).dispose()
+
+    bench.source = make_archive(tmp_path / "project", tmp_path / "slugs.tar.gz")
     bench.run(scene)
     assert "all checks passed" in bench.log.text
+    assert list((bench.home / "runs" / "1").iterdir()) == [], "the copy on this machine is removed"
 
 
 def test_git_finds_the_copy_clean_without_reading_it(bench: DockerBench, tmp_path: Path) -> None:
@@ -106,7 +128,10 @@ def image(api: docker.APIClient, base_image: str, user: str) -> Iterator[str]:
     api.remove_image(name)
 
 
-def test_the_files_belong_to_the_user_of_the_image(bench: DockerBench, image: str, user: str) -> None:
+@pytest.mark.parametrize("kind", ["repository", "archive"])
+def test_the_files_belong_to_the_user_of_the_image(
+    bench: DockerBench, image: str, user: str, kind: str, tmp_path: Path
+) -> None:
     ids = {
         "1234": "1234 0",
         "1234:99": "1234 99",
@@ -116,9 +141,11 @@ def test_the_files_belong_to_the_user_of_the_image(bench: DockerBench, image: st
     }
 
     async def scene() -> None:
-        script = "stat -c '%u %g' . run.sh current slugs .git/index | sort -u; sh check.sh; touch new"
+        script = "stat -c '%u %g' . run.sh current slugs slugs/* | sort -u; sh check.sh; touch new slugs/new"
         await (await finished(bench, DockerPayload(image, ("sh", "-c", script)))).dispose()
 
+    if kind == "archive":
+        bench.source = make_archive(tmp_path / "project", tmp_path / "slugs.tar.gz")
     bench.run(scene)
     assert f"\n{ids[user]}\nall checks passed\n" in bench.log.text
 
@@ -170,3 +197,18 @@ def test_names_of_any_bytes_and_length(bench: DockerBench, tmp_path: Path) -> No
 
     bench.run(scene)
     assert "longumlauts\n" in bench.log.text
+
+
+def test_hostile_content_that_only_a_walk_finds_ends_a_build_as_its_authors_fault(bench: DockerBench) -> None:
+    async def scene() -> None:
+        engine = await bench.loaded(DockerPayload(build=BuildSpec()))
+        with pytest.raises(TaskFailed, match="the symbolic link link has a zero byte in it") as caught:
+            await (await engine.start({})).wait()
+        assert caught.value.reason == "clone-failed"
+
+    raw = RawRepository()
+    file, link = raw.blob(b"FROM taskrunner-base\nCOPY . /src\n"), raw.blob(b"a\0b")
+    raw.commit(raw.tree(entry(b"100644", b"Dockerfile", file), entry(b"120000", b"link", link)))
+    with serving_raw({"bad": raw}) as at:
+        bench.source = Source(f"{at}bad")
+        bench.run(scene)

@@ -16,7 +16,7 @@ from taskrunner.interfaces.execution import Execution
 from taskrunner.interfaces.log import LogStream
 from taskrunner.interfaces.results import Results
 from taskrunner.schema.decode import decode
-from taskrunner.testing.conformance.platform_harness import joined
+from taskrunner.testing.conformance.platform.harness import joined
 from taskrunner_docker import DockerPayload
 from taskrunner_docker.payload import check
 from tests.support.docker_bench import DockerBench, DockerState

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Self
 
 import attrs
 
-from taskrunner.errors import Unavailable
+from taskrunner.errors import RunLost, Unavailable
 from taskrunner_docker.api.docker_errors import MAX_ERROR, broken, no_answer, read_refusal, unreachable
 
 BUFFER = 1 << 18
@@ -30,6 +30,8 @@ class Stream:
     headers: Mapping[str, str]
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    closed: Callable[[], None] = lambda: None
+    """Called when it is closed."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -40,6 +42,7 @@ class Stream:
     def close(self) -> None:
         """Closes the connection. May be called again."""
         self.writer.transport.abort()
+        self.closed()
 
     async def documents(self, idle: float) -> AsyncIterator[dict[str, Any]]:
         """The JSON documents of a progress stream. Raises Unavailable when nothing comes for `idle` seconds, or what
@@ -61,7 +64,7 @@ def _document(line: bytes) -> dict[str, Any]:
     try:
         document = json.loads(line)
     except ValueError:
-        raise Unavailable("Docker ended in the middle of its answer") from None
+        raise RunLost("Docker ended in the middle of its answer") from None
     return document if isinstance(document, dict) else {}
 
 
@@ -83,7 +86,7 @@ async def request(
     """
     try:
         async with asyncio.timeout(limit):
-            reader, writer = await asyncio.open_unix_connection(socket, limit=BUFFER)
+            reader, writer = await _connect(socket)
             try:
                 writer.write(_head(method, target, body, headers or {}, upgrade=upgrade))
                 status, answered = await _answer(reader)
@@ -95,6 +98,25 @@ async def request(
     except (OSError, EOFError, ValueError) as error:
         raise unreachable(socket, error) from error
     return Stream(status, answered, reader, writer)
+
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def _connect(socket: str) -> Connection:
+    """A cancellation while the connection is made closes it; asyncio leaves that to the garbage collector."""
+    opening = asyncio.create_task(asyncio.open_unix_connection(socket, limit=BUFFER))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_abort)
+        raise
+
+
+def _abort(opening: asyncio.Task[Connection]) -> None:
+    if not opening.cancelled() and not opening.exception():
+        _, writer = opening.result()
+        writer.transport.abort()
 
 
 def _head(method: str, target: str, body: object, headers: Mapping[str, str], *, upgrade: bool) -> bytes:

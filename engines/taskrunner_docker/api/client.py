@@ -7,8 +7,9 @@ Plain calls go through docker-py in threads, lasting answers through the event l
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 from urllib.parse import quote, urlencode
@@ -25,6 +26,7 @@ from taskrunner_docker.api.daemon_socket import connect, find_socket
 from taskrunner_docker.api.docker_errors import DockerError, no_answer, unreachable
 from taskrunner_docker.api.exchange import Exchange, HeaderLines, upgrade
 from taskrunner_docker.api.plain_calls import FAILURES, holding, plain_client, refusal
+from taskrunner_docker.api.watch import DaemonWatch
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -44,6 +46,9 @@ _OLDEST_API = (1, 39)
 _NEWEST_API = (1, 52)
 """`/session` is deprecated from 1.53 on. A daemon keeps speaking the versions before."""
 
+FIRST_OF_23 = (1, 42)
+"""The API of Docker 23, the next release after 20.10."""
+
 Query = Mapping[str, str] | Sequence[tuple[str, str]]
 
 
@@ -56,11 +61,13 @@ class DockerClient:
     """Of the API, as in a URL: `1.41`."""
     api: APIClient
     """docker-py's client; its methods are the functions that `call` takes."""
+    watch: DaemonWatch
+    """Closes what lasts when the daemon does not answer any more."""
 
     @classmethod
-    async def connect(cls, host: str) -> Self:
+    async def connect(cls, host: str, environment: Mapping[str, str] = os.environ) -> Self:
         """Raises ConfigError (no unix socket; a daemon that is too old), Unavailable (no answer; no permission)."""
-        path = find_socket(host)
+        path = find_socket(host, environment)
         version = _negotiate(path, await _ping(path))
         try:
             api = await run_blocking(
@@ -68,11 +75,11 @@ class DockerClient:
             )
         except FAILURES as error:
             raise unreachable(path, error) from error
-        return cls(path, version, api)
+        return cls(path, version, api, DaemonWatch(partial(_ping, path)))
 
-    async def ping(self) -> None:
-        """Raises Unavailable, with what to do, when the daemon does not answer within seconds."""
-        await _ping(self.socket_path)
+    def speaks(self, version: tuple[int, int]) -> bool:
+        """Whether the daemon's API is at least of this version."""
+        return tuple(map(int, self.version.split("."))) >= version
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs a function of docker-py's, or one that uses it, in a thread.
@@ -112,9 +119,15 @@ class DockerClient:
     ) -> Stream:
         """Begins an answer that lasts. The caller closes it. Raises: DockerError, Unavailable."""
         target = self.target(path, query)
-        return await request(
-            self.socket_path, method, target, body=body, headers=headers, upgrade=upgrade, limit=CALL_TIMEOUT
-        )
+        try:
+            stream = await request(
+                self.socket_path, method, target, body=body, headers=headers, upgrade=upgrade, limit=CALL_TIMEOUT
+            )
+        except Unavailable as error:
+            self.watch.suspect(error.message)
+            raise
+        stream.closed = self.watch.add(stream.close)
+        return stream
 
     def exchange(
         self,
@@ -123,16 +136,18 @@ class DockerClient:
         path: str,
         query: Query = (),
         *,
+        headers: HeaderLines = (),
+        body: Iterable[bytes] | None = None,
         silence: float | None = CALL_TIMEOUT,
     ) -> Exchange:
-        """Sends a request without a body, and returns when the answer has begun. Blocks.
+        """Sends a request, and returns when the answer has begun. Blocks.
 
         `silence` is how many seconds may pass without a byte; None for any number.
         Raises: DockerError, Unavailable (also when `connections` are interrupted).
         """
         connection = connect(self.socket_path, connections, silence or CALL_TIMEOUT)
         connection.settimeout(silence)
-        return Exchange.begin(connection, method, self.target(path, query))
+        return Exchange.begin(connection, method, self.target(path, query), headers, body)
 
     def upgrade(self, connections: Connections, path: str, headers: HeaderLines) -> socket.socket:
         """A connection that speaks another protocol from now on. Blocks. Raises: DockerError, Unavailable."""
@@ -146,6 +161,7 @@ class DockerClient:
 
     def dispose(self) -> None:
         """Closes the connections that wait for a call. A call that still runs closes its own."""
+        self.watch.end()
         self.api.close()
 
     def _result(self, calling: asyncio.Future[T], limit: float) -> T:
@@ -154,11 +170,19 @@ class DockerClient:
         except APIError as error:
             raise refusal(error) from None  # its chain shows the request, with the environment in it
         except OverLimit:
-            raise no_answer(self.socket_path, limit) from None
+            raise self._silence(limit) from None
         except Timeout:
-            raise no_answer(self.socket_path, CALL_TIMEOUT) from None
+            raise self._silence(CALL_TIMEOUT) from None
         except FAILURES as error:
-            raise unreachable(self.socket_path, error) from error
+            problem = unreachable(self.socket_path, error)
+            self.watch.suspect(problem.message)
+            raise problem from error
+
+    def _silence(self, limit: float) -> Unavailable:
+        error = no_answer(self.socket_path, limit)
+        if limit >= CALL_TIMEOUT:
+            self.watch.note_silence(error.message)
+        return error
 
 
 async def _ping(path: str) -> Mapping[str, str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 
-from taskrunner.errors import Unavailable
+from taskrunner.errors import RunLost, Unavailable
 
 MAX_ERROR = 1 << 16
 """Bytes that are read of a refusal."""
@@ -30,6 +31,14 @@ def read_refusal(status: int, body: bytes) -> DockerError:
     return DockerError(status, text.strip() or "no reason given")
 
 
+_LINK_LOOP = re.compile(r"too many (?:levels of symbolic )?links", re.IGNORECASE)
+
+
+def is_link_loop(error: DockerError) -> bool:
+    """Whether a path in a container leads in a circle. Docker gives it the status of a fault of its own."""
+    return bool(_LINK_LOOP.search(error.message))
+
+
 def unreachable(socket: str, error: Exception) -> Unavailable:
     """Why there is no connection to Docker, and what to do."""
     text = str(error)
@@ -48,6 +57,6 @@ def no_answer(socket: str, limit: float) -> Unavailable:
     return Unavailable(f"Docker has not answered within {limit:g} seconds ({socket})")
 
 
-def broken(error: Exception) -> Unavailable:
-    """The connection ended in the middle of an answer."""
-    return Unavailable(f"the connection to Docker broke: {error}")
+def broken(error: Exception) -> RunLost:
+    """The connection ended in the middle of an answer: what Docker did for the run has ended with it."""
+    return RunLost(f"the connection to Docker broke: {error}")

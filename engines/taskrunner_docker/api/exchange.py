@@ -7,7 +7,8 @@ the next protocol.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any, Self, cast
@@ -18,6 +19,10 @@ from taskrunner_docker.api.docker_errors import MAX_ERROR, broken, read_refusal
 
 HeaderLines = Sequence[tuple[str, str]]
 
+_BUFFER = 1 << 18
+"""Bytes of an answer that are taken from its socket at a time. Docker sends pieces of 32 KiB, each with its length
+before it: with Python's own 8 KiB, each takes two calls, and the thread waits for Python's lock after each."""
+
 
 @attrs.frozen
 class Exchange:
@@ -27,13 +32,30 @@ class Exchange:
     _connection: socket.socket
 
     @classmethod
-    def begin(cls, connection: socket.socket, method: str, target: str) -> Self:
-        """Sends a request without a body on a new connection, and closes that when it fails.
+    def begin(
+        cls,
+        connection: socket.socket,
+        method: str,
+        target: str,
+        headers: HeaderLines = (),
+        body: Iterable[bytes] | None = None,
+    ) -> Self:
+        """Sends a request on a new connection, and closes that when it fails. A body is sent in pieces as they come.
 
-        Raises: DockerError, Unavailable.
+        Raises: DockerError, Unavailable, and what making the body raises.
         """
         answer = HTTPResponse(connection, method=method)
-        _ask(connection, answer, method, target, is_good=lambda status: status < HTTPStatus.BAD_REQUEST)
+        answer.fp.close()
+        answer.fp = cast("Any", connection.makefile("rb", buffering=_BUFFER))
+        _ask(
+            connection,
+            answer,
+            method,
+            target,
+            headers=headers,
+            body=body,
+            is_good=lambda status: status < HTTPStatus.BAD_REQUEST,
+        )
         return cls(answer, connection)
 
     def read(self, size: int) -> bytes:
@@ -66,7 +88,14 @@ def upgrade(connection: socket.socket, target: str, headers: HeaderLines) -> Non
     answer = HTTPResponse(connection, method="POST")
     answer.fp.close()
     answer.fp = cast("Any", connection.makefile("rb", buffering=0))
-    _ask(connection, answer, "POST", target, headers, is_good=lambda status: status == HTTPStatus.SWITCHING_PROTOCOLS)
+    _ask(
+        connection,
+        answer,
+        "POST",
+        target,
+        headers=headers,
+        is_good=lambda status: status == HTTPStatus.SWITCHING_PROTOCOLS,
+    )
     answer.close()
 
 
@@ -83,12 +112,13 @@ def _ask(
     answer: HTTPResponse,
     method: str,
     target: str,
-    headers: HeaderLines = (),
     *,
+    headers: HeaderLines = (),
+    body: Iterable[bytes] | None = None,
     is_good: Callable[[int], bool],
 ) -> None:
     try:
-        _send(_Connection(connection), method, target, headers)
+        _send(_Connection(connection), method, target, headers, body)
         answer.begin()
         _check(answer, is_good)
     except BaseException as error:
@@ -104,10 +134,15 @@ def _check(answer: HTTPResponse, is_good: Callable[[int], bool]) -> None:
         raise read_refusal(answer.status, answer.read(MAX_ERROR))
 
 
-def _send(http: HTTPConnection, method: str, target: str, headers: HeaderLines) -> None:
+def _send(http: HTTPConnection, method: str, target: str, headers: HeaderLines, body: Iterable[bytes] | None) -> None:
     http.putrequest(method, target)
     for name, value in headers:
         http.putheader(name, value)
+    if body is not None:
+        http.putheader("Transfer-Encoding", "chunked")
+        with suppress(BrokenPipeError):  # the daemon has answered already
+            http.endheaders(body, encode_chunked=True)
+        return
     if method == "POST":
         http.putheader("Content-Length", "0")
     http.endheaders()

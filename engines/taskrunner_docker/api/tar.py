@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Callable, Iterator
-from typing import IO, Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import attrs
 
@@ -63,9 +63,9 @@ class TarStream:
         self._tar.members.clear()  # type: ignore[attr-defined]
         return member
 
-    def extract(self, member: tarfile.TarInfo) -> IO[bytes] | None:
-        """The contents of the member that was returned last; None of one that has none."""
-        return self._tar.extractfile(member)
+    def extract(self, member: tarfile.TarInfo) -> tarfile.ExFileObject:
+        """The contents of the file that was returned last."""
+        return cast("tarfile.ExFileObject", self._tar.extractfile(member))
 
     def close(self) -> None:
         """Closes the connection. May be called again."""

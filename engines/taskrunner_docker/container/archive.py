@@ -5,25 +5,25 @@ from __future__ import annotations
 import base64
 import json
 import posixpath
-import tarfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import TypeVar
+from typing import Any
 
 import attrs
 
 from taskrunner.connections import Connections
-from taskrunner.errors import TaskFailedInternally, Unavailable
+from taskrunner.errors import RunLost, Unavailable
 from taskrunner.interfaces.log import Log
-from taskrunner.interfaces.results import READ_SIZE, Entry
+from taskrunner.interfaces.results import Entry
 from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.api.docker_errors import DockerError
-from taskrunner_docker.api.tar import TarStream, read_in_thread
+from taskrunner_docker.api.exchange import Exchange
+from taskrunner_docker.api.tar import read_in_thread
+from taskrunner_docker.container.open_tar import NOT_FOUND, PIECE, OpenTar, TarMember, missing, open_tar, reading
 
-T = TypeVar("T")
+Read = Callable[[], AsyncIterator[bytes]]
 
-_NOT_FOUND = 404
 _GO_DIR, _GO_LINK = 1 << 31, 1 << 27
 _GO_SPECIAL = 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19
 """Bits of Go's `os.FileMode`, Docker's type of a path: folder, link; device, pipe, socket and the like."""
@@ -68,16 +68,24 @@ class ContainerFiles:
         if not stat.mode & _GO_DIR:
             raise NotADirectoryError(f"{path} is no folder")
         async with self._open(f"{found}/.") as opened:
-            while member := await opened.step(opened.tar.next):
+            while member := await opened.next():
                 entry = await self._entry(opened, member, base=await self._base(path), folder=found)
                 if entry is not None:
                     yield entry
 
-    async def _entry(self, opened: _OpenTar, member: tarfile.TarInfo, *, base: str, folder: str) -> Entry | None:
-        name = posixpath.normpath(member.name)
-        if member.isreg():
-            return Entry(name, member.size, lambda: opened.contents(member))
-        if member.islnk() or member.issym():
+    async def archive(self, path: str) -> Entry:
+        """As `Results.archive`: Docker's own tar, as it comes."""
+        found, stat = await self._resolve(path)
+        if not stat.mode & _GO_DIR:
+            raise NotADirectoryError(f"{path} is no folder")
+        return Entry(posixpath.basename(found), None, lambda: self._tar(f"{found}/."))
+
+    async def _entry(self, opened: OpenTar, member: TarMember, *, base: str, folder: str) -> Entry | None:
+        name = posixpath.normpath(member.info.name)
+        if member.info.isreg():
+            again = partial(self._contents, posixpath.join(folder, name))
+            return Entry(name, member.info.size, _first_then(partial(opened.contents, member), again))
+        if member.info.islnk() or member.info.issym():
             return await self._linked(name, posixpath.join(folder, name), base)
         return None
 
@@ -121,64 +129,58 @@ class ContainerFiles:
         return current, stat
 
     async def _stat(self, path: str) -> _Stat:
-        query = {"path": path}
         try:
-            async with await self.client.stream("HEAD", f"/containers/{self.container}/archive", query) as answer:
-                document = json.loads(base64.b64decode(answer.headers["x-docker-container-path-stat"]))
+            document = await self._ask("HEAD", path)
         except DockerError as error:
-            raise _missing(error, path) from None
+            raise missing(await self._with_reason(error, path), path) from None
         except Unavailable as error:
-            raise TaskFailedInternally(f"Docker cannot show {path}: {error}") from error
+            raise RunLost(f"Docker cannot show {path}: {error}") from error
         return _Stat(document["name"], document["size"], document["mode"], document["linkTarget"])
+
+    async def _ask(self, method: str, path: str) -> Any:
+        async with await self.client.stream(method, f"/containers/{self.container}/archive", {"path": path}) as answer:
+            return json.loads(base64.b64decode(answer.headers["x-docker-container-path-stat"]))
+
+    async def _with_reason(self, error: DockerError, path: str) -> DockerError:
+        """The same error with its text: an answer to HEAD has none."""
+        if error.status == NOT_FOUND:
+            return error
+        try:
+            await self._ask("GET", path)
+        except DockerError as told:
+            return told
+        return error
 
     # ---- the tar stream ---------------------------------------------------------------------------------
 
     async def _contents(self, path: str) -> AsyncIterator[bytes]:
         async with self._open(path) as opened:
-            member = await opened.step(opened.tar.next)
-            if member is not None:
+            if member := await opened.next():
                 async for chunk in opened.contents(member):
                     yield chunk
 
-    @asynccontextmanager
-    async def _open(self, path: str) -> AsyncIterator[_OpenTar]:
+    async def _tar(self, path: str) -> AsyncIterator[bytes]:
         connections = Connections()
+        ask = partial(self.client.exchange, connections, "GET", f"/containers/{self.container}/archive", {"path": path})
         try:
-            opening = read_in_thread(
-                connections,
-                lambda: TarStream.open(self.client, connections, self.container, path),
-                discard=TarStream.close,
-            )
-            with await _reading(opening, path) as tar:
-                yield _OpenTar(tar, connections, path)
+            with await reading(read_in_thread(connections, ask, discard=Exchange.close), path) as answer:
+                while piece := await reading(read_in_thread(connections, partial(answer.read, PIECE)), path):
+                    yield piece
         finally:
             connections.close()
 
-
-@attrs.frozen
-class _OpenTar:
-    """A tar stream that is read step by step, each in a thread."""
-
-    tar: TarStream
-    _connections: Connections
-    _path: str
-
-    async def step(self, work: Callable[[], T]) -> T:
-        return await _reading(read_in_thread(self._connections, work), self._path)
-
-    async def contents(self, member: tarfile.TarInfo) -> AsyncIterator[bytes]:
-        contents = self.tar.extract(member)
-        while contents is not None and (chunk := await self.step(partial(contents.read, READ_SIZE))):
-            yield chunk
+    def _open(self, path: str) -> AbstractAsyncContextManager[OpenTar]:
+        return open_tar(self.client, self.container, path)
 
 
-async def _reading(step: Awaitable[T], path: str) -> T:
-    try:
-        return await step
-    except DockerError as error:
-        raise _missing(error, path) from None
-    except (tarfile.TarError, Unavailable, OSError) as error:
-        raise TaskFailedInternally(f"reading files out of the container failed: {error}") from error
+def _first_then(first: Read, again: Read) -> Read:
+    """A stream has each member once. For a second try, after a store has failed, Docker is asked for the file alone."""
+    reads = iter((first,))
+
+    def read() -> AsyncIterator[bytes]:
+        return next(reads, again)()
+
+    return read
 
 
 def _inner_parts(path: str, base: str) -> list[str]:
@@ -190,9 +192,3 @@ def _inner_parts(path: str, base: str) -> list[str]:
 
 def _is_within(path: str, base: str) -> bool:
     return posixpath.commonpath([path, base]) == base
-
-
-def _missing(error: DockerError, path: str) -> Exception:
-    if error.status == _NOT_FOUND:
-        return FileNotFoundError(f"{path} is not in the container")
-    return TaskFailedInternally(f"Docker cannot show {path}: {error}")

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from tarfile import TarError
 from typing import TYPE_CHECKING
 
 from taskrunner.blocking import OverLimit, run_blocking
 from taskrunner.errors import TaskrunnerError
-from taskrunner.files.untrusted import remove_folder, walk
-from taskrunner.interfaces.caches import CacheFolder
+from taskrunner.files.plain_folder import measure
+from taskrunner.files.untrusted import remove_folder
+from taskrunner.interfaces.caches import CacheFolder, CacheUsage
 
 if TYPE_CHECKING:
     from taskrunner_docker.api.client import DockerClient
+    from taskrunner_docker.cleanup.labels import WorkerLabels
 
-BLOCK = 512
-"""Bytes that `st_blocks` counts in, by POSIX."""
 WALK_LIMIT = 1200.0
 """Seconds for one walk through a cache, which may hold millions of files: as long as the clean-up of a run may take."""
 WALK_GRACE = 5.0
@@ -29,12 +27,14 @@ _log = logging.getLogger(__name__)
 class DockerCacheFolder(CacheFolder):
     """A folder whose files belong to the user of a container, most often root."""
 
-    def __init__(self, name: str, path: Path, client: DockerClient, labels: Mapping[str, str]) -> None:
+    def __init__(self, name: str, path: Path, client: DockerClient, labels: WorkerLabels) -> None:
         self.name, self.path = name, path
         self._client, self._labels = client, labels
 
-    async def size(self) -> int:
-        return await run_blocking(lambda: _size(self.path), limit=WALK_LIMIT, doing=f"measuring the cache {self.name}")
+    async def usage(self) -> CacheUsage:
+        return await run_blocking(
+            lambda: measure(self.path), limit=WALK_LIMIT, doing=f"measuring the cache {self.name}"
+        )
 
     async def delete(self) -> None:
         """Removes it. Docker first changes the owner of the folders that this worker, not being root, may not empty."""
@@ -56,13 +56,3 @@ class DockerCacheFolder(CacheFolder):
             )
         except OverLimit as error:
             return [str(error)]
-
-
-def _size(path: Path) -> int:
-    """Bytes on disk: sparse files count what they take, and a file with two names counts once."""
-    taken = {}
-    for entry in walk(path):
-        with suppress(FileNotFoundError):
-            status = entry.stat(follow_symlinks=False)
-            taken[status.st_dev, status.st_ino] = status.st_blocks * BLOCK
-    return sum(taken.values())

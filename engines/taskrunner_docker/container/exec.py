@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import suppress
 from typing import Any, Self
 
+from taskrunner.blocking import run_blocking
 from taskrunner.errors import TaskFailed, TaskFailedInternally, Unavailable
-from taskrunner.interfaces.execution import Exec, Input
+from taskrunner.interfaces.execution import Exec, Input, Size
 from taskrunner_docker.api.async_stream import BUFFER, Stream
 from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.api.docker_errors import DockerError
 from taskrunner_docker.api.frames import Demultiplexer, joined
+from taskrunner_docker.container.host_processes import kill_marked
 from taskrunner_docker.container.pipes import OutputPipe, StreamInput
 
 _MARKER = "TASKRUNNER_EXEC"
@@ -28,9 +30,10 @@ _KILLED = _SIGNALED + signal.SIGKILL
 _MAX_REFUSAL = 1000
 """Bytes of what Docker says when it cannot start a command."""
 
-# Docker cannot kill an exec. Every process that it started carries the marker in its environment, which its own user
-# can read. A process that was forked during one round is killed in the next; a round that finds none is the last. The
-# number of rounds is bounded, since the kernel may keep a process alive.
+# Docker cannot kill an exec. Every process that it started carries the marker in its environment. As a rule the worker
+# sees these processes itself (`host_processes`). Where it does not, a shell in the container does the same: a process
+# that was forked during one round is killed in the next, and a round that finds none is the last. The number of rounds
+# is bounded, since the kernel may keep a process alive.
 _KILL = """
 round=0
 while [ $round -lt 100 ]; do
@@ -54,7 +57,7 @@ class ContainerExec(Exec):
         marker: str,
         stream: Stream,
         *,
-        tty: bool,
+        tty: Size | None,
         sink: Callable[[int, bytes], Awaitable[None]] | None,
     ) -> None:
         self._sink, self._beginning = sink, b""
@@ -70,7 +73,7 @@ class ContainerExec(Exec):
         container: str,
         command: Sequence[str],
         *,
-        tty: bool = False,
+        tty: Size | None = None,
         env: Mapping[str, str] | None = None,
         working_dir: str | None = None,
         sink: Callable[[int, bytes], Awaitable[None]] | None = None,
@@ -86,17 +89,21 @@ class ContainerExec(Exec):
                 container,
                 list(command),
                 stdin=sink is None,
-                tty=tty,
+                tty=bool(tty),
                 environment={**(env or {}), _MARKER: marker},
                 workdir=working_dir,
             )
-            body = {"Detach": False, "Tty": tty}
+            body: dict[str, Any] = {"Detach": False, "Tty": bool(tty)}
+            if tty:
+                body["ConsoleSize"] = [tty.rows, tty.columns]
             stream = await client.stream("POST", f"/exec/{made['Id']}/start", body=body, upgrade=True)
         except (DockerError, Unavailable) as error:
             raise _cannot_start(command, str(error)) from None
         running = cls(client, container, made["Id"], marker, stream, tty=tty, sink=sink)
         try:
             await running._wait_for_start(command)
+            if tty:
+                await running.resize(tty.rows, tty.columns)  # Docker before 23 does not know the size at the start
         except BaseException:
             await running.abort()
             raise
@@ -129,22 +136,31 @@ class ContainerExec(Exec):
     async def abort(self) -> None:
         for pipe in self._pipes.values():
             pipe.discard()
-        if not self._pump.done() or (await self._inspect())["Running"]:
-            await self._kill()
+        killed = await run_blocking(
+            lambda: kill_marked(f"{_MARKER}={self._marker}"),
+            limit=_EXEC_TIMEOUT,
+            doing="killing a command in the container",
+            error=TaskFailedInternally,
+        )
+        inside = ""
+        if not killed and (not self._pump.done() or (await self._inspect())["Running"]):
+            inside = await self._kill_inside()
         try:
             async with asyncio.timeout(_EXEC_TIMEOUT):
                 await self.wait()
         except TimeoutError:
-            raise TaskFailedInternally("a command in the container does not end, though it was killed") from None
+            why = inside or "though it was killed"
+            raise TaskFailedInternally(f"a command in the container does not end, {why}") from None
 
-    async def _kill(self) -> None:
+    async def _kill_inside(self) -> str:
+        """By a shell in the container. Returns what Docker says against it."""
         command = ["sh", "-c", _KILL, "kill", f"{_MARKER}={self._marker}"]
         try:
             made = await self._client.call(self._client.api.exec_create, self._container, command)
-            await self._client.call(self._client.api.exec_start, made["Id"])
+            output = await self._client.call(self._client.api.exec_start, made["Id"])
         except (DockerError, Unavailable) as error:
-            if (await self._inspect())["Running"]:
-                raise TaskFailedInternally(f"a command in the container cannot be killed: {error}") from None
+            return f"and cannot be killed: {error}"
+        return f"and cannot be killed: {output.decode(errors='replace').strip()[:_MAX_REFUSAL]}" if output else ""
 
     async def _wait_for_start(self, command: Sequence[str]) -> None:
         """Docker reports "running" before it starts the command. A failure comes as the command's output."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import posixpath
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any
 
 from taskrunner.blocking import OverLimit, run_blocking
-from taskrunner.errors import Bug, NotSupported, TaskFailedInternally, Unavailable
-from taskrunner.interfaces.execution import Exec, Execution, Input
+from taskrunner.errors import Bug, NotSupported, RunLost, TaskFailedInternally, Unavailable
+from taskrunner.interfaces.execution import NO_VARIABLES, Exec, Execution, Input, Size
 from taskrunner.interfaces.platform import RunContext
 from taskrunner.interfaces.results import Entry, Results
 from taskrunner.steps.runner import StepRunner
@@ -18,9 +19,10 @@ from taskrunner_docker.api.async_stream import BUFFER, Stream
 from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.api.docker_errors import DockerError
 from taskrunner_docker.api.frames import STDERR, Demultiplexer, joined
-from taskrunner_docker.cleanup.removal import remove_container
 from taskrunner_docker.container.archive import ContainerFiles
+from taskrunner_docker.container.attachments.run_pod import RunPod
 from taskrunner_docker.container.exec import ContainerExec
+from taskrunner_docker.container.memory import out_of_memory
 from taskrunner_docker.container.pipes import StreamInput
 from taskrunner_docker.container.step_sandbox import ContainerSteps
 
@@ -30,6 +32,8 @@ _BATCH_INTERVAL = 0.002
 """Seconds between two pieces of output, so that a flood comes in few large ones: each costs a trip to a thread."""
 LOG_LIMIT = 60.0
 """Seconds for a piece of output to reach the spool, and for a cancelled write: after `abort` nothing is written."""
+_LOST_LIMIT = 10.0
+"""Seconds to kill the container of a lost run, which is handed back after that."""
 _KILL_TIMEOUT = 60.0
 """Seconds for a killed container to end: the kernel may be writing out its files."""
 _KILLED = 137
@@ -50,6 +54,7 @@ class ContainerExecution(Execution):
         container: str,
         working_dir: str,
         *,
+        pod: RunPod,
         output: Stream,
         ending: Stream,
         stdin: bool = False,
@@ -57,7 +62,7 @@ class ContainerExecution(Execution):
     ) -> None:
         self._client, self._context, self._container = client, context, container
         self._files = ContainerFiles(client, container, working_dir, context.log)
-        self._output, self._ending = output, ending
+        self._pod, self._output, self._ending = pod, output, ending
         self._aborted = False
         self._input = StreamInput(output) if stdin else None
         self._steps = steps
@@ -71,8 +76,11 @@ class ContainerExecution(Execution):
             raise NotSupported("this container was started without a standard input")
         return self._input
 
-    async def new_exec(self, command: Sequence[str], *, tty: bool = False) -> Exec:
-        return await ContainerExec.begin(self._client, self._container, command, tty=tty)
+    async def new_exec(
+        self, command: Sequence[str], *, tty: Size | None = None, env: Mapping[str, str] = NO_VARIABLES, cwd: str = ""
+    ) -> Exec:
+        folder = posixpath.join(self._files.working_dir, cwd) if cwd else None
+        return await ContainerExec.begin(self._client, self._container, command, tty=tty, env=env, working_dir=folder)
 
     async def wait(self) -> Results:
         await asyncio.wait({self._watching})
@@ -98,13 +106,19 @@ class ContainerExecution(Execution):
         self._stop_steps()
         self._watching.cancel()
         await asyncio.wait({self._watching})
-        await remove_container(self._client, self._container)
+        self._close_streams()  # a watch that was cancelled before its first step has closed nothing
+        await self._pod.dispose(self._container)
         if self._steps:
             await self._steps.runner.remove_files()
 
-    async def _kill(self) -> None:
+    def _close_streams(self) -> None:
+        self._output.close()
+        self._ending.close()
+
+    async def _kill(self, limit: float | None = None) -> None:
+        kill = partial(self._client.api.kill, self._container)
         try:
-            await self._client.call(self._client.api.kill, self._container)
+            await (self._client.call_within(limit, kill) if limit else self._client.call(kill))
         except DockerError as error:
             if error.status not in _GONE:
                 raise TaskFailedInternally(f"the container cannot be killed: {error}") from None
@@ -120,20 +134,29 @@ class ContainerExecution(Execution):
             for task in (drain, end, steps):
                 if task.done():
                     task.result()
+            await self._pod.end()
             return await self._results(end.result())
+        except Unavailable as error:  # only Docker itself is asked here
+            await self._end_lost()
+            raise RunLost(error.message) from error
         finally:
-            self._output.close()
-            self._ending.close()
+            self._close_streams()
             for task in (drain, end):
                 task.cancel()
             self._stop_steps()
             await asyncio.gather(drain, end, steps, return_exceptions=True)
 
+    async def _end_lost(self) -> None:
+        """The task is run again at once, maybe here: if Docker answers, the container is dead before that."""
+        with suppress(Unavailable, TaskFailedInternally):
+            await self._kill(_LOST_LIMIT)
+            await self._pod.end()
+
     async def _results(self, exit_code: int) -> Results:
         if self._steps:
             return await self._results_of_steps(self._steps.runner, exit_code)
         reason, message = await self._explain(exit_code)
-        return ContainerResults(self._files, exit_code=exit_code, reason=reason, message=message)
+        return ContainerResults(self._files, self._pod, exit_code=exit_code, reason=reason, message=message)
 
     async def _results_of_steps(self, runner: StepRunner, exit_code: int) -> Results:
         """`exit_code` is that of the container, which the worker kills after the last step."""
@@ -143,10 +166,15 @@ class ContainerExecution(Execution):
             reason, message = "start-failed", "steps need a shell, and there is no `sh` in the image"
         elif sequence.exit_code and exit_code != _KILLED:
             reason, message = "container-ended", f"the container ended by itself with exit code {exit_code}; {message}"
-        elif sequence.exit_code == _KILLED and await self._ran_out_of_memory():
-            reason, message = "out-of-memory", f"{message}; the container ran out of memory"
+        elif sequence.exit_code and (story := await self._memory_story()):
+            reason, message = "out-of-memory", f"{message}; {story}"
         results = ContainerResults(
-            self._files, exit_code=sequence.exit_code, reason=reason, message=message, release=runner.remove_files
+            self._files,
+            self._pod,
+            exit_code=sequence.exit_code,
+            reason=reason,
+            message=message,
+            release=runner.remove_files,
         )
         results.details = runner.details
         return results
@@ -201,18 +229,16 @@ class ContainerExecution(Execution):
 
     async def _explain(self, exit_code: int) -> tuple[str, str]:
         """Reason and message, where the exit code alone explains too little."""
-        if exit_code and await self._ran_out_of_memory():
-            return "out-of-memory", "the container ran out of memory, and the kernel killed a process in it"
+        if exit_code and (story := await self._memory_story()):
+            return "out-of-memory", story
         if exit_code in _NOT_RUN:
             return "", f"exit code {exit_code}: a program is not in the image, or cannot be run there; the log names it"
         return "", ""
 
-    async def _ran_out_of_memory(self) -> bool:
-        try:
-            state: dict[str, Any] = await self._client.call(self._client.api.inspect_container, self._container)
-        except DockerError:
-            return False  # another program removed it: its output and exit code are still reported
-        return bool(state["State"].get("OOMKilled"))
+    async def _memory_story(self) -> str:
+        """Of the container itself, and of the services."""
+        own = await out_of_memory(self._client, self._container)
+        return "; ".join(filter(None, (own, *self._pod.memory_stories)))
 
 
 class ContainerResults(Results):
@@ -221,6 +247,7 @@ class ContainerResults(Results):
     def __init__(
         self,
         files: ContainerFiles,
+        pod: RunPod,
         *,
         exit_code: int,
         reason: str,
@@ -228,7 +255,7 @@ class ContainerResults(Results):
         release: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """`release` is called when the container is gone: until then Docker needs what is mounted, to read files."""
-        self._files, self._release = files, release
+        self._files, self._pod, self._release = files, pod, release
         self.exit_code, self.reason, self.message = exit_code, reason, message
 
     async def archive_file(self, path: str) -> Entry:
@@ -237,7 +264,10 @@ class ContainerResults(Results):
     def archive_folder(self, path: str) -> AsyncIterator[Entry]:
         return self._files.folder(path)
 
+    async def archive(self, path: str = ".") -> Entry:
+        return await self._files.archive(path)
+
     async def dispose(self) -> None:
-        await remove_container(self._files.client, self._files.container)
+        await self._pod.dispose(self._files.container)
         if self._release:
             await self._release()

@@ -7,37 +7,38 @@ the owner of a folder may remove its files. The container that this needs is nev
 from __future__ import annotations
 
 import io
-import json
 import os
 import posixpath
 import tarfile
-from collections.abc import Mapping
 from pathlib import Path
 
 from taskrunner.connections import Connections
 from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.api.tar import TarStream, read_in_thread
+from taskrunner_docker.cleanup.labels import WorkerLabels
 from taskrunner_docker.cleanup.removal import remove_container, remove_tag
 
 _TARGET = "/cache"
 _MODE = 0o700
 
 
-async def take_folders(client: DockerClient, path: Path, labels: Mapping[str, str], uid: int | None = None) -> None:
+async def take_folders(client: DockerClient, path: Path, labels: WorkerLabels, uid: int | None = None) -> None:
     """Makes this process's user (or `uid`) the owner of all folders in `path`.
 
     Raises: DockerError, Unavailable, OSError, TarError, TaskFailedInternally (its container cannot be removed)."""
     owner = os.geteuid() if uid is None else uid
-    imported = await client.call(client.api.import_image_from_data, bytes(2 * tarfile.BLOCKSIZE))
-    image = str(json.loads(imported)["status"])
+    name = labels.passing_name()
+    image = f"{labels.build_repository}:{name}"
+    empty = bytes(2 * tarfile.BLOCKSIZE)
+    await client.call(client.api.import_image_from_data, empty, repository=labels.build_repository, tag=name)
     body = {
         "Image": image,
         "Cmd": ["never-started"],
-        "Labels": dict(labels),
+        "Labels": labels.of_worker,
         "HostConfig": {"Mounts": [{"Type": "bind", "Source": str(path), "Target": _TARGET}]},
     }
     try:
-        made = await client.call(client.api.create_container_from_config, body)
+        made = await client.call(client.api.create_container_from_config, body, name)
         try:
             await _take(client, str(made["Id"]), owner)
         finally:

@@ -21,6 +21,10 @@ Owner = tuple[int, int]
 COPY_LIMIT = 1800.0
 """Seconds to copy the files of a repository: a million small ones on a slow disk."""
 _ROOT = (0, 0)
+_MAX_LIST = 16 << 20
+"""Bytes of a list of users that are read: those of an image may be of any size."""
+_MAX_DIGITS = 10
+"""Of an id. Docker refuses to start anything as a user above 2**31, and a tar header takes no number of any length."""
 _NAME, _ID, _GROUP = 0, 2, 3
 """Fields in `/etc/passwd`; the first and the third also in `/etc/group`."""
 
@@ -50,11 +54,11 @@ async def owner_of(client: DockerClient, container: str, user: str, log: Log) ->
         return _ROOT
     files = ContainerFiles(client, container, "/", log)
     found = await _find(files, "/etc/passwd", name)
-    uid = int(found[_ID]) if found else _number(name)
-    gid = int(found[_GROUP]) if found else 0
+    uid = _number(found[_ID] if found else name)
+    gid = _number(found[_GROUP]) if found else 0
     if group:
         of_group = await _find(files, "/etc/group", group)
-        gid = int(of_group[_ID]) if of_group else _number(group)
+        gid = _number(of_group[_ID] if of_group else group)
     return uid, gid
 
 
@@ -63,6 +67,8 @@ async def _find(files: ContainerFiles, path: str, word: str) -> list[str] | None
     try:
         entry = await files.file(path)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return None
+    if (entry.size or 0) > _MAX_LIST:
         return None
     text = b"".join([piece async for piece in entry.read()]).decode("utf-8", "replace")
     lines = [line.split(":") for line in text.splitlines()]
@@ -76,7 +82,7 @@ def _is_id(path: str, line: list[str]) -> bool:
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isdecimal() else 0
+    return int(text) if text.isdecimal() and len(text) <= _MAX_DIGITS else 0
 
 
 def _archive(folder: Path, target: str, owner: Owner, hidden: Collection[str]) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from taskrunner.steps.runner import StepRunner
 from taskrunner.steps.sandbox import RunningStep, StepCommand, StepSandbox
 from taskrunner.steps.step_files import NAMES, StepFiles
 from taskrunner_docker.api.client import DockerClient
+from taskrunner_docker.container.configuration.mounts import bind
 from taskrunner_docker.container.exec import ContainerExec
 
 KEEP_ALIVE = ["sh"]
@@ -33,10 +34,7 @@ def make_files(folder: Path) -> StepFiles:
 
 def mounts(files: StepFiles) -> list[dict[str, Any]]:
     """Each file by itself, so that a step can write to it, and neither remove nor replace it."""
-    return [
-        {"Type": "bind", "Source": str(files.path(name).absolute()), "Target": f"{STEP_FOLDER}/{name}"}
-        for name in NAMES
-    ]
+    return [bind(files.path(name), f"{STEP_FOLDER}/{name}") for name in NAMES]
 
 
 class ContainerSteps(StepSandbox):

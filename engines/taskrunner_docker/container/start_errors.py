@@ -1,0 +1,52 @@
+"""What it means that Docker refuses to make or to start a container."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from taskrunner.errors import TaskFailed, TaskFailedInternally, Unavailable
+from taskrunner_docker.api.docker_errors import DockerError, is_link_loop
+
+_BAD_REQUEST, _NOT_FOUND = 400, 404
+
+_UNABLE = {
+    "storage-opt|pquota": ("limits.disk", "has a storage driver that cannot limit the size of a container"),
+    "could not select device driver": ("isolation.gpus", "has no driver for GPUs"),
+    "unable to apply caps": (
+        "isolation",
+        "lacks itself what the task asks for (does it run in a container?)",
+    ),
+    "discarded": ("resources", "cannot keep a container to its limits"),
+    "Range of CPUs|NanoCPUs can not": ("resources.cpus", "cannot give as many"),
+}
+"""What this Docker cannot do, and another worker's perhaps can, by its words."""
+
+_WRONG = {
+    "unable to find (?:user|group)|no matching entries in passwd": "isolation.user",
+    "error setting rlimit": "limits.ulimits",
+    "gathering device information": "isolation.devices",
+    "capability": "isolation.capabilities",
+    "bind source path does not exist": "isolation.host_folders",
+}
+"""The field of the task that Docker refuses, by its words."""
+
+
+def start_error(image: str, error: DockerError) -> Exception:
+    """The error of the run. A limit that cannot be set is never left out in silence."""
+    what = f"cannot start the container of {image}: {error}"
+    for words, (field, why) in _UNABLE.items():
+        if re.search(words, str(error)):
+            return Unavailable(f"{field}: this worker's Docker {why}: {error}")
+    for words, field in _WRONG.items():
+        if re.search(words, str(error)):
+            return TaskFailed("start-failed", f"{what}; check `{field}`")
+    if error.status in (_BAD_REQUEST, _NOT_FOUND) or "not a directory" in str(error) or is_link_loop(error):
+        return TaskFailed("start-failed", f"{what}; check `command`, `working_dir` and where `caches` and `mounts` go")
+    return TaskFailedInternally(what)
+
+
+def check_warnings(warnings: Iterable[str]) -> None:
+    """Docker makes a container without a limit that its kernel lacks, and warns of it. Raises DockerError."""
+    if discarded := [warning for warning in warnings if "discarded" in warning]:
+        raise DockerError(0, " ".join(discarded))
