@@ -19,7 +19,7 @@ They need nothing but pytest. A worker whose platform follows a script for nine 
 - Time: `clock.run(main())` runs hours in milliseconds
 - Tests of the contracts, each a class that a test class extends by a method or two: `PlatformConformance`,
   `CacheFolderConformance`, `CachesConformance`, `HostConformance`, `LogConformance`, `QueueConformance`,
-  `ArtifactStoreConformance`
+  `ArtifactStoreConformance`, `PushSourceConformance`
 - Peers that push work: `ScriptedSource`, `ScriptedPeer`
 
 A name is loaded when it is first used: the tests of contracts need pytest, the fakes do not.
@@ -34,14 +34,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from taskrunner.testing import clock as clock
-    from taskrunner.testing.conformance.artifacts import ArtifactStoreConformance as ArtifactStoreConformance
+    from taskrunner.testing.conformance.artifacts.conformance import (
+        ArtifactStoreConformance as ArtifactStoreConformance,
+    )
     from taskrunner.testing.conformance.caches import CacheFolderConformance as CacheFolderConformance
     from taskrunner.testing.conformance.caches import CachesConformance as CachesConformance
     from taskrunner.testing.conformance.host import HostConformance as HostConformance
     from taskrunner.testing.conformance.log import LogConformance as LogConformance
-    from taskrunner.testing.conformance.platform import PlatformConformance as PlatformConformance
-    from taskrunner.testing.conformance.queue import QueueConformance as QueueConformance
-    from taskrunner.testing.conformance.script import Script as Script
+    from taskrunner.testing.conformance.platform.conformance import PlatformConformance as PlatformConformance
+    from taskrunner.testing.conformance.platform.script import Script as Script
+    from taskrunner.testing.conformance.push_source.client import PeerMessage as PeerMessage
+    from taskrunner.testing.conformance.push_source.client import PushClient as PushClient
+    from taskrunner.testing.conformance.push_source.conformance import PushSourceConformance as PushSourceConformance
+    from taskrunner.testing.conformance.queue.conformance import QueueConformance as QueueConformance
     from taskrunner.testing.fakes.artifacts import MemoryStore as MemoryStore
     from taskrunner.testing.fakes.caches import FakeCacheFolder as FakeCacheFolder
     from taskrunner.testing.fakes.caches import FakeCaches as FakeCaches
@@ -54,7 +59,7 @@ if TYPE_CHECKING:
     from taskrunner.testing.stepping import TableMachine as TableMachine
 
 _HOMES = {
-    "ArtifactStoreConformance": "conformance.artifacts",
+    "ArtifactStoreConformance": "conformance.artifacts.conformance",
     "CacheFolderConformance": "conformance.caches",
     "CachesConformance": "conformance.caches",
     "FakeCacheFolder": "fakes.caches",
@@ -66,9 +71,12 @@ _HOMES = {
     "LogConformance": "conformance.log",
     "MemoryLog": "fakes.log",
     "MemoryStore": "fakes.artifacts",
-    "PlatformConformance": "conformance.platform",
-    "QueueConformance": "conformance.queue",
-    "Script": "conformance.script",
+    "PeerMessage": "conformance.push_source.client",
+    "PlatformConformance": "conformance.platform.conformance",
+    "PushClient": "conformance.push_source.client",
+    "PushSourceConformance": "conformance.push_source.conformance",
+    "QueueConformance": "conformance.queue.conformance",
+    "Script": "conformance.platform.script",
     "ScriptedPeer": "fakes.push_source",
     "TableMachine": "stepping",
     "ScriptedSource": "fakes.push_source",
@@ -102,7 +110,10 @@ __all__ = [
     "LogConformance",
     "MemoryLog",
     "MemoryStore",
+    "PeerMessage",
     "PlatformConformance",
+    "PushClient",
+    "PushSourceConformance",
     "QueueConformance",
     "Script",
     "ScriptedPeer",

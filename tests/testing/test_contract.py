@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from taskrunner import errors
-from taskrunner.errors import Bug, MalformedPayload, NotSupported, TaskFailedInternally, Unavailable
+from taskrunner.errors import Bug, MalformedPayload, NotSupported, RunLost, TaskFailedInternally, Unavailable
 from taskrunner.interfaces.caches import CacheFolder, Caches
 from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.execution import Execution, Input
@@ -23,11 +23,15 @@ from taskrunner.testing.conformance.contract import INTERFACES, ContractBroken, 
     [
         (Engine, "attach_cache", (MalformedPayload, NotSupported)),
         (Engine, "discard", (TaskFailedInternally,)),
-        (Execution, "wait", (TaskFailedInternally, Unavailable, Bug)),
+        (Execution, "wait", (RunLost, Unavailable, TaskFailedInternally, Bug)),
         (Execution, "stdin", (NotSupported,)),
         (Input, "write", (BrokenPipeError,)),
         (Input, "close", ()),
-        (Results, "archive_file", (FileNotFoundError, IsADirectoryError, PermissionError, TaskFailedInternally)),
+        (
+            Results,
+            "archive_file",
+            (FileNotFoundError, IsADirectoryError, PermissionError, TaskFailedInternally, Unavailable, RunLost),
+        ),
         (Caches, "shared", (MalformedPayload, TaskFailedInternally)),
         (Log, "say", (TaskFailedInternally,)),
         (Platform, "health", ()),

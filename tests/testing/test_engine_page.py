@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import get_args
 
+from taskrunner.runs import platforms, resources, run
 from taskrunner.testing import PlatformConformance
-from taskrunner.worker import platforms, resources, run
+from taskrunner.testing.conformance.platform.harness import Option
+from tests.docker import test_docker_conformance
+from tests.process import test_process_conformance
 
-PAGE = " ".join((Path(__file__).resolve().parents[2] / "docs" / "engines.md").read_text().split())
+TEXT = (Path(__file__).resolve().parents[2] / "docs" / "engines.md").read_text()
+PAGE = " ".join(TEXT.split())
 
 
 def test_the_limits_of_calls() -> None:
@@ -25,6 +31,14 @@ def test_the_delay_of_a_run_that_is_handed_back() -> None:
     assert run.REJECT_DELAY == 10
 
 
+def test_the_optional_operations_and_the_platforms_that_have_them() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*?\|.*?\|(.*)\|$", TEXT.partition("| word | operation")[2], re.MULTILINE))
+    assert sorted(rows) == sorted(get_args(Option))
+    for column, kit in enumerate((test_process_conformance.OnOneKind, test_docker_conformance.TestContainers)):
+        marked = {word for word, cells in rows.items() if cells.split("|")[column].strip() == "yes"}
+        assert marked == kit.supports, kit.__name__
+
+
 def test_the_number_of_tests() -> None:
-    assert "some forty tests" in PAGE
-    assert 35 <= sum(name.startswith("test_") for name in dir(PlatformConformance)) < 45
+    assert "some hundred tests" in PAGE
+    assert 95 <= sum(name.startswith("test_") for name in dir(PlatformConformance)) < 120

@@ -9,7 +9,10 @@ import pytest
 
 from taskrunner.errors import (
     Bug,
+    MachineFault,
     MalformedPayload,
+    Reject,
+    RunLost,
     TaskFailed,
     TaskFailedInternally,
     Unavailable,
@@ -82,7 +85,10 @@ ERRORS: dict[ErrorKind, type[Exception]] = {
     "task-failed": TaskFailed,
     "malformed": MalformedPayload,
     "unavailable": Unavailable,
+    "run-lost": RunLost,
     "internal": TaskFailedInternally,
+    "machine": MachineFault,
+    "reject": Reject,
     "broken": WorkerBroken,
     "bug": Bug,
     "crash": ZeroDivisionError,
@@ -170,10 +176,10 @@ def test_a_run_of_a_dead_worker_is_recovered_and_cleaned_up() -> None:
         engine = await first.new_engine(context())
         await engine.load(FakePayload(run_for=60, exit_code=5))
         handle = (await engine.start({})).handle
-        results = await (await second.recover(handle)).wait()
+        results = await (await second.recover(handle, context(), 0)).wait()
         assert results.exit_code == 5
         with pytest.raises(TaskFailed, match="handle"):
-            await second.recover(handle)
+            await second.recover(handle, context(), 0)
         assert await second.clean_up_after("w1") == ["t1/0: removed its results"]
         assert await second.clean_up_after("w1") == []
         assert platform.alive == []

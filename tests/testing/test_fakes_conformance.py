@@ -8,7 +8,7 @@ from pathlib import Path
 from taskrunner.interfaces.artifacts import ArtifactStore
 from taskrunner.interfaces.caches import CacheFolder, Caches
 from taskrunner.interfaces.host import Host
-from taskrunner.testing.conformance.artifacts import ArtifactStoreConformance
+from taskrunner.testing.conformance.artifacts.conformance import ArtifactStoreConformance
 from taskrunner.testing.conformance.caches import CacheFolderConformance, CachesConformance
 from taskrunner.testing.conformance.host import HostConformance
 from taskrunner.testing.conformance.log import LogConformance
@@ -51,8 +51,13 @@ class TestMemoryLog(LogConformance[MemoryLog]):
 
 
 class TestMemoryStore(ArtifactStoreConformance):
+    in_memory = True
+
     def setup_method(self) -> None:
         self.memory = MemoryStore()
 
     def store(self) -> ArtifactStore:
         return self.memory
+
+    async def kept_bytes(self) -> int:
+        return sum(map(len, self.memory.bodies.values()))

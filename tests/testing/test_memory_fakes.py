@@ -10,7 +10,7 @@ import pytest
 
 from taskrunner.model import Artifact, RunKey
 from taskrunner.testing import FakeHost, MemoryLog, MemoryStore
-from taskrunner.testing.conformance.platform_harness import joined
+from taskrunner.testing.conformance.platform.harness import joined
 
 RUN = RunKey("t1", 0)
 
@@ -47,7 +47,7 @@ def test_the_log_is_stored_and_not_listed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "/a", "a//b", "../a", "a/.", "a/"])
 def test_a_bad_name_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="artifact name"):
+    with pytest.raises(ValueError, match="names no artifact"):
         asyncio.run(MemoryStore().put(RUN, name, chunks(b"")))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from taskrunner.interfaces.caches import CacheUsage
 from taskrunner.interfaces.host import Leave
 from taskrunner.interfaces.log import LogStream
 from taskrunner.log.masking import Masker
@@ -131,7 +132,7 @@ HOSTS: list[Mutant] = [
 
 @pytest.mark.parametrize("mutant", HOSTS, ids=name_of)
 def test_a_faulty_host_is_caught(mutant: Mutant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("taskrunner.testing.conformance.host.LIMIT", 0.2)  # real seconds: a lost notice never comes
+    monkeypatch.setattr(HostTests, "limit", 0.2)  # real seconds: a lost notice never comes
     assert_caught(HostTests, mutant, monkeypatch, tmp_path)
 
 
@@ -188,8 +189,8 @@ async def delete_through_links(self: FakeCacheFolder) -> None:
 delete = FakeCacheFolder.delete
 
 
-async def no_size(self: FakeCacheFolder) -> int:
-    return 0
+async def no_usage(self: FakeCacheFolder) -> CacheUsage:
+    return CacheUsage(0, 0)
 
 
 async def nothing(*_: object) -> None:
@@ -199,7 +200,7 @@ async def nothing(*_: object) -> None:
 FOLDERS: list[Mutant] = [
     (FakeCacheFolder, "delete", delete_through_links, "test_a_link_to_somewhere_else_is_deleted_as_a_link"),
     (FakeCacheFolder, "delete", nothing, "test_it_is_gone_once_deleted"),
-    (FakeCacheFolder, "size", no_size, "test_its_size_is_that_of_its_files_or_a_little_more"),
+    (FakeCacheFolder, "usage", no_usage, "test_its_size_is_that_of_its_files_or_a_little_more"),
 ]
 
 

@@ -10,11 +10,14 @@ import attrs
 import pytest
 
 from taskrunner.errors import Bug, TaskFailed, TaskFailedInternally
+from taskrunner.interfaces.attachments import ProxyHandler, Service
+from taskrunner.interfaces.platform import RunContext
 from taskrunner.interfaces.results import Entry, Results
 from taskrunner.model import Health
-from taskrunner.testing.conformance.platform_harness import Option
+from taskrunner.testing.conformance.platform.harness import Option
 from taskrunner.testing.fakes.exec import FakeExec
 from taskrunner.testing.fakes.execution import FakeExecution
+from taskrunner.testing.fakes.fetching import FAILING
 from taskrunner.testing.fakes.payload import FakePayload
 from taskrunner.testing.fakes.platform import FakeEngine, FakePlatform
 from taskrunner.testing.fakes.results import FakeResults
@@ -116,9 +119,8 @@ async def folder_backwards(self: FakeResults, path: str) -> AsyncIterator[Entry]
         yield entry
 
 
-async def archive_not_written_yet(self: FakeResults) -> AsyncIterator[bytes]:
+async def archive_not_written_yet(self: FakeResults, path: str = ".") -> Entry:
     raise NotImplementedError
-    yield b""
 
 
 async def deliver_a_path(self: FakeResults) -> dict[str, object]:
@@ -150,6 +152,32 @@ async def attach_anywhere(self: FakeEngine, folder: Any, target: str, *, read_on
     self.run.caches[target] = (folder, read_only)
 
 
+async def mount_anywhere(self: FakeEngine, path: Path, target: str) -> None:
+    self.run.mounts[target] = path
+
+
+async def attach_a_proxy_of_any_name(self: FakeEngine, name: str, handler: ProxyHandler) -> None:
+    self.run.proxies[name] = handler
+
+
+async def attach_one_proxy_for_all(self: FakeEngine, name: str, handler: ProxyHandler) -> None:
+    await attach_proxy(self, name, shared_handlers.setdefault(name, handler))
+
+
+async def attach_a_service_of_any_name(self: FakeEngine, name: str, service: Service) -> None:
+    if service.image == FAILING:
+        raise TaskFailed("service-failed", "as the script says")
+    self.run.services[name] = service
+
+
+async def attach_a_service_without_waiting(self: FakeEngine, name: str, service: Service) -> None:
+    await attach_service(self, name, attrs.evolve(service, image="fake"))
+
+
+attach_proxy, attach_service = FakeEngine.attach_proxy, FakeEngine.attach_service
+shared_handlers: dict[str, ProxyHandler] = {}
+
+
 async def clean_up_that_always_finds_something(self: FakePlatform, worker_id: str) -> list[str]:
     return [f"looked for {worker_id}"]
 
@@ -162,16 +190,24 @@ async def health_that_raises(self: FakePlatform) -> Health:
     raise ConnectionError("no daemon")
 
 
-async def recover_with_another_error(self: FakePlatform, handle: str) -> FakeExecution:
+async def recover_with_another_error(
+    self: FakePlatform, handle: str, context: RunContext, log_offset: int
+) -> FakeExecution:
     raise LookupError(handle)
 
 
-async def recover_that_finds_nothing(self: FakePlatform, handle: str) -> FakeExecution:
+async def recover_that_finds_nothing(
+    self: FakePlatform, handle: str, context: RunContext, log_offset: int
+) -> FakeExecution:
     raise TaskFailed("lost", "never found")
 
 
-async def exec_after_the_end(self: FakeExecution, command: list[str], *, tty: bool = False) -> FakeExec:
-    return FakeExec(self.run, command, tty=tty)
+async def exec_after_the_end(self: FakeExecution, command: list[str], **options: Any) -> FakeExec:
+    return FakeExec(self.run, command, **{"tty": None, "env": {}, "cwd": "", **options})
+
+
+async def exec_in_its_own_environment(self: FakeExecution, command: list[str], **options: Any) -> FakeExec:
+    return FakeExec(self.run, command, **{"tty": None, "cwd": "", **options, "env": {}})
 
 
 async def resize_anything(self: FakeExec, rows: int, columns: int) -> None:
@@ -190,6 +226,7 @@ PLATFORMS: list[Mutant] = [
     (FakeExecution, "abort", abort_once, "test_after_an_abort_there_are_no_results"),
     (FakeExecution, "abort", abort_once, "test_a_run_that_has_ended_can_be_aborted"),
     (FakeExecution, "new_exec", exec_after_the_end, "test_a_command_ends_with_its_run"),
+    (FakeExecution, "new_exec", exec_in_its_own_environment, "test_a_command_has_more_variables_than_its_run"),
     (FakeEngine, "discard", discard_once, "test_an_engine_before_load_is_discarded"),
     (FakeEngine, "discard", discard_once, "test_an_engine_after_load_is_discarded"),
     (FakeEngine, "discard", nothing, "test_a_load_that_is_cancelled_is_undone"),
@@ -198,10 +235,20 @@ PLATFORMS: list[Mutant] = [
     (FakeEngine, "load", load_with_another_error, "test_the_exit_code_is_reported"),
     (FakeEngine, "attach_cache", nothing, "test_a_cache_outlives_its_run"),
     (FakeEngine, "attach_cache", attach_anywhere, "test_a_target_is_used_once_and_lies_inside"),
+    (FakeEngine, "attach_mount", nothing, "test_a_run_reads_what_it_has_mounted"),
+    (FakeEngine, "attach_mount", mount_anywhere, "test_a_mount_has_a_place_of_its_own"),
+    (FakeEngine, "attach_proxy", nothing, "test_a_run_reaches_its_proxies"),
+    (FakeEngine, "attach_proxy", attach_a_proxy_of_any_name, "test_a_proxy_has_a_host_name_of_its_own"),
+    (FakeEngine, "attach_proxy", attach_one_proxy_for_all, "test_two_runs_have_their_own_proxies"),
+    (FakeEngine, "attach_service", nothing, "test_a_run_reaches_its_service"),
+    (FakeEngine, "attach_service", attach_a_service_of_any_name, "test_a_service_has_a_host_name_of_its_own"),
+    (FakeEngine, "attach_service", attach_a_service_without_waiting, "test_a_service_that_is_not_ready_fails_its_run"),
     (FakeRun, "_cached", cache_that_is_always_writable, "test_a_read_only_cache_is_not_changed"),
     (FakeRun, "_process", short_process, "test_the_log_is_whole_and_in_order_at_the_end_of_wait"),
     (FakeRun, "_process", process_with_exit_code_0, "test_two_runs_at_once_do_not_disturb_each_other"),
     (FakeRun, "_process", process_that_ignores_its_input, "test_an_input_stays_open_until_it_is_closed"),
+    (FakeRun, "starved", False, "test_a_run_is_kept_to_its_memory"),
+    (FakeRun, "starved", True, "test_a_run_within_its_limits_ends_as_any_other"),
     (FakeRun, "end", end_but_for_execs, "test_a_command_ends_with_its_run"),
     (FakeInput, "write", write_without_a_reader, "test_an_input_stays_open_until_it_is_closed"),
     (FakeExec, "resize", resize_anything, "test_only_a_terminal_has_a_size"),
@@ -238,6 +285,7 @@ def test_a_platform_that_supports_more_than_it_says_is_caught(tmp_path: Path) ->
 
     assert failures(Modest, tmp_path) == {
         "test_a_cache_outlives_its_run",
+        "test_a_mount_that_is_left_out_is_not_supported",
         "test_a_command_prints_and_ends",
         "test_a_run_is_recovered",
         "test_an_input_stays_open_until_it_is_closed",

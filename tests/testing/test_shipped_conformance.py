@@ -60,7 +60,7 @@ class TestStandaloneHost(HostConformance):
             signal.signal(number, handler)
 
     def host(self) -> Host:
-        host = StandaloneHost(flags={"capacity": 2})
+        host = StandaloneHost()
         host.listen()
         return host
 

@@ -10,11 +10,16 @@ import pytest
 
 from taskrunner.errors import MalformedPayload
 from taskrunner.interfaces.caches import CacheFolder, Caches
-from taskrunner.testing.conformance.contract import ContractChecker
+from taskrunner.testing.conformance.kit import ConformanceKit
+
+LIMIT = 60.0
+"""Seconds of one test, which makes a few small files."""
 
 
-class CacheFolderConformance(ABC):
+class CacheFolderConformance(ConformanceKit, ABC):
     """The contract of CacheFolder."""
+
+    limit = LIMIT
 
     @abstractmethod
     def cache_folder(self, name: str, path: Path) -> CacheFolder:
@@ -26,15 +31,21 @@ class CacheFolderConformance(ABC):
 
     def test_its_size_is_that_of_its_files_or_a_little_more(self, tmp_path: Path) -> None:
         folder = self._filled(tmp_path)
-        assert 5003 <= asyncio.run(folder.size()) < 100_000
+
+        async def main() -> None:
+            usage = await folder.usage()
+            assert 5003 <= usage.size < 100_000
+            assert usage.inodes == 3, "two files and a folder"
+
+        self.bounded(main())
 
     def test_it_is_gone_once_deleted(self, tmp_path: Path) -> None:
         path = tmp_path / "cache"
         path.mkdir()
         folder = self._filled(path)
-        asyncio.run(folder.delete())
+        self.bounded(folder.delete())
         assert not path.exists() or not any(path.iterdir())
-        asyncio.run(folder.delete())
+        self.bounded(folder.delete())
 
     def test_a_link_to_somewhere_else_is_deleted_as_a_link(self, tmp_path: Path) -> None:
         path, other = tmp_path / "cache", tmp_path / "other"
@@ -43,23 +54,29 @@ class CacheFolderConformance(ABC):
         (other / "precious").write_bytes(b"")
         cache = self._filled(path)
         (path / "link").symlink_to(other)
-        assert asyncio.run(cache.size()) < 100_000
-        asyncio.run(cache.delete())
+
+        async def main() -> None:
+            assert (await cache.usage()).size < 100_000
+            await cache.delete()
+
+        self.bounded(main())
         assert (other / "precious").exists()
 
     def _filled(self, path: Path) -> CacheFolder:
         (path / "deep").mkdir()
         (path / "a").write_bytes(bytes(5000))
         (path / "deep" / "b").write_bytes(b"bee")
-        return ContractChecker().wrap(self.cache_folder("some", path), CacheFolder)
+        return self.checker.wrap(self.cache_folder("some", path), CacheFolder)
 
 
 BAD_NAMES = ("", "/", "a/b", "../a", "a b", "ä", "a\n", "a\0", "x" * 129)
 """What `limits.CACHE_PATTERN` does not allow."""
 
 
-class CachesConformance(ABC):
+class CachesConformance(ConformanceKit, ABC):
     """The contract of Caches. The tests recognize a folder by a file that they create in it."""
+
+    limit = LIMIT
 
     @abstractmethod
     def caches(self, home: Path) -> Caches:
@@ -72,7 +89,7 @@ class CachesConformance(ABC):
                 assert list(lease.folder.path.iterdir()) == []
                 await lease.commit()
 
-        asyncio.run(main())
+        self.bounded(main())
 
     def test_a_committed_folder_is_leased_again(self, tmp_path: Path) -> None:
         async def main() -> None:
@@ -83,7 +100,7 @@ class CachesConformance(ABC):
             assert _marks(lease.folder) == ["first"]
             await lease.commit()
 
-        asyncio.run(main())
+        self.bounded(main())
 
     def test_a_discarded_folder_is_deleted(self, tmp_path: Path) -> None:
         async def main() -> None:
@@ -97,7 +114,7 @@ class CachesConformance(ABC):
             assert _marks(again.folder) == []
             await again.commit()
 
-        asyncio.run(main())
+        self.bounded(main())
 
     def test_two_exclusive_leases_have_two_folders(self, tmp_path: Path) -> None:
         async def main() -> None:
@@ -107,7 +124,7 @@ class CachesConformance(ABC):
             for lease in leases:
                 await lease.commit()
 
-        asyncio.run(main())
+        self.bounded(main())
 
     def test_the_most_recently_used_copy_is_leased_first(self, tmp_path: Path) -> None:
         async def main() -> None:
@@ -121,7 +138,7 @@ class CachesConformance(ABC):
             for lease in again:
                 await lease.commit()
 
-        asyncio.run(main())
+        self.bounded(main())
 
     def test_readers_share_one_folder_and_a_writer_gets_another(self, tmp_path: Path) -> None:
         async def main() -> None:
@@ -136,7 +153,7 @@ class CachesConformance(ABC):
             for lease in (*readers, writer, late):
                 await lease.commit()
 
-        asyncio.run(main())
+        self.bounded(main())
 
     def test_a_discarded_folder_stays_for_its_readers(self, tmp_path: Path) -> None:
         async def main() -> None:
@@ -151,7 +168,7 @@ class CachesConformance(ABC):
             assert not two.folder.path.exists() or _marks(two.folder) == []
             await newcomer.commit()
 
-        asyncio.run(main())
+        self.bounded(main())
 
     def test_a_lease_ends_once(self, tmp_path: Path) -> None:
         async def main() -> None:
@@ -169,7 +186,25 @@ class CachesConformance(ABC):
             assert _marks(fresh.folder) == [], "a second call does nothing, commit after discard too"
             await fresh.commit()
 
-        asyncio.run(main())
+        self.bounded(main())
+
+    def test_a_cache_is_filled_by_one_at_a_time(self, tmp_path: Path) -> None:
+        async def main() -> None:
+            caches, steps = self._checked(tmp_path), list[str]()
+
+            async def fill(who: str) -> None:
+                async with caches.filling("some"):
+                    steps.append(who)
+                    for _ in range(3):
+                        await (await caches.exclusive("some")).commit()
+                    steps.append(who)
+
+            async with caches.filling("other"):
+                await asyncio.gather(*map(fill, "abc"))
+            assert steps[::2] == steps[1::2], "two callers were inside at once"
+            assert sorted(steps) == ["a", "a", "b", "b", "c", "c"]
+
+        self.bounded(main())
 
     def test_a_bad_name_is_refused(self, tmp_path: Path) -> None:
         async def main() -> None:
@@ -178,8 +213,11 @@ class CachesConformance(ABC):
                 for lease in (caches.exclusive, caches.shared):
                     with pytest.raises(MalformedPayload):
                         await lease(name)
+                with pytest.raises(MalformedPayload):
+                    async with caches.filling(name):
+                        pass
 
-        asyncio.run(main())
+        self.bounded(main())
 
     def test_no_name_leads_out_of_the_home(self, tmp_path: Path) -> None:
         async def main() -> None:
@@ -195,10 +233,10 @@ class CachesConformance(ABC):
                 await lease.discard()
             assert _names(tmp_path) == ["home"]
 
-        asyncio.run(main())
+        self.bounded(main())
 
     def _checked(self, home: Path) -> Caches:
-        return ContractChecker().wrap(self.caches(home), Caches)
+        return self.checker.wrap(self.caches(home), Caches)
 
 
 async def _leave(caches: Caches, name: str, mark: str) -> None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
-import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
+from datetime import datetime
 from pathlib import Path
 
 from taskrunner.blocking import run_blocking
-from taskrunner.interfaces.artifacts import INDEX_NAME, LOG_NAME, ArtifactStore
+from taskrunner.interfaces.artifacts import (
+    INDEX_NAME,
+    LOG_NAME,
+    RESERVED_NAMES,
+    ArtifactStore,
+    check_artifact_name,
+    check_new_name,
+)
 from taskrunner.interfaces.log import index_of
 from taskrunner.interfaces.results import READ_SIZE
-from taskrunner.limits import ARTIFACT_HINT, ARTIFACT_PATTERN
 from taskrunner.model import Artifact, RunKey
 
 READ_LIMIT = 60.0
@@ -25,11 +31,26 @@ class MemoryStore(ArtifactStore):
     def __init__(self) -> None:
         self.bodies: dict[tuple[RunKey, str], bytes] = {}
         self._types: dict[tuple[RunKey, str], str] = {}
+        self._encodings: dict[tuple[RunKey, str], str] = {}
+        self._expiry: dict[tuple[RunKey, str], datetime | None] = {}
 
-    async def put(self, run: RunKey, name: str, body: AsyncIterator[bytes], *, content_type: str = "") -> Artifact:
-        key = run, _checked(name)
+    async def put(
+        self,
+        run: RunKey,
+        name: str,
+        body: AsyncIterator[bytes],
+        *,
+        size: int | None = None,
+        content_type: str = "",
+        content_encoding: str = "",
+        expires: datetime | None = None,
+    ) -> Artifact:
+        check_new_name(name)
+        key = run, name
         data = b"".join([chunk async for chunk in body])
-        self.bodies[key] = data
+        if size not in {None, len(data)}:
+            raise ValueError(f"it has {len(data)} bytes, and not {size} as it was said to have")
+        self.bodies[key], self._expiry[key], self._encodings[key] = data, expires, content_encoding
         self._types[key] = content_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
         return self._artifact(key)
 
@@ -43,29 +64,30 @@ class MemoryStore(ArtifactStore):
             )
 
     async def get(self, run: RunKey, name: str, *, offset: int = 0) -> AsyncIterator[bytes]:
-        key = run, _checked(name)
+        check_artifact_name(name)
+        key = run, name
         if key not in self.bodies:
             raise FileNotFoundError(f"{run} has no artifact {name}")
         for begin in range(offset, len(self.bodies[key]), READ_SIZE):
             yield self.bodies[key][begin : begin + READ_SIZE]
 
     async def list(self, run: RunKey) -> list[Artifact]:
-        names = sorted(name for owner, name in self.bodies if owner == run and name not in {LOG_NAME, INDEX_NAME})
+        names = sorted(name for owner, name in self.bodies if owner == run and name not in RESERVED_NAMES)
         return [self._artifact((run, name)) for name in names]
+
+    async def delete(self, run: RunKey, names: Collection[str] | None = None) -> None:
+        kept = RESERVED_NAMES if names is not None else frozenset()
+        for key in list(self.bodies):
+            if key[0] == run and key[1] not in kept and (names is None or key[1] in names):
+                del self.bodies[key]
 
     def log(self, run: RunKey) -> str:
         """The log of a run, as text."""
         return self.bodies[run, LOG_NAME].decode(errors="replace")
 
     def _artifact(self, key: tuple[RunKey, str]) -> Artifact:
-        body = self.bodies[key]
-        return Artifact(key[1], len(body), hashlib.sha256(body).hexdigest(), self._types[key])
-
-
-def _checked(name: str) -> str:
-    if not re.fullmatch(ARTIFACT_PATTERN, name):
-        raise ValueError(f"{name[:100]!r} is no artifact name: {ARTIFACT_HINT}")
-    return name
+        body, digest = self.bodies[key], hashlib.sha256(self.bodies[key]).hexdigest()
+        return Artifact(key[1], len(body), digest, self._types[key], self._expiry[key], self._encodings[key])
 
 
 __all__ = ["MemoryStore"]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from taskrunner.errors import Complaint, MalformedPayload
-from taskrunner.interfaces.caches import CacheFolder, Caches, Lease
+from taskrunner.interfaces.caches import CacheFolder, Caches, CacheUsage, Lease
 from taskrunner.limits import CACHE_HINT, CACHE_PATTERN
 
 NAME = re.compile(CACHE_PATTERN)
@@ -19,8 +23,9 @@ class FakeCacheFolder(CacheFolder):
     def __init__(self, name: str, path: Path) -> None:
         self.name, self.path = name, path
 
-    async def size(self) -> int:
-        return sum(path.lstat().st_size for path in self.path.rglob("*") if path.is_file())
+    async def usage(self) -> CacheUsage:
+        found = [path.lstat() for path in self.path.rglob("*")]
+        return CacheUsage(sum(each.st_size for each in found if stat.S_ISREG(each.st_mode)), len(found))
 
     async def delete(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
@@ -58,6 +63,7 @@ class FakeCaches(Caches):
         self.leases: list[FakeLease] = []
         self._copies: list[FakeCacheFolder] = []
         self._discarded: set[FakeCacheFolder] = set()
+        self._filling: dict[str, asyncio.Lock] = {}
         self._made = 0
 
     @property
@@ -69,6 +75,12 @@ class FakeCaches(Caches):
 
     async def shared(self, name: str) -> FakeLease:
         return self._lease(name, shared=True)
+
+    @asynccontextmanager
+    async def filling(self, name: str) -> AsyncIterator[None]:
+        _check(name)
+        async with self._filling.setdefault(name, asyncio.Lock()):
+            yield
 
     async def lease_ended(self, lease: FakeLease) -> None:
         """Called by a lease that ends: its folder is leased first next time, or deleted if it was discarded."""
@@ -83,8 +95,7 @@ class FakeCaches(Caches):
             await folder.delete()
 
     def _lease(self, name: str, *, shared: bool) -> FakeLease:
-        if not NAME.fullmatch(name):
-            raise MalformedPayload(Complaint("caches", f"{name[:200]!r} cannot be the name of a cache", CACHE_HINT))
+        _check(name)
         free = (copy for copy in self._copies if copy.name == name and self._is_free(copy, shared=shared))
         lease = FakeLease(self, next(free, None) or self._make(name), shared=shared)
         self.leases.append(lease)
@@ -102,6 +113,11 @@ class FakeCaches(Caches):
         folder = FakeCacheFolder(name, path)
         self._copies.append(folder)
         return folder
+
+
+def _check(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise MalformedPayload(Complaint("caches", f"{name[:200]!r} cannot be the name of a cache", CACHE_HINT))
 
 
 __all__ = ["FakeCacheFolder", "FakeCaches", "FakeLease"]

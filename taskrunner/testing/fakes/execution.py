@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from taskrunner.errors import Bug, NotSupported, TaskFailed
-from taskrunner.interfaces.execution import Exec, Execution, Input
+from taskrunner.interfaces.execution import NO_VARIABLES, Exec, Execution, Input, Size
 from taskrunner.interfaces.results import Results
 from taskrunner.testing.fakes.exec import FakeExec
 from taskrunner.testing.fakes.results import FakeResults
@@ -30,11 +30,13 @@ class FakeExecution(Execution):
             raise NotSupported("this execution was started without a standard input")
         return self.run.stdin
 
-    async def new_exec(self, command: Sequence[str], *, tty: bool = False) -> Exec:
+    async def new_exec(
+        self, command: Sequence[str], *, tty: Size | None = None, env: Mapping[str, str] = NO_VARIABLES, cwd: str = ""
+    ) -> Exec:
         self.run.called("exec")
         if self.process.done():
             raise TaskFailed("ended", "the run has ended already")
-        return FakeExec(self.run, command, tty=tty)
+        return FakeExec(self.run, command, tty=tty, env=env, cwd=cwd)
 
     async def wait(self) -> Results:
         self.run.called("wait")

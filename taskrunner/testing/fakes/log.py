@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import cast
+from typing import get_args
 
-from taskrunner.interfaces.log import Log, LogStream
-from taskrunner.log.masking import Masker
+from taskrunner.interfaces.log import Log, LogStream, OutputMasker
+from taskrunner.log.masking import Masker, StreamMasker
 
 
 class MemoryLog(Log):
@@ -17,6 +17,7 @@ class MemoryLog(Log):
         self._lock = threading.Lock()
         self._raw: list[tuple[LogStream, bytearray]] = []
         self._masker = Masker()
+        self._maskers = 0
         self._ended = False
         self._readers: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
@@ -38,6 +39,10 @@ class MemoryLog(Log):
         with self._lock:
             self._masker.add(secret)
 
+    def new_masker(self) -> OutputMasker:
+        self._maskers += 1
+        return StreamMasker(self._masker, f"masker {self._maskers}", self._lock)
+
     def end(self) -> None:
         """Ends the log: later writes are ignored."""
         self._ended = True
@@ -47,7 +52,9 @@ class MemoryLog(Log):
         """Everything so far, without the secrets, each piece with its stream."""
         with self._lock:
             decided = [(stream, self._masker.feed(bytes(data), stream)) for stream, data in self._raw]
-            held = [(cast("LogStream", stream), self._masker.flush(stream)) for stream in self._masker.streams]
+            held: list[tuple[LogStream, bytes]] = [
+                (stream, self._masker.flush(stream)) for stream in get_args(LogStream)
+            ]
         return [piece for piece in (*decided, *held) if piece[1]]
 
     @property

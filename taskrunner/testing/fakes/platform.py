@@ -14,21 +14,26 @@ It waits by `asyncio.sleep` only, so its hours take milliseconds on `taskrunner.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Self
 
 import attrs
 
 from taskrunner.errors import Bug, Complaint, MalformedPayload, TaskFailed
+from taskrunner.interfaces.attachments import ProxyHandler, Service, proxy_variable
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.platform import HEALTHY, Platform, PlatformContext, RunContext
 from taskrunner.model import Health, Progress, RunKey
+from taskrunner.proxies.names import check_host_name
 from taskrunner.testing.fakes.caches import FakeCacheFolder
 from taskrunner.testing.fakes.execution import FakeExecution
-from taskrunner.testing.fakes.payload import FakePayload
+from taskrunner.testing.fakes.fetching import FAILING
+from taskrunner.testing.fakes.payload import FakePayload, scripted_error
 from taskrunner.testing.fakes.run import FakeBackend, FakeInput, FakeRun
+
+"""A label of a host name (RFC 1123)."""
 
 
 @attrs.frozen
@@ -40,6 +45,9 @@ class FakePlatform(Platform[FakePayload, FakeOptions]):
     """A platform whose runs follow the script in their payload."""
 
     name = "fake"
+    keeps_limits = True
+    takes_services = True
+    takes_stdin = True
     payload = FakePayload
     options = FakeOptions
 
@@ -84,12 +92,13 @@ class FakePlatform(Platform[FakePayload, FakeOptions]):
 
     # ---- the platform -----------------------------------------------------------------------------------
 
-    def check(self, payload: FakePayload) -> None:
+    @classmethod
+    def check(cls, payload: FakePayload) -> None:
         negative = [name for name in ("load_for", "run_for", "deliver_for", "log_every") if getattr(payload, name) < 0]
         if negative:
             raise MalformedPayload(*(Complaint(name, "is negative", "give seconds") for name in negative))
         if payload.fail_at == "check":
-            raise MalformedPayload(Complaint("fail_at", "the script says so, at check", "leave it empty"))
+            raise scripted_error("check", "reject" if payload.error == "reject" else "malformed")
 
     async def new_engine(self, context: RunContext) -> Engine[FakePayload]:
         run = FakeRun(self.backend, context, self.worker_id)
@@ -103,9 +112,10 @@ class FakePlatform(Platform[FakePayload, FakeOptions]):
     def new_cache_folder(self, name: str, path: Path) -> CacheFolder:
         return FakeCacheFolder(name, path)
 
-    async def recover(self, handle: str) -> FakeExecution:
+    async def recover(self, handle: str, context: RunContext, log_offset: int) -> FakeExecution:
         for run, held in self.backend.held.items():
             if run.handle == handle and held == "execution":
+                run.go_on(context, log_offset)
                 return FakeExecution(run)
         raise TaskFailed("lost", f"no run has the handle {handle!r}: it has ended, or its worker cleaned up")
 
@@ -113,7 +123,13 @@ class FakePlatform(Platform[FakePayload, FakeOptions]):
         return self.current_health
 
     async def clean_up_after(self, worker_id: str) -> list[str]:
-        left = [run for run in self.backend.held if run.worker_id == worker_id]
+        return await self._clean_up([run for run in self.backend.held if run.worker_id == worker_id])
+
+    async def clean_up_run(self, worker_id: str, run: RunKey) -> list[str]:
+        left = [each for each in self.backend.held if (each.worker_id, each.key) == (worker_id, run)]
+        return await self._clean_up(left)
+
+    async def _clean_up(self, left: list[FakeRun]) -> list[str]:
         lines = [f"{run.key}: removed its {self.backend.held[run]}" for run in left]
         for run in left:
             await run.end()
@@ -161,18 +177,31 @@ class FakeEngine(Engine[FakePayload]):
             raise MalformedPayload(Complaint("caches", f"{target!r} cannot be a target", "give a path of its own"))
         self.run.caches[str(path)] = (folder, read_only)
 
-    async def attach_proxy(self, name: str, handler: object) -> None:
+    async def attach_mount(self, path: Path, target: str) -> None:
+        self._attach("attach-mount")
+        place = PurePosixPath(target)
+        taken = map(PurePosixPath, (*self.run.caches, *self.run.mounts))
+        if ".." in place.parts or any(place.is_relative_to(each) or each.is_relative_to(place) for each in taken):
+            raise MalformedPayload(Complaint("mounts", f"{target!r} cannot be a target", "give a path of its own"))
+        self.run.mounts[str(place)] = path
+
+    async def attach_proxy(self, name: str, handler: ProxyHandler) -> None:
         self._attach("attach-proxy")
+        check_host_name("proxies", name, {*self.run.proxies, *self.run.services})
         self.run.proxies[name] = handler
 
-    async def attach_service(self, image: str, command: Sequence[str], env: Mapping[str, str]) -> None:
+    async def attach_service(self, name: str, service: Service) -> None:
         self._attach("attach-service")
-        self.run.services.append((image, tuple(command), dict(env)))
+        check_host_name("services", name, {*self.run.proxies, *self.run.services})
+        if service.image == FAILING:
+            raise TaskFailed("service-failed", f"the service {name} is not ready: its image says so")
+        self.run.services[name] = service
 
     async def start(self, env: Mapping[str, str], *, stdin: bool = False) -> FakeExecution:
         self._attach("start")
         await self.run.script.inject_fault("start")
-        self.run.env, self.run.stdin = dict(env), FakeInput() if stdin else None
+        urls = {proxy_variable(name): f"http://{name}/" for name in self.run.proxies}
+        self.run.env, self.run.stdin = {**urls, **env}, FakeInput() if stdin else None
         self.run.start()
         self.run.backend.held[self.run] = "execution"
         return FakeExecution(self.run)

@@ -20,6 +20,8 @@ class FakeResults(Results):
 
     def __init__(self, run: FakeRun, exit_code: int) -> None:
         self.run, self.exit_code, self.reason = run, exit_code, run.script.reason
+        if run.starved:
+            self.reason, self.message = "out-of-memory", f"its limit was {run.context.task.resources}"
         self._delivered = False
 
     async def archive_file(self, path: str) -> Entry:
@@ -32,13 +34,7 @@ class FakeResults(Results):
         return self._entry(posixpath.basename(name), name)
 
     async def archive_folder(self, path: str) -> AsyncIterator[Entry]:
-        await self._archiving()
-        folder = self._resolve(path)
-        if folder in self.run.files:
-            raise NotADirectoryError(path)
-        names = self._below(folder)
-        if not names and folder != ".":
-            raise FileNotFoundError(path)
+        folder, names = await self._folder(path)
         for name in names:
             relative = posixpath.relpath(name, folder)
             try:
@@ -49,15 +45,20 @@ class FakeResults(Results):
             if file in self.run.files:
                 yield self._entry(relative, file)
 
-    async def archive(self) -> AsyncIterator[bytes]:
-        await self._archiving()
+    async def archive(self, path: str = ".") -> Entry:
+        folder, names = await self._folder(path)
+        return Entry(posixpath.basename(folder), None, lambda: self._read(self._tar(folder, names)))
+
+    def _tar(self, folder: str, names: list[str]) -> bytes:
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
-            for name, data in sorted(self.run.files.items()):
-                member = tarfile.TarInfo(name)
+            for name in names:
+                member, data = tarfile.TarInfo(posixpath.relpath(name, folder)), self.run.files.get(name, b"")
+                if name in self.run.script.links:
+                    member.type, member.linkname = tarfile.SYMTYPE, self.run.script.links[name]
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
-        yield archive.getvalue()
+        return archive.getvalue()
 
     async def deliver(self) -> Document:
         self.run.called("deliver", held="results")
@@ -72,6 +73,17 @@ class FakeResults(Results):
         self.run.called("dispose")
         await self.run.script.inject_fault("dispose")
         self.run.backend.held.pop(self.run, None)
+
+    async def _folder(self, path: str) -> tuple[str, list[str]]:
+        """The name of a folder, and those of the files and links in it."""
+        await self._archiving()
+        folder = self._resolve(path)
+        if folder in self.run.files:
+            raise NotADirectoryError(path)
+        names = self._below(folder)
+        if not names and folder != ".":
+            raise FileNotFoundError(path)
+        return folder, names
 
     async def _archiving(self) -> None:
         self.run.called("archive", held="results")

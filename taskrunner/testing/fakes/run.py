@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from string import Template
 from typing import Literal
 
 import attrs
 
 from taskrunner.errors import Bug
+from taskrunner.interfaces.attachments import ProxyHandler, Service
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.execution import Input
 from taskrunner.interfaces.platform import RunContext
 from taskrunner.interfaces.results import Results
 from taskrunner.model import RunKey
+from taskrunner.testing.fakes.fetching import fetch
 from taskrunner.testing.fakes.payload import FakePayload
 
 Held = Literal["engine", "execution", "results"]
 """The object that holds the resources of a run; each step consumes the object before it."""
+
+STARVED = 137
+"""The exit code of a command that its limits have ended."""
 
 
 @attrs.frozen
@@ -72,17 +77,26 @@ class FakeRun:
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
     caches: dict[str, tuple[CacheFolder, bool]] = attrs.field(factory=dict)
     """Target to folder, and whether it is read-only."""
-    proxies: dict[str, object] = attrs.field(factory=dict)
-    services: list[tuple[str, Sequence[str], dict[str, str]]] = attrs.field(factory=list)
+    mounts: dict[str, Path] = attrs.field(factory=dict)
+    """Target to content."""
+    proxies: dict[str, ProxyHandler] = attrs.field(factory=dict)
+    services: dict[str, Service] = attrs.field(factory=dict)
     files: dict[str, bytes] = attrs.field(factory=dict)
     stdin: FakeInput | None = None
     process: asyncio.Task[int] | None = None
     results: Results | None = None
+    printed: bytearray = attrs.field(factory=bytearray, repr=False)
+    """What the command has printed so far."""
     execs: list[asyncio.Task[int]] = attrs.field(factory=list)
 
     @property
     def key(self) -> RunKey:
         return self.context.run
+
+    @property
+    def starved(self) -> bool:
+        """Whether its command needs more memory than its task may have."""
+        return self.script.memory > (self.context.task.resources.memory or self.script.memory)
 
     @property
     def handle(self) -> str:
@@ -102,6 +116,15 @@ class FakeRun:
         self.process = asyncio.create_task(self._process(), name=f"fake process of {self.key}")
         self.process.add_done_callback(self._process_ended)
 
+    def go_on(self, context: RunContext, log_offset: int) -> None:
+        """Prints to another log from now on, which has so many bytes already."""
+        self.context = context
+        context.log.write(bytes(self.printed[log_offset:]))
+
+    def _print(self, data: bytes) -> None:
+        self.printed += data
+        self.context.log.write(data)
+
     async def end(self) -> None:
         """Kills the process and what runs beside it."""
         if self.process is not None:
@@ -118,14 +141,20 @@ class FakeRun:
 
     async def _process(self) -> int:
         """The command: returns its exit code."""
-        script, log = self.script, self.context.log
+        script = self.script
+        if self.starved or script.processes > (self.context.task.resources.pids or script.processes):
+            return STARVED
         for path, text in script.files.items():
             self._make(path, text.encode())
-        log.write(script.log.encode())
-        log.write("".join(f"{name}={self.env[name]}\n" for name in script.print_env if name in self.env).encode())
+        self._print(script.log.encode(errors="surrogateescape"))
+        self._print("".join(f"{name}={self.env[name]}\n" for name in script.print_env if name in self.env).encode())
         if script.print_file:
-            log.write(self._read(script.print_file))
+            self._print(self._read(script.print_file))
+        if script.fetch:
+            url = Template(script.fetch).safe_substitute(self.env)
+            self._print(await fetch(url, self.proxies, self.services))
         await self._take_time(script)
+        self._print(script.log_after.encode())
         return script.exit_code
 
     async def _take_time(self, script: FakePayload) -> None:
@@ -134,19 +163,19 @@ class FakeRun:
         left = script.run_for
         while 0 < script.log_every <= left:
             await asyncio.sleep(script.log_every)
-            self.context.log.write(script.log.encode())
+            self._print(script.log.encode(errors="surrogateescape"))
             left -= script.log_every
         await asyncio.sleep(left)
         if script.print_stdin and self.stdin is not None:
             while data := await self.stdin.chunks.get():
-                self.context.log.write(data)
+                self._print(data)
 
-    # ---- files: in memory, but for those in caches ------------------------------------------------------
+    # ---- files: in memory, but for those in caches and mounts ------------------------------------------------------
 
     def _make(self, path: str, data: bytes) -> None:
-        cached, read_only = self._cached(path)
+        cached, read_only = self._attached(path)
         if read_only:
-            self.context.log.write(f"{path}: read-only\n".encode())
+            self._print(f"{path}: read-only\n".encode())
         elif cached is None:
             self.files[str(PurePosixPath(path))] = data
         else:
@@ -154,10 +183,19 @@ class FakeRun:
             cached.write_bytes(data)
 
     def _read(self, path: str) -> bytes:
-        cached, _ = self._cached(path)
+        cached, _ = self._attached(path)
         if cached is not None and cached.is_file():
             return cached.read_bytes()
+        if path in self.files:
+            return self.files[path]
         return f"{path}: no such file\n".encode()
+
+    def _attached(self, path: str) -> tuple[Path | None, bool]:
+        """The file of a cache or of a mount that has this path, and whether it is read-only."""
+        for target, content in self.mounts.items():
+            if PurePosixPath(path).is_relative_to(target):
+                return content / PurePosixPath(path).relative_to(target), True
+        return self._cached(path)
 
     def _cached(self, path: str) -> tuple[Path | None, bool]:
         for target, (folder, read_only) in self.caches.items():

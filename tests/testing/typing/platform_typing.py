@@ -54,7 +54,8 @@ class RightPlatform(Platform[Words, Voice]):
     async def open(cls, options: Voice, context: PlatformContext) -> Self:
         return cls(options.loud)
 
-    def check(self, payload: Words) -> None:
+    @classmethod
+    def check(cls, payload: Words) -> None:
         payload.text.strip()
 
     async def new_engine(self, context: RunContext) -> Engine[Words]:
@@ -79,7 +80,8 @@ class WrongPlatform(RightPlatform):
     async def open(cls, options: Figures, context: PlatformContext) -> Self:  # type: ignore[override]
         return cls(options.count > 0)
 
-    def check(self, payload: Figures) -> None: ...  # type: ignore[override]
+    @classmethod
+    def check(cls, payload: Figures) -> None: ...  # type: ignore[override]
 
     async def new_engine(self, context: RunContext) -> Engine[Words]:
         return FiguresEngine()  # type: ignore[return-value]

@@ -6,11 +6,14 @@ import asyncio
 
 import pytest
 
-from taskrunner.errors import Bug, NotSupported, TaskFailed
-from taskrunner.testing.conformance.platform_harness import PlatformHarness, PlatformKit, joined, scenario
-from taskrunner.testing.conformance.script import FOREVER, Script
+from taskrunner.errors import Bug
+from taskrunner.testing.conformance.platform.harness import PlatformHarness, PlatformKit, scenario
+from taskrunner.testing.conformance.platform.script import Script
 
 SLEEPER = Script(files={"made": "so far"}, prints="asleep\n", sleeps=True)
+
+SIGNALED = 128
+"""An exit code above this is that of a signal."""
 
 
 class ExecutionChecks(PlatformKit):
@@ -39,7 +42,7 @@ class ExecutionChecks(PlatformKit):
         trial = await harness.started(SLEEPER)
         await trial.log.until("asleep")
         results = await trial.kill()
-        assert results.exit_code != 0
+        assert results.exit_code > SIGNALED, "128 plus the number of the signal"
         assert await trial.file("made") == b"so far"
         assert await self.alive() == [], "something of the run is alive after kill"
 
@@ -84,70 +87,36 @@ class ExecutionChecks(PlatformKit):
         await trial.abort()
         await trial.execution.abort()
 
-
-class ExecChecks(PlatformKit):
-    """Commands beside the main one. They are `echo`, `cat`, `false` and `sleep`, as POSIX has them."""
+    @scenario
+    async def test_several_kills_and_waits_have_the_same_results(self, harness: PlatformHarness) -> None:
+        trial = await harness.started(SLEEPER)
+        await trial.log.until("asleep")
+        calls = (trial.execution.wait(), trial.execution.kill(), trial.execution.kill())
+        several = await asyncio.gather(*calls)
+        results = await trial.wait()
+        assert all(one is results for one in several)
+        assert results.exit_code > SIGNALED
 
     @scenario
-    async def test_a_command_prints_and_ends(self, harness: PlatformHarness) -> None:
-        trial = await harness.started(SLEEPER)
-        if "exec" not in self.supports:
-            with pytest.raises(NotSupported):
-                await trial.execution.new_exec(["echo", "hello"])
-            return
-        greeting = await trial.execution.new_exec(["echo", "hello", "you"])
-        assert await joined(greeting.stdout) == b"hello you\n"
-        assert [await greeting.wait(), await greeting.wait()] == [0, 0]
-        failing = await trial.execution.new_exec(["false"])
-        assert await joined(failing.stdout) == b""
-        assert await failing.wait() == 1
+    async def test_a_kill_ends_what_ignores_signals(self, harness: PlatformHarness) -> None:
+        trial = await harness.started(Script(ignores_signals=True, prints="asleep\n", sleeps=True))
+        await trial.log.until("asleep")
+        assert (await trial.kill()).exit_code > SIGNALED
+        assert await self.alive() == [], "something of the run is alive after kill"
 
     @scenario
-    async def test_a_command_reads_its_input(self, harness: PlatformHarness) -> None:
-        if "exec" not in self.supports:
-            return
-        trial = await harness.started(SLEEPER)
-        copying = await trial.execution.new_exec(["cat"])
-        await copying.stdin.write(b"there ")
-        await copying.stdin.write(b"and back")
-        await copying.stdin.close()
-        assert await joined(copying.stdout) == b"there and back"
-        assert await copying.wait() == 0
-
-    @scenario
-    async def test_a_command_is_aborted_and_the_run_goes_on(self, harness: PlatformHarness) -> None:
-        if "exec" not in self.supports:
-            return
-        trial = await harness.started(SLEEPER)
-        waiting = asyncio.create_task(trial.execution.wait())
-        sleeping = await trial.execution.new_exec(["sleep", str(FOREVER)])
-        await sleeping.abort()
-        await sleeping.abort()
-        assert await sleeping.wait() != 0
-        assert not waiting.done()
-        assert await trial.kill() is await waiting
-
-    @scenario
-    async def test_a_command_ends_with_its_run(self, harness: PlatformHarness) -> None:
-        if "exec" not in self.supports:
-            return
-        trial = await harness.started(SLEEPER)
-        sleeping = await trial.execution.new_exec(["sleep", str(FOREVER)])
+    async def test_a_kill_ends_what_has_left_the_session(self, harness: PlatformHarness) -> None:
+        trial = await harness.started(Script(leaves_child=True, prints="asleep\n", sleeps=True))
+        await trial.log.until("asleep")
         await trial.kill()
-        assert await sleeping.wait() != 0
-        with pytest.raises(TaskFailed):
-            await trial.execution.new_exec(["echo", "too late"])
+        assert await self.alive() == [], "something of the run is alive after kill"
 
     @scenario
-    async def test_only_a_terminal_has_a_size(self, harness: PlatformHarness) -> None:
-        if "exec" not in self.supports:
-            return
-        trial = await harness.started(SLEEPER)
-        plain = await trial.execution.new_exec(["cat"])
-        with pytest.raises(NotSupported):
-            await plain.resize(24, 80)
-        terminal = await trial.execution.new_exec(["cat"], tty=True)
-        await terminal.resize(24, 80)
+    async def test_a_run_ends_with_its_command(self, harness: PlatformHarness) -> None:
+        trial = await harness.started(Script(leaves_child=True, prints="done\n", exit_code=4))
+        assert (await trial.wait()).exit_code == 4
+        assert "done\n" in trial.log.text
+        assert await self.alive() == [], "what the command has left running is ended"
 
 
-__all__ = ["ExecChecks", "ExecutionChecks"]
+__all__ = ["SLEEPER", "ExecutionChecks"]
