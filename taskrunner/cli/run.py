@@ -6,39 +6,59 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
 from taskrunner.cli.display.lines import JsonLines, Lines
 from taskrunner.cli.display.task_lines import TaskLines
-from taskrunner.cli.display.text import public_url
 from taskrunner.cli.display.view import LogHandler, View
 from taskrunner.cli.exit_status import BROKEN
 from taskrunner.cli.run_task import LOOK_AGAIN, run_one
-from taskrunner.cli.shared_options import check_file, config_option, json_option, queue_option, submitter
-from taskrunner.cli.task_files import read_task
+from taskrunner.cli.shared_options import (
+    Seconds,
+    as_submitter,
+    config_option,
+    host_option,
+    json_option,
+    load_config,
+    queue_option,
+)
+from taskrunner.cli.tasks.task_files import lenient_submission, read_task
 from taskrunner.cli.verb import CommandError, verb
-from taskrunner.config.config import Config, decode_config
 from taskrunner.config.environment import home
-from taskrunner.config.plugins import hosts, open_queue
-from taskrunner.interfaces.host import Host
+from taskrunner.config.opening import open_host
 from taskrunner.interfaces.queue import Queue, Submitter
 from taskrunner.limits import MAX_CAPACITY
 from taskrunner.worker.start import run_worker
 from taskrunner.worker.stop_condition import StopCondition
 
 
-@click.command("run")
+class RunCommand(click.Command):
+    """Refuses a file in the place of `--task FILE`, which is what most people try first."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        files = [each for each in args if each.endswith((".toml", ".yaml", ".yml", ".json"))]
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if not files or type(error) is not click.UsageError:  # a subclass is about an option
+                raise
+            raise click.UsageError(f"{error.message}. To run one task: run --task {files[0]}", ctx) from None
+
+
+@click.command("run", cls=RunCommand)
 @config_option
 @queue_option
+@host_option
 @click.option(
-    "--capacity", type=click.IntRange(1, MAX_CAPACITY), metavar="N", help="How many runs at a time; otherwise 1."
+    "--capacity",
+    type=click.IntRange(1, MAX_CAPACITY),
+    metavar="N",
+    help="How many runs at a time; otherwise as configured, or 1.",
 )
 @click.option("--max-tasks", type=click.IntRange(1), metavar="N", help="Stop after N runs.")
-@click.option("--idle-timeout", type=click.FloatRange(0), metavar="SECONDS", help="Stop after this time without a run.")
+@click.option("--idle-timeout", type=Seconds(), metavar="SECONDS", help="Stop after this time without a run.")
 @click.option("--until-empty", is_flag=True, help="Stop when nothing is pending and nothing runs.")
 @click.option(
     "--task",
@@ -52,6 +72,7 @@ async def run_verb(
     *,
     config_path: Path | None,
     queue: str | None,
+    host: str | None,
     capacity: int | None,
     max_tasks: int | None,
     idle_timeout: float | None,
@@ -71,7 +92,7 @@ async def run_verb(
       1    the task failed
       2    a mistake in the call, the configuration, or the task file
       3    the task is an exception, or was handed back
-      4    the worker could not go on
+      4    the worker could not go on, or what it needs does not answer now
 
     \b
     Example:
@@ -79,26 +100,29 @@ async def run_verb(
       taskrunner run --until-empty
       taskrunner run --task hello.toml
     """
-    host = _host(config_path, {"queue": queue, "capacity": capacity})
-    config = decode_config(host.load_config())
+    settings = load_config(config_path, queue=queue, host=host, capacity=capacity)
+    this_host = await open_host(settings, home())
     if task_path is not None:
         if max_tasks or idle_timeout is not None or until_empty:
             raise CommandError(
                 "--task runs one task and stops: it goes with none of --max-tasks, --idle-timeout, --until-empty"
             )
-        submission = read_task(task_path)
-        view = _view(as_json=as_json, one=True)
-        return await run_one(config, host, submission, view, _opening(config, view))
-    async with submitter(config) as tasks:
-        over = (lambda: _nothing_pending(tasks)) if until_empty else None
-        stop_when = StopCondition(tasks=max_tasks, idle=idle_timeout, over=over)
-        view = _view(as_json=as_json, one=False)
-        try:
-            load = await run_worker(
-                config, host, home(), stop_when=stop_when, observer=view, queue=_opening(config, view)
-            )
-        finally:
-            await view.closed()
+        submission = lenient_submission(read_task(task_path))
+        return await run_one(settings, this_host, submission, _view(as_json=as_json, one=True))
+    pending = Pending() if until_empty else None
+    stop_when = StopCondition(tasks=max_tasks, idle=idle_timeout, over=pending.none_left if pending else None)
+    view = _view(as_json=as_json, one=False)
+    try:
+        load = await run_worker(
+            settings,
+            this_host,
+            home(),
+            stop_when=stop_when,
+            observer=view,
+            prepare=pending.of_queue if pending else None,
+        )
+    finally:
+        await view.closed()
     return BROKEN if load.broken else 0
 
 
@@ -124,28 +148,18 @@ def _live_view(*, one: bool) -> View:
     return LiveTask(home()) if one else LiveWorker(home())
 
 
-def _opening(config: Config, view: View) -> Callable[[str], Queue]:
-    """Makes the function that opens the worker's queue and announces both to the view."""
+class Pending:
+    """The tasks that wait in the worker's queue."""
 
-    def open_it(worker_id: str) -> Queue:
-        url = config.queue_url(home())
-        opened = open_queue(url, worker_id)
-        view.opened(worker_id, public_url(url), config.capacity)
-        return opened
+    _tasks: Submitter
 
-    return open_it
+    async def of_queue(self, queue: Queue) -> None:
+        """Raises CommandError when the queue cannot be asked."""
+        self._tasks = as_submitter(queue)
 
-
-def _host(config_path: Path | None, flags: dict[str, Any]) -> Host:
-    """The host of this worker. Only the standalone one takes a configuration from the command line so far."""
-    check_file(config_path)
-    standalone: Any = hosts().named("standalone")
-    host: Host = standalone(config_path, flags)
-    return host
-
-
-async def _nothing_pending(tasks: Submitter) -> str:
-    if not await tasks.pending():
-        return "nothing is pending"
-    await asyncio.sleep(LOOK_AGAIN)  # the pending tasks wait to be retried, so none could be claimed
-    return ""
+    async def none_left(self) -> str:
+        """Why a worker is done that is to empty its queue; empty when it is not."""
+        if not await self._tasks.pending():
+            return "nothing is pending"
+        await asyncio.sleep(LOOK_AGAIN)  # the pending tasks wait to be retried, so none could be claimed
+        return ""

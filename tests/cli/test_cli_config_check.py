@@ -34,9 +34,10 @@ def test_a_mistake_is_named_by_file_and_key_by_every_verb(cli: CommandLine) -> N
 def test_later_layers_win_and_each_is_named(cli: CommandLine) -> None:
     (cli.folder / "taskrunner.toml").write_text("capacity = 2\nlease = 30\n")
     (cli.folder / ".env").write_text("TASKRUNNER_LEASE=40\n")
-    checked = cli("config", "check", "--queue", "sqlite:///tmp/of-the-flag.db")
+    queue = f"sqlite://{cli.folder}/of-the-flag.db"
+    checked = cli("config", "check", "--queue", queue)
     assert checked.status == 0
-    for line in ("capacity = 2", "lease = 40", 'queue = "sqlite:///tmp/of-the-flag.db"', "# read from taskrunner.toml"):
+    for line in ("capacity = 2", "lease = 40", f'queue = "{queue}"', "# read from taskrunner.toml"):
         assert line in checked.out.splitlines()
     cli.env["TASKRUNNER_CAPACITY"] = "many"
     ended = cli("config", "check")
@@ -54,6 +55,23 @@ def test_secrets_are_checked_and_never_shown(cli: CommandLine) -> None:
     assert ended.status == 0
     assert '"localhost:5000" = {username = "demo", password = "***"}' in ended.out
     assert "sesame" not in ended.out + ended.err
+
+
+def test_the_section_of_sources_is_printed(cli: CommandLine) -> None:
+    config = cli.folder / "taskrunner.toml"
+    config.write_text('[source]\narchives = ["/srv/archives"]\n')
+    assert '\n[source]\narchives = ["/srv/archives"]\n' in cli("config", "check").out
+    config.write_text("")
+    assert "[source]" not in cli("config", "check").out
+
+
+def test_the_resources_are_printed_as_they_can_be_written(cli: CommandLine) -> None:
+    config = cli.folder / "taskrunner.toml"
+    text = "[resources]\nmemory = 8589934592\ncpus = 4.0\ngpu = 1\ndefault = {memory = 1073741824, cpus = 0.5}\n"
+    config.write_text(text)
+    assert text in cli("config", "check").out
+    config.write_text("")
+    assert "[resources]" not in cli("config", "check").out
 
 
 def test_a_missing_file_is_an_error(cli: CommandLine) -> None:
@@ -83,6 +101,9 @@ def test_a_login_with_an_unknown_secret_is_a_mistake(cli: CommandLine) -> None:
     config.write_text(login)
     ended = cli("config", "check")
     assert ended.status == 2
-    assert "docker: there is no secret named registry (add it to [secrets])" in ended.err
+    assert (
+        'docker.registries["registry.example.com"].password: there is no secret named registry (add it to [secrets])'
+        in ended.err
+    )
     config.write_text(login + '[secrets]\nregistry = "a literal one"\n')
     assert cli("config", "check").status == 0

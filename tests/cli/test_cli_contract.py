@@ -7,6 +7,10 @@ from datetime import datetime
 
 import pytest
 
+from taskrunner.model import RunKey
+from taskrunner.state.journal import Journal
+from taskrunner.state.leftovers import forget_leftover, note_leftover
+from taskrunner.state.run_folder import RunFolder
 from tests.support.command_line import CommandLine
 
 ARTIFACT = '[[artifacts]]\nname = "public/made.txt"\npath = "made.txt"\n'
@@ -53,6 +57,9 @@ def test_show_json_has_the_documented_form(cli: CommandLine) -> None:
         "exit_code",
         "result",
         "story",
+        "notes",
+        "left_behind",
+        "still_left",
     } <= set(run)
     assert (run["run_id"], run["resolution"], run["exit_code"], run["result"]) == (0, "completed", 0, {})
     states = ["claimed", "loading", "running", "uploading", "cleanup", "resolved"]
@@ -85,12 +92,21 @@ def test_run_task_exits_as_the_task_ended(cli: CommandLine) -> None:
     assert "taskrunner retry bad" in again.err
 
 
+def test_a_failure_is_told_once_to_who_reads_both_streams_as_one(cli: CommandLine) -> None:
+    ended = cli.as_one_stream("run", "--task", cli.task("bad", "exit 3"))
+    assert ended.out.count("the command ended with exit code 3") == 1
+    assert "bad/0  failed (exit-code) after" in ended.out
+
+
 def test_a_malformed_task_gets_every_complaint_at_once_everywhere(cli: CommandLine) -> None:
-    submitted = cli("submit", "-", stdin=MALFORMED)
+    refused = cli("submit", "-", stdin=MALFORMED)
+    assert (refused.status, refused.out) == (2, "")
+    assert not (cli.folder / "home").exists()
+    submitted = cli("submit", "--force", "-", stdin=MALFORMED)
     assert (submitted.status, submitted.out) == (0, "wrong\n")
     ended = cli("run", "--task", "-", stdin=MALFORMED)
     assert ended.status == 3
-    for text in (submitted.err, ended.err, ended.out, cli("logs", "wrong").out, cli("show", "wrong").out):
+    for text in (refused.err, submitted.err, ended.err, ended.out, cli("logs", "wrong").out, cli("show", "wrong").out):
         assert "command: expected a list, got a text (write a list" in text
         assert "retries: must be at least 0" in text
         assert "colour: is not known here" in text
@@ -99,6 +115,7 @@ def test_a_malformed_task_gets_every_complaint_at_once_everywhere(cli: CommandLi
 
 @pytest.mark.parametrize("verb", ["show", "logs", "artifacts", "cancel", "retry", "wait"])
 def test_an_unknown_id_is_an_error_of_one_line(cli: CommandLine, verb: str) -> None:
+    cli("submit", cli.task("hello", "true"))
     ended = cli(verb, "unknown")
     assert (ended.status, ended.out) == (2, "")
     assert ended.err == "taskrunner: there is no task 'unknown'\n"
@@ -153,11 +170,104 @@ def test_list_json_has_what_the_queue_knows_and_no_more(cli: CommandLine) -> Non
     [listed] = json.loads(cli("list", "--json").out)
     shown = cli.show("hello")
     assert shown.pop("artifacts")
-    assert shown["runs"][0].pop("story")
+    run = shown["runs"][0]
+    assert run.pop("story")
+    assert (run.pop("notes"), run.pop("left_behind"), run.pop("still_left")) == ([], [], [])
+    assert run.pop("pruned") is None
     assert listed == shown
 
 
+def test_show_says_what_a_run_has_left_until_it_is_gone(cli: CommandLine) -> None:
+    assert cli("run", "--task", cli.task("hello", "true")).status == 0
+    run, home = RunKey("hello", 0), cli.folder / "home"
+    journal = Journal.reopen(RunFolder(home, run))
+    journal.left(["the container cannot be removed: no answer"])
+    journal.close()
+    note_leftover(home, "w1", run, "docker", ["the container cannot be removed: busy"])
+    assert cli.show("hello")["runs"][0]["still_left"] == ["the container cannot be removed: busy"]
+    assert "  left behind: the container cannot be removed: no answer\n  still there: " in cli("show", "hello").out
+    forget_leftover(home, "w1", run)
+    shown = cli.show("hello")["runs"][0]
+    assert (len(shown["left_behind"]), shown["still_left"]) == (1, [])
+    assert "no answer\n  removed since\n" in cli("show", "hello").out
+
+
 def test_a_closed_stdin_is_an_error(cli: CommandLine) -> None:
-    ended = cli.closed_stdin("submit", "-")
+    ended = cli.closed("0", "submit", "-")
     assert (ended.status, ended.out) == (2, "")
     assert "stdin: is closed" in ended.err
+
+
+@pytest.mark.parametrize("verb", ["logs", "submit", "artifacts"])
+def test_what_nobody_would_get_is_refused_before_it_is_done(cli: CommandLine, verb: str) -> None:
+    assert cli("run", "--task", cli.task("hello", "echo hi > made.txt", ARTIFACT)).status == 0
+    arguments = {"logs": ["hello"], "submit": [cli.task("new", "true")], "artifacts": ["hello", "public/made.txt"]}
+    ended = cli.closed("1", verb, *arguments[verb])
+    assert (ended.status, "stdout is closed" in ended.err) == (2, True)
+    assert cli("show", "new").status == 2
+
+
+def test_a_file_does_not_get_the_number_of_a_closed_stream(cli: CommandLine) -> None:
+    cli("submit", cli.task("hello", "true"))
+    assert cli.closed("1", "run", "--until-empty").status == 0
+    assert cli.show("hello")["resolution"] == "completed"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["states", "task"], ["list"], ["logs", "hello"]])
+def test_a_full_disk_under_stdout_is_one_line(cli: CommandLine, arguments: list[str]) -> None:
+    assert cli("run", "--task", cli.task("hello", "echo said")).status == 0
+    ended = cli.to_full_disk(*arguments)
+    assert (ended.status, ended.err) == (4, "taskrunner: this machine: No space left on device\n")
+
+
+def test_a_misspelt_verb_gets_the_near_one(cli: CommandLine) -> None:
+    ended = cli("statu")
+    assert ended.status == 2
+    assert "Did you mean status?" in ended.err or "Did you mean states?" in ended.err
+    assert "Did you mean" not in cli("qqqq").err
+
+
+def test_a_file_without_its_flag_gets_a_hint(cli: CommandLine) -> None:
+    for call in (["run", "hello.toml"], ["hello.toml"]):
+        ended = cli(*call)
+        assert ended.status == 2
+        assert "To run one task: run --task hello.toml" in ended.err
+
+
+@pytest.mark.parametrize("arguments", [["run", "--idle-timeout", "nan"], ["wait", "x", "--timeout", "nan"]])
+def test_what_is_no_number_of_seconds_is_refused(cli: CommandLine, arguments: list[str]) -> None:
+    ended = cli(*arguments)
+    assert ended.status == 2
+    assert "'nan' is no number of seconds" in ended.err
+
+
+def test_an_empty_list_names_its_queue(cli: CommandLine) -> None:
+    assert cli("run", "--until-empty").status == 0  # which makes the queue
+    ended = cli("list")
+    assert (ended.status, ended.out) == (0, "")
+    assert ended.err == f"taskrunner: there are no tasks in sqlite://{cli.folder}/home/queue.db\n"
+    assert cli("list", "--json").out == "[]\n"
+
+
+def test_cancel_and_retry_take_several_tasks(cli: CommandLine) -> None:
+    for task_id in ("one", "two", "three"):
+        cli("submit", cli.task(task_id, "true"))
+    unknown = cli("cancel", "one", "nothing")
+    assert (unknown.status, unknown.out) == (2, "")
+    assert cli("cancel", "one", "two", "one").out == "one is cancelled\ntwo is cancelled\n"
+    again = cli("cancel", "one", "three")
+    assert (again.status, again.out.splitlines()[1]) == (1, "three is cancelled")
+    assert cli("retry", "one", "two", "three").status == 0
+    assert {task["state"] for task in json.loads(cli("list", "--json").out)} == {"pending"}
+
+
+def test_what_the_author_wrote_about_the_task_is_shown(cli: CommandLine) -> None:
+    extra = 'name = "a title"\npriority = 7\nmetadata = { branch = "main" }'
+    cli("submit", cli.task("hello", "true", extra))
+    shown = cli.show("hello")
+    [listed] = json.loads(cli("list", "--json").out)
+    for each in (shown, listed):
+        assert (each["name"], each["platform"], each["priority"]) == ("a title", "process", 7)
+        assert each["metadata"] == {"branch": "main"}
+    text = cli("show", "hello").out
+    assert '\nplatform process, priority 7\nmetadata {"branch": "main"}\n' in text

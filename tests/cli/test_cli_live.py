@@ -147,6 +147,7 @@ def test_sanitized_lines_keep_colours_and_no_other_control_sequences() -> None:
     assert sanitize(b"a\x1b[31mred\x1b[0m\n") == "a\x1b[31mred\x1b[0m\x1b[0m\n"
     hostile = b"\x1b[2J\x1b]0;title\x07\x1bc\x1bP1$r\x1b\\\x9b3A\x07\x08one\x1b[?1049h\x1b\n\x00two"
     assert sanitize(hostile).replace("\ufffd", "") == "3Aone\ntwo\x1b[0m\n"
+    assert sanitize("passed \u202e0 :deliaf\u2066 \u061c\u200f!\n".encode()) == "passed 0 :deliaf !\x1b[0m\n"
 
 
 def test_a_line_without_end_is_cut() -> None:
@@ -219,3 +220,18 @@ def test_a_footer_is_erased_by_the_rows_that_it_has_at_the_present_width() -> No
     out.seek(0)
     footer.draw((), Group())
     assert out.getvalue() == "\r\x1b[4A\x1b[J"  # three rows of the long line, and one
+
+
+@pytest.mark.parametrize(
+    ("reason", "hands_back", "offer"),
+    [
+        ("SIGINT", False, "Ctrl-C again hands it back"),
+        ("SIGINT", True, "Ctrl-C again kills this worker"),
+        ("drained by its operator", False, "Ctrl-C twice hands it back"),
+        ("1 task taken, as was asked", False, "Ctrl-C twice hands it back"),
+        ("drained by its operator", True, "Ctrl-C three times kills this worker"),
+    ],
+)
+def test_the_table_offers_what_a_signal_would_do(tmp_path: Path, reason: str, hands_back: bool, offer: str) -> None:
+    status = WorkerStatus(stop_reason=reason, hands_back=hands_back, rows={"t/0": RunRow("t/0", 0, tmp_path / "log")})
+    assert status.notice().endswith(offer)

@@ -6,11 +6,12 @@ import pytest
 
 from taskrunner.cli.display.lines import Throttle
 from taskrunner.cli.display.sanitize import printable
-from taskrunner.cli.display.text import amount, duration, public_url, run_state, worker_event
-from taskrunner.cli.show import source_lines
+from taskrunner.cli.display.text import amount, duration, run_state, worker_event
+from taskrunner.cli.tasks.show import source_lines
+from taskrunner.config.queue_url import public_url
 from taskrunner.machines.chart import Move
 from taskrunner.model import Claim, Progress
-from taskrunner.worker.observer import RunView
+from taskrunner.runs.observer import RunView
 
 RUN = RunView(Claim("t", 0, {}, "w", "token"), 0)
 
@@ -80,4 +81,6 @@ def test_the_source_of_a_task_is_shown_without_credentials() -> None:
         "source https://git.example/web.git main"
     ]
     assert source_lines({"repository": "git@git.example:web.git"}) == ["source git@git.example:web.git"]
+    archive = "https://ann:secret@files.example/src.tar.gz?signature=0123"
+    assert source_lines({"archive": archive}) == ["source https://files.example/src.tar.gz"]
     assert source_lines({"ref": None}) == source_lines(None) == source_lines("x") == []

@@ -164,3 +164,20 @@ def test_options_that_contradict_each_other_are_refused(cli: CommandLine) -> Non
     assert ended.status == 2
     assert "--until-empty" in ended.err
     assert cli("show", "one").status == 2
+
+
+def test_a_secret_that_vanishes_ends_the_run_that_needs_it_and_not_the_worker(cli: CommandLine) -> None:
+    secret = cli.folder / "secret"
+    secret.write_text("sesame")
+    (cli.folder / "taskrunner.toml").write_text(f'secrets = {{a = {{file = "{secret}"}}}}\n')
+    with cli.start("run") as worker:
+        worker.until("with 1 slot")
+        secret.unlink()
+        cli("submit", cli.task("needs", "true", 'secrets = {A = {secret = "a"}}'))
+        worker.until("needs/0  exception (internal-error)")
+        cli("submit", cli.task("needs-none", "true"))
+        worker.until("needs-none/0  completed")
+        worker.signal(signal.SIGTERM)
+        assert worker.end() == 0
+    message = cli.show("needs")["runs"][0]
+    assert f"the worker's configuration: secrets.a: {secret} cannot be read" in json.dumps(message)

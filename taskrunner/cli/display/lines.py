@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,11 +14,19 @@ import click
 
 from taskrunner.cli.display.line_writer import LineWriter
 from taskrunner.cli.display.sanitize import printable
-from taskrunner.cli.display.text import amount, duration, message_lines, resolution_line, run_state, worker_event
+from taskrunner.cli.display.text import (
+    amount,
+    announcement,
+    duration,
+    message_lines,
+    resolution_line,
+    run_state,
+    worker_event,
+)
 from taskrunner.cli.display.view import View
 from taskrunner.machines.chart import Move
 from taskrunner.model import Progress, Resolution
-from taskrunner.worker.observer import RunView
+from taskrunner.runs.observer import RunView, WorkerView
 
 STEP_EVERY = 5.0
 """Seconds between two lines about the same step of a run; a shorter step has none."""
@@ -55,8 +64,8 @@ class Lines(View):
         self._began: dict[str, float] = {}
         self._throttle = Throttle(STEP_EVERY)
 
-    def opened(self, worker_id: str, queue: str, capacity: int) -> None:
-        self._line("worker", f"{worker_id} with {capacity} slot{'s' * (capacity > 1)}, tasks from {printable(queue)}")
+    def opened(self, worker: WorkerView) -> None:
+        self._line("worker", announcement(worker))
 
     async def closed(self) -> None:
         await self._out.close()
@@ -84,8 +93,12 @@ class Lines(View):
         self._throttle.forget(run)
         took = duration(time.monotonic() - self._began.pop(name, time.monotonic()))
         self._line(name, f"{resolution_line(resolution)} after {took}")
-        for line in message_lines(resolution):
+        for line in self._reasons(resolution):
             self._line(name, f"  {line}")
+
+    def _reasons(self, resolution: Resolution) -> Iterable[str]:
+        """What follows the line about the end of a run."""
+        return message_lines(resolution)
 
     def warn(self, text: str) -> None:
         for line in printable(text).splitlines():
@@ -103,8 +116,8 @@ class JsonLines(View):
         self._out = LineWriter(sys.stdout)
         self._throttle = Throttle(JSON_EVERY)
 
-    def opened(self, worker_id: str, queue: str, capacity: int) -> None:
-        self._write("worker", state="booting", event="opened", worker_id=worker_id, queue=queue, capacity=capacity)
+    def opened(self, worker: WorkerView) -> None:
+        self._write("worker", state="booting", event="opened", **attrs.asdict(worker))
 
     async def closed(self) -> None:
         await self._out.close()

@@ -38,7 +38,7 @@ def draw(status: WorkerStatus, width: int) -> RenderableType:
 def _head(status: WorkerStatus, width: int) -> Text:
     head = Text(no_wrap=True, overflow="ellipsis")
     head.append(status.state.replace("_", " "), "bold")
-    head.append(f"  {len(status.rows)} of {status.capacity} slot{'s' * (status.capacity > 1)}")
+    head.append(f"  {status.busy} of {status.capacity} slot{'s' * (status.capacity > 1)}")
     for kind in ("completed", "failed", "exception"):
         if (number := status.ended[kind]) or width >= WIDE:
             head.append(f"  {number} {kind}", COLOURS[kind] if number else "bright_black")

@@ -22,6 +22,7 @@ from taskrunner.cli.display.worker_status import RunRow, WorkerStatus
 from taskrunner.interfaces.results import READ_SIZE
 from taskrunner.machines.chart import Move
 from taskrunner.model import Resolution
+from taskrunner.runs.observer import WorkerView
 
 PIECES = 4
 """Pieces of a log (1 MiB) that are printed before the line below is redrawn."""
@@ -67,7 +68,7 @@ class LiveTask(LiveWorker):
         self._copies: dict[str, LogCopy] = {}
         self._same_terminal = sys.stdout.isatty()
 
-    def opened(self, worker_id: str, queue: str, capacity: int) -> None:  # noqa: ARG002  the log begins with the same line
+    def opened(self, worker: WorkerView) -> None:  # noqa: ARG002  the log begins with the same line
         self.start()
 
     def worker_moved(self, move: Move, why: str) -> None:

@@ -24,14 +24,15 @@ from taskrunner.cli.display.footer import Footer
 from taskrunner.cli.display.line_writer import MOST_LINES
 from taskrunner.cli.display.live_table import draw
 from taskrunner.cli.display.sanitize import printable
-from taskrunner.cli.display.text import COLOURS, duration, message_lines, worker_event
+from taskrunner.cli.display.text import COLOURS, announcement, duration, message_lines, worker_event
 from taskrunner.cli.display.view import View
 from taskrunner.cli.display.worker_status import RunRow, WorkerStatus
 from taskrunner.machines.chart import Move
-from taskrunner.machines.worker import WorkerEvent
+from taskrunner.machines.task import TaskEvent
+from taskrunner.machines.worker import WorkerEvent, WorkerState
 from taskrunner.model import Progress, Resolution
-from taskrunner.state.journal import RunFolder
-from taskrunner.worker.observer import RunView
+from taskrunner.runs.observer import RunView, WorkerView
+from taskrunner.state.run_folder import RunFolder
 
 AT_MOST = 0.2
 """Seconds between two drawings."""
@@ -53,9 +54,9 @@ class LiveWorker(View):
 
     # ---- changes, from any thread ------------------------------------------------------------------
 
-    def opened(self, worker_id: str, queue: str, capacity: int) -> None:
-        self.status.queue, self.status.capacity = queue, capacity
-        self.update(line("worker", f"{worker_id} with {capacity} slot{'s' * (capacity > 1)}, tasks from {queue}"))
+    def opened(self, worker: WorkerView) -> None:
+        self.status.queue, self.status.capacity = worker.queue, worker.capacity
+        self.update(line("worker", announcement(worker)))
         self.start()
 
     def start(self) -> None:
@@ -74,8 +75,8 @@ class LiveWorker(View):
         if move.event in {WorkerEvent.SHUTDOWN, WorkerEvent.SHUTDOWN_NOW}:
             status.stop_reason = status.stop_reason or why
             status.hands_back = status.hands_back or move.event == WorkerEvent.SHUTDOWN_NOW
-        elif move.event in {WorkerEvent.PAUSE, WorkerEvent.RESUME}:
-            status.pause = why if move.event == WorkerEvent.PAUSE else ""
+        else:
+            status.pause = why if move.target == WorkerState.PAUSED else ""
 
     def started(self, run: RunView) -> None:
         name = str(run.claim.run)
@@ -85,6 +86,9 @@ class LiveWorker(View):
 
     def moved(self, run: RunView, move: Move) -> None:
         row = self.status.rows.get(str(run.claim.run))
+        if row and move.event == TaskEvent.VACATED:
+            row.vacated = True
+            self.update()
         if row and move.moved:
             row.state, row.name, row.progress = move.target, run.name, None
             self.update()

@@ -10,8 +10,10 @@ _CONTROLS = re.compile(
     r"(\x1b\[[0-9;:]*m)"
     r"|\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])?"
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+    r"|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
-"""Control sequences and characters. The first group is colours, the only ones that a task may use."""
+"""Control sequences and characters, also those that change the direction of writing: by them a line can be made to look
+like another. The first group is colours, the only ones that a task may use."""
 
 LONGEST_LINE = 1 << 18
 """Bytes after which a line is cut: a log may have no line end at all."""
@@ -29,6 +31,12 @@ def sanitize(data: bytes) -> str:
     newest = (line.rstrip("\r").rpartition("\r")[2] for line in lines)
     text = _CONTROLS.sub(lambda match: match[1] or "", "\n".join(newest))
     return text.removesuffix("\n") + "\x1b[0m\n"
+
+
+def sanitize_piece(text: str) -> str:
+    """A piece of a stream, cut anywhere, for a terminal: colours stay, other control sequences go, and a line that is
+    drawn again is a line of its own."""
+    return _CONTROLS.sub(lambda match: match[1] or "", re.sub(r"\r\n?", "\n", text))
 
 
 @attrs.define

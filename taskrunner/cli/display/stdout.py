@@ -51,3 +51,12 @@ def discard_output(stream: IO[Any]) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
+
+
+def same_file(*streams: IO[Any] | None) -> bool:
+    """Whether these streams go to one terminal, pipe or file."""
+    try:
+        places = {os.fstat(stream.fileno())[1:3] for stream in streams if stream}
+    except (OSError, ValueError):
+        return False
+    return len(places) == 1 and None not in streams

@@ -6,6 +6,7 @@ import asyncio
 import math
 import sys
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -13,13 +14,13 @@ from pathlib import Path
 from taskrunner.blocking import OverLimit, run_blocking
 from taskrunner.cli.display.line_writer import SETTLE
 from taskrunner.cli.display.lines import Lines
-from taskrunner.cli.display.stdout import write_or_discard
+from taskrunner.cli.display.stdout import same_file, write_or_discard
 from taskrunner.config.environment import home
 from taskrunner.log.reader import follow
 from taskrunner.machines.chart import Move
 from taskrunner.model import Resolution
-from taskrunner.state.journal import RunFolder
-from taskrunner.worker.observer import RunView
+from taskrunner.runs.observer import RunView, WorkerView
+from taskrunner.state.run_folder import RunFolder
 
 
 class TaskLines(Lines):
@@ -38,7 +39,7 @@ class TaskLines(Lines):
         self._waiting: dict[str, deque[tuple[int, RunView, Move]]] = {}
         """Moves that wait, each with the number of bytes of the log that come before it."""
 
-    def opened(self, worker_id: str, queue: str, capacity: int) -> None:
+    def opened(self, worker: WorkerView) -> None:
         """The log begins with the same line."""
 
     def worker_moved(self, move: Move, why: str) -> None:
@@ -59,6 +60,10 @@ class TaskLines(Lines):
 
     def ended(self, run: RunView, resolution: Resolution) -> None:
         self._resolutions[str(run.claim.run)] = resolution
+
+    def _reasons(self, resolution: Resolution) -> Iterable[str]:
+        """The log ends with them, and whoever reads both streams as one needs them once."""
+        return () if same_file(sys.stdout, sys.stderr) else super()._reasons(resolution)
 
     async def closed(self) -> None:
         for name in self._copying.keys() - self._resolutions.keys():

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 import click
 
 from taskrunner.cli.display.sanitize import printable
 from taskrunner.machines.chart import Move
 from taskrunner.machines.task import TaskEvent
-from taskrunner.machines.worker import WorkerEvent
+from taskrunner.machines.worker import WorkerEvent, WorkerState
 from taskrunner.model import Progress, Resolution
+from taskrunner.runs.observer import WorkerView
 
 COLOURS = {"completed": "green", "failed": "red", "exception": "magenta"}
 
 USUAL = {TaskEvent.BEGIN, TaskEvent.LOADED, TaskEvent.EXITED, TaskEvent.UPLOADED, TaskEvent.FAILED}
 """Events that lead from state to state when a run is left alone, and need no mention."""
 
+_PAUSES = {WorkerEvent.UNFIT, WorkerEvent.FIT, WorkerEvent.PAUSE, WorkerEvent.RESUME}
+
 _WORKER_EVENTS: Mapping[str, str] = {
-    WorkerEvent.PAUSE: "takes no runs for now: {}",
-    WorkerEvent.RESUME: "takes runs again",
     WorkerEvent.SHUTDOWN: "stops: {}",
     WorkerEvent.SHUTDOWN_NOW: "stops: {}",
     WorkerEvent.FATAL: "is broken: {}",
@@ -37,7 +37,15 @@ def worker_event(move: Move, why: str) -> str:
         return ""
     if move.event == WorkerEvent.DRAINED and move.moved:
         return "stopped"
+    if move.event in _PAUSES:
+        return _pause_event(move, why)
     return _WORKER_EVENTS.get(move.event, "").format(printable(why))
+
+
+def _pause_event(move: Move, why: str) -> str:
+    if move.target == WorkerState.PAUSED:
+        return f"takes no runs for now: {printable(why)}"
+    return "takes runs again" if move.source == WorkerState.PAUSED else ""
 
 
 def run_state(move: Move) -> str:
@@ -84,10 +92,9 @@ def byte_size(count: float) -> str:
     return f"{count:.1f} GB"
 
 
-def public_url(url: str) -> str:
-    """A URL without the password or token that it may hold."""
-    parts = urlsplit(url)
-    if "@" not in parts.netloc and not parts.query:
-        return url
-    user, _, host = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"***@{host}" if user else host, query="").geturl()
+def announcement(worker: WorkerView) -> str:
+    """The line that begins the output of a worker."""
+    slots = f"{worker.capacity} slot{'s' * (worker.capacity > 1)}"
+    labels = ", ".join(f"{label} {value}" for label, value in worker.identity.items())
+    where = f" ({labels})" if labels else ""
+    return printable(f"{worker.worker_id} with {slots}, tasks from {worker.queue or 'the program'}{where}")

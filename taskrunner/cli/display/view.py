@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from taskrunner.worker.observer import Observer
+from taskrunner.runs.observer import Observer
 
 
 class View(Observer):
     """The display of `run`."""
-
-    def opened(self, worker_id: str, queue: str, capacity: int) -> None:
-        """The worker is about to start. `queue` is a URL without passwords."""
 
     async def closed(self) -> None:
         """The worker has stopped. Returns when everything is on the display."""

@@ -24,6 +24,8 @@ class RunRow:
     state: str = "claimed"
     progress: Progress | None = None
     began: float = attrs.field(factory=time.monotonic)
+    vacated: bool = False
+    """Whether its slot is free: what is left of it is being removed."""
 
     @property
     def took(self) -> float:
@@ -50,14 +52,20 @@ class WorkerStatus:
     rows: dict[str, RunRow] = attrs.field(factory=dict)
     ended: Counter[str] = attrs.field(factory=Counter)
 
+    @property
+    def busy(self) -> int:
+        """Number of slots that are taken."""
+        return sum(not row.vacated for row in self.rows.values())
+
     def notice(self) -> str:
         """What the operator at the terminal should know now; often nothing."""
         runs = f"{len(self.rows)} run{'s' * (len(self.rows) != 1)}"
+        signalled = self.stop_reason.startswith("SIG")  # else Ctrl-C has not been pressed yet
         if self.hands_back:
-            return f"handing back {runs}; Ctrl-C again kills this worker"
+            return f"handing back {runs}; Ctrl-C {'again' if signalled else 'three times'} kills this worker"
         if self.stop_reason:
             them = "it" if len(self.rows) == 1 else "them"
-            return f"{self.stop_reason}: finishing {runs}; Ctrl-C again hands {them} back"
+            return f"{self.stop_reason}: finishing {runs}; Ctrl-C {'again' if signalled else 'twice'} hands {them} back"
         return f"paused: {self.pause}" if self.pause else ""
 
     def summary(self) -> str:

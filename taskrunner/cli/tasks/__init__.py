@@ -1,0 +1,1 @@
+"""The verbs about tasks, and the files that describe one."""
