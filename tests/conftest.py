@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.limited_tests import pytest_runtest_protocol  # noqa: F401  a hook of pytest
+from tests.support.parallel_tests import pytest_xdist_make_scheduler  # noqa: F401  another one
+
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:

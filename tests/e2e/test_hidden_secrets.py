@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import docker
 import pytest
 
 from tests.e2e.conftest import GIT_TOKEN, PASSWORD
@@ -13,15 +16,55 @@ from tests.support.e2e import Site
 from tests.support.gate import Gate
 from tests.support.githttp import GitServer, make_repository
 from tests.support.registry import Registry
+from tests.support.secret_search import command_lines, inside_images, inspected_containers
+from tests.support.ssh_agent import make_key
+
+SLEEP = 'test -n "$HIDDEN" && echo "it is $HIDDEN"; sleep {token} || true'
+STEP = "FROM taskrunner-base\nRUN --mount=type=ssh set -e; test -S $SSH_AUTH_SOCK; sleep {token} || true\n"
+HIDDEN = {"secret": "hidden"}
 
 
-def command_lines() -> str:
-    """The command lines of every process of this machine."""
-    lines = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            lines.append(path.read_bytes().decode(errors="replace"))
-    return "\n".join(lines)
+def container(site: Site, url: str) -> dict[str, Any]:
+    script = SLEEP.format(token=site.token)
+    command = ["sh", "-c", script]
+    return {"platform": "docker", "image": "taskrunner-base", "command": command, "secrets": {"HIDDEN": HIDDEN}}
+
+
+def service(site: Site, url: str) -> dict[str, Any]:
+    own = container(site, url)
+    db = {"name": "db", "image": "taskrunner-base", "command": own["command"], "secrets": {"HIDDEN": HIDDEN}}
+    return {**own, "command": ["sh", "-c", f"sleep {site.token} || true"], "secrets": {}, "services": [db]}
+
+
+def ssh_build(site: Site, url: str) -> dict[str, Any]:
+    return site.build(url, build={"ssh": {"keys": {"default": HIDDEN}}, "tags": [f"hidden/app:{site.token}"]})
+
+
+@pytest.mark.parametrize("using", [container, service, ssh_build])
+def test_a_secret_of_a_container_a_service_or_an_ssh_mount_is_visible_nowhere(
+    site: Site, git: GitServer, repositories: Path, using: Callable[[Site, str], dict[str, Any]]
+) -> None:
+    key = make_key(site.folder / "key")
+    secret = key.read_text() if using is ssh_build else f"hidden-{site.token}"
+    searched = secret.splitlines()[2] if using is ssh_build else secret
+    (site.folder / "secret").write_text(secret)
+    make_repository(repositories / f"ssh-{site.token}", {"Dockerfile": STEP.format(token=site.token)})
+    site.configure(f'[secrets]\nhidden = {{file = "{site.folder}/secret"}}\n[docker]\nlocal_tags = ["hidden/*"]\n')
+    task = site.submit({"id": f"t{site.token}", **using(site, git.url(f"ssh-{site.token}"))})
+    worker = site.worker("--max-tasks", "1")
+    site.wait_for_sleep()
+    shown = command_lines() + site.command("show", task, "--json").everything
+    shown += "" if using is ssh_build else inspected_containers(site.home)
+    assert site.files_containing(searched) == [], "while it runs"
+    site.end_sleeps()
+    assert worker.wait() == 0
+    assert site.resolutions(task) == ["completed"], site.log(task)
+    shown += worker.output + site.log(task) + site.command("show", task, "--json").everything
+    assert searched not in shown
+    assert site.files_containing(searched) == []
+    if using is ssh_build:
+        with closing(docker.from_env()) as client:
+            assert searched.encode() not in inside_images(image.id for image in site.images(client))
 
 
 @pytest.mark.parametrize("how", ["named", "literal", "in the URL"])
@@ -79,6 +122,20 @@ def test_a_secret_that_a_task_prints_is_masked_everywhere(site: Site) -> None:
     assert "it is " in ended.out
     assert secret not in ended.everything
     assert site.files_containing(secret) == []
+
+
+@pytest.mark.parametrize("login", ["{}", "{}:", "{}:x-oauth-basic"])
+@pytest.mark.parametrize("kind", ["repository", "archive"])
+def test_a_token_in_the_place_of_a_urls_user_is_masked(site: Site, git: GitServer, login: str, kind: str) -> None:
+    """As GitHub takes it: `https://TOKEN@host/`."""
+    token = f"ghp-{site.token}"
+    url = git.url("web").replace("://", f"://{login.format(token)}@")
+    task = site.process(f"echo it is {token}; git remote -v; exit 3", source={kind: url})
+    ended = site.run(task)
+    assert ended.status in {1, 4}
+    shown = [site.command(*words).everything for words in (["show", task["id"]], ["show", task["id"], "--json"])]
+    assert token not in ended.everything + "".join(shown)
+    assert [name for name in site.files_containing(token) if not name.startswith("queue.db")] == []
 
 
 def test_only_the_owner_may_read_the_files_of_a_worker(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,53 @@ def test_nothing_of_a_killed_workers_run_is_alive_when_the_next_one_begins(site:
     assert site.leftovers() == []
 
 
+def test_nothing_of_a_frozen_workers_run_is_alive_when_the_next_one_begins(site: Site) -> None:
+    """It is stopped past the end of its claim: alive, so that nobody recovers from it, and unable to end anything."""
+    site.configure("lease = 3.0\n")
+    pids = site.folder / "pids"
+    task = site.submit(site.process(FAMILY.format(token=site.token, pids=pids)))
+    frozen = site.worker()
+    site.wait_for_log(task, "the first has begun")
+    frozen.process.send_signal(signal.SIGSTOP)
+    try:
+        assert site.worker("--max-tasks", "1").wait() == 0
+        assert site.resolutions(task) == ["exception (claim-expired)", "completed"]
+        assert site.log(task, 1).count("is gone") == len(pids.read_text().split()) == 3
+        assert "is alive" not in site.log(task, 1)
+        assert f"run {task}/0 of worker {site.status(task).runs[0].worker_id}, which does not answer: " in site.log(
+            task, 1
+        )
+    finally:
+        frozen.process.send_signal(signal.SIGCONT)
+    frozen.terminate()
+    frozen.wait()
+    assert site.resolutions(task) == ["exception (claim-expired)", "completed"]
+    assert site.states(task)[-1] == "resolved"
+    assert site.leftovers() == []
+
+
+def test_a_frozen_workers_container_is_removed_by_the_one_that_takes_over(site: Site) -> None:
+    site.configure("lease = 3.0\n")
+    script = '[ "$RUN_ID" = 1 ] && exit; echo it has begun; while :; do sleep 1; done'
+    document = {**site.process(f"{script}; # {site.token}"), "platform": "docker", "image": "taskrunner-base"}
+    task = site.submit(document)
+    frozen = site.worker()
+    site.wait_for_log(task, "it has begun")
+    frozen.process.send_signal(signal.SIGSTOP)
+    try:
+        assert site.worker("--max-tasks", "1").wait() == 0
+        assert site.resolutions(task) == ["exception (claim-expired)", "completed"]
+        assert f"run {task}/0 of worker {site.status(task).runs[0].worker_id}, which does not answer: " in site.log(
+            task, 1
+        )
+    finally:
+        frozen.process.send_signal(signal.SIGCONT)
+    frozen.terminate()
+    frozen.wait()
+    assert site.resolutions(task) == ["exception (claim-expired)", "completed"]
+    assert site.leftovers() == []
+
+
 def test_the_run_of_a_dead_worker_says_that_it_died(site: Site) -> None:
     task = site.submit(site.process(f'[ "$RUN_ID" = 1 ] || exec sleep {site.token}'))
     first = site.worker()
@@ -65,7 +113,7 @@ def test_the_run_of_a_dead_worker_says_that_it_died(site: Site) -> None:
         ("loading", rb"GET /v[\d.]+/images/"),
         ("running", rb"POST /v[\d.]+/containers/create"),
         ("running", rb"POST /v[\d.]+/containers/[^/ ]+/start"),
-        ("uploading", rb"(?:GET|HEAD) /v[\d.]+/containers/[^/ ]+/archive"),
+        ("uploading", rb"(?:GET|HEAD) /v[\d.]+/containers/[^/ ]+/archive\?path=[^ ]*made.txt"),
         ("cleanup", rb"DELETE /v[\d.]+/containers/"),
     ],
 )

@@ -37,9 +37,20 @@ class CommandLine:
         )  # fmt: skip
         return CommandResult(process.returncode, process.stdout, process.stderr)
 
-    def closed_stdin(self, *arguments: str) -> CommandResult:
-        """Runs a verb that is started without a standard input."""
-        shell = ["sh", "-c", 'exec "$0" "$@" <&-', TASKRUNNER, *arguments]
+    def closed(self, stream: str, *arguments: str) -> CommandResult:
+        """Runs a verb that is started without one of its streams, given by its number."""
+        return self._in_shell(f'exec "$0" "$@" {stream}>&-', *arguments)
+
+    def to_full_disk(self, *arguments: str) -> CommandResult:
+        """Runs a verb whose stdout is a file on a full disk."""
+        return self._in_shell('exec "$0" "$@" >/dev/full', *arguments)
+
+    def as_one_stream(self, *arguments: str) -> CommandResult:
+        """Runs a verb whose stdout and stderr are one pipe."""
+        return self._in_shell('exec "$0" "$@" 2>&1', *arguments)
+
+    def _in_shell(self, script: str, *arguments: str) -> CommandResult:
+        shell = ["sh", "-c", script, TASKRUNNER, *arguments]
         process = subprocess.run(shell, check=False, capture_output=True, cwd=self.folder, env=self.env, timeout=LIMIT)
         return CommandResult(process.returncode, process.stdout, process.stderr)
 

@@ -11,11 +11,14 @@ from typing import TypeVar
 import attrs
 import docker
 
+from taskrunner.amounts import Amounts
 from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.platform import PlatformContext, RunContext
+from taskrunner.interfaces.results import Results
+from taskrunner.interfaces.source import SourceOptions
 from taskrunner.model import Progress, RunKey, Secret, Source, Task
 from taskrunner.testing import FakeCaches, MemoryLog
-from taskrunner_docker import DockerOptions, DockerPayload, DockerPlatform
+from taskrunner_docker import BuildSpec, DockerOptions, DockerPayload, DockerPlatform
 
 T = TypeVar("T")
 LIMIT = 120  # seconds for one test, reached only when something hangs
@@ -29,8 +32,12 @@ class DockerBench:
     options: DockerOptions = attrs.field(factory=DockerOptions)
     worker_id: str = "w1"
     log: MemoryLog = attrs.field(factory=MemoryLog)
+    service_logs: dict[str, MemoryLog] = attrs.field(factory=dict)
     reported: list[Progress] = attrs.field(factory=list)
     source: Source | None = None
+    """Of every run."""
+    source_options: SourceOptions = attrs.field(default=SourceOptions().of_operator())
+    resources: Amounts = attrs.field(factory=Amounts)
     """Of every run."""
     caches: FakeCaches = attrs.field(init=False)
     platform: DockerPlatform = attrs.field(init=False)
@@ -52,6 +59,12 @@ class DockerBench:
             finally:
                 await self.platform.dispose()
 
+    async def platform_is_idle(self) -> None:
+        """Returns when the platform has no work in the background."""
+        keeping = self.platform._housekeeping
+        while keeping._working and not keeping._working.done():
+            await asyncio.wait({keeping._working})
+
     async def engine(
         self, secrets: Mapping[str, Secret] | None = None, env: Mapping[str, str] | None = None
     ) -> Engine[DockerPayload]:
@@ -60,8 +73,25 @@ class DockerBench:
         key = RunKey(f"task{self._runs}", 0)
         folder = self.home / "runs" / str(self._runs)
         folder.mkdir(parents=True)
-        task = Task(key.task_id, "docker", secrets=secrets or {}, env=env or {}, source=self.source)
-        context = RunContext(task, key, folder, self.log, self.caches, self.reveal, self.reported.append)
+        task = Task(
+            key.task_id,
+            "docker",
+            secrets=secrets or {},
+            env=env or {},
+            source=self.source,
+            resources=self.resources,
+        )
+        context = RunContext(
+            task,
+            key,
+            folder,
+            self.log,
+            self.caches,
+            self.reveal,
+            self.reported.append,
+            self.source_options,
+            self.new_log,
+        )
         return await self.platform.new_engine(context)
 
     async def loaded(
@@ -79,9 +109,21 @@ class DockerBench:
             raise
         return engine
 
+    def new_log(self, name: str) -> MemoryLog:
+        self.service_logs[name] = MemoryLog()
+        return self.service_logs[name]
+
     def reveal(self, secret: Secret) -> str:
         self.log.mask(secret.literal)
         return secret.literal
+
+
+async def built(bench: DockerBench, spec: BuildSpec, **secrets: str) -> Results:
+    """The end of a build, with these secrets by the name of their variable."""
+    held = {name: Secret(literal=value) for name, value in secrets.items()}
+    engine = await bench.loaded(DockerPayload(build=spec), held)
+    execution = await engine.start({name: bench.reveal(secret) for name, secret in held.items()})
+    return await execution.wait()
 
 
 @attrs.frozen
@@ -89,6 +131,8 @@ class DockerState:
     """The objects that Docker has."""
 
     containers: frozenset[str]
+    runs: frozenset[str]
+    """Those of the containers in which tasks and services run, without pause containers."""
     images: frozenset[str]
     """Names, and the ids of images that have none."""
     networks: frozenset[str]
@@ -98,8 +142,10 @@ class DockerState:
     def of(cls, api: docker.APIClient, worker_id: str, home: Path) -> DockerState:
         """Those of one worker, since other programs may use the same Docker, and all names of images."""
         mine = {"label": [f"taskrunner.worker={worker_id}", f"taskrunner.home={home}"]}
+        containers = api.containers(all=True, filters=mine)
         return cls(
-            frozenset(found["Id"] for found in api.containers(all=True, filters=mine)),
+            frozenset(found["Id"] for found in containers),
+            frozenset(found["Id"] for found in containers if "taskrunner.run" in found["Labels"]),
             frozenset(name for found in api.images() for name in found["RepoTags"] or []),
             frozenset(found["Id"] for found in api.networks(filters=mine)),
             frozenset(found["Name"] for found in api.volumes(filters=mine)["Volumes"] or []),

@@ -22,12 +22,14 @@ from docker.errors import APIError
 from taskrunner.model import RunKey, TaskStatus
 from taskrunner.queues.sqlite.queue import SqliteQueue
 from taskrunner.schema.task import submission_of
-from taskrunner.state.journal import Record, RunFolder, read_journal
+from taskrunner.state.journal_reader import Record, read_journal
+from taskrunner.state.run_folder import RunFolder
 from tests.support.command_line import CommandResult
 from tests.support.queue_processes import soon
+from tests.support.secret_search import files_containing
 
 COMMAND = Path(sys.executable).with_name("taskrunner")
-LABEL = "taskrunner.test"
+LABEL = "test.taskrunner"
 LIMIT = 40.0
 """Seconds until a test fails because an event did not happen; none takes more than three."""
 
@@ -161,6 +163,9 @@ class Site:
         self._query(lambda queue: queue.submit(submission))
         return submission.task_id
 
+    def cancel(self, task_id: str) -> None:
+        self._query(lambda queue: queue.cancel(task_id))
+
     def status(self, task_id: str) -> TaskStatus:
         return self._query(lambda queue: queue.status(task_id))
 
@@ -170,7 +175,8 @@ class Site:
 
     def _query(self, call: Callable[[SqliteQueue], Any]) -> Any:
         async def calling() -> Any:
-            queue = SqliteQueue(self.home / "queue.db", "")
+            given = self.variables.get("TASKRUNNER_QUEUE", "").removeprefix("sqlite://")
+            queue = SqliteQueue(Path(given or self.home / "queue.db"), "")
             try:
                 return await call(queue)
             finally:
@@ -210,10 +216,19 @@ class Site:
         """Those with the token in their command line or a working folder in the home, also in containers."""
         return {pid: line for pid, line, folder in _processes() if self.token in line or self._is_in_home(folder)}
 
+    def sleeps(self) -> bool:
+        """Whether a process sleeps for the token, also in a container."""
+        return any(line.split() == ["sleep", self.token] for line in self.processes().values())
+
     def wait_for_sleep(self) -> None:
         """Waits until a process sleeps for the token, also in a container."""
-        happened = soon(lambda: any(line.split() == ["sleep", self.token] for line in self.processes().values()), LIMIT)
-        assert happened, self.processes()
+        assert soon(self.sleeps, LIMIT), self.processes()
+
+    def end_sleeps(self) -> None:
+        """Ends the processes that sleep for the token, as their own end would."""
+        for pid, line in self.processes().items():
+            if line.split() == ["sleep", self.token]:
+                os.kill(pid, signal.SIGKILL)
 
     def leftovers(self) -> list[str]:
         """Everything that must not exist when nothing runs."""
@@ -229,7 +244,10 @@ class Site:
     def _leftovers_in_docker(self) -> list[str]:
         with closing(docker.from_env(timeout=LIMIT)) as client:
             mine = {"label": f"taskrunner.home={self.home}"}
-            containers = [f"container {found.name}" for found in client.containers.list(all=True, filters=mine)]
+            containers = [
+                f"container {found.name}"
+                for found in client.containers.list(all=True, filters=mine, ignore_removed=True)
+            ]
             return [
                 *containers,
                 *(f"network {found.name}" for found in client.networks.list(filters=mine)),
@@ -243,12 +261,7 @@ class Site:
 
     def files_containing(self, text: str) -> list[str]:
         """The files of this home that contain a text."""
-        wanted = text.encode()
-        return sorted(
-            str(path.relative_to(self.home))
-            for path in self.home.rglob("*")
-            if path.is_file() and wanted in path.read_bytes()
-        )
+        return files_containing(self.home, text)
 
     def close(self) -> None:
         for worker in self.workers:
@@ -257,7 +270,8 @@ class Site:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         with closing(docker.from_env(timeout=LIMIT)) as client:
-            for container in client.containers.list(all=True, filters={"label": f"taskrunner.home={self.home}"}):
+            here = {"label": f"taskrunner.home={self.home}"}
+            for container in client.containers.list(all=True, filters=here, ignore_removed=True):
                 container.remove(force=True, v=True)
             for image in self.images(client):
                 with suppress(APIError):

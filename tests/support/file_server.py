@@ -65,6 +65,8 @@ class FileServer:
         self.requests: list[Exchange] = []
         self.left = threading.Event()
         """A client has closed a connection on which the server had stalled."""
+        self.asked = threading.Semaphore(0)
+        """Released by each request."""
         self._lock = threading.Lock()
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.http.daemon_threads = False  # so that closing it waits for its connections
@@ -80,6 +82,7 @@ class FileServer:
         with self._lock:
             self.requests.append(exchange)
             answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        self.asked.release()
         answer(exchange)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:

@@ -52,6 +52,15 @@ def commit(path: Path, files: Mapping[str, str | bytes], message: str = "a chang
     return git(path, "rev-parse", "HEAD").decode().strip()
 
 
+def add_submodule(parent: Path, name: str, url: str, sha: str) -> None:
+    """As `git submodule add`, with any URL."""
+    old = (parent / ".gitmodules").read_text() if (parent / ".gitmodules").exists() else ""
+    (parent / ".gitmodules").write_text(old + f'[submodule "{name}"]\n\tpath = {name}\n\turl = {url}\n')
+    git(parent, "add", ".gitmodules")
+    git(parent, "update-index", "--add", "--cacheinfo", f"160000,{sha},{name}")
+    git(parent, "commit", "--quiet", "--message=submodule")
+
+
 class GitServer:
     """Serves every repository below a folder over HTTP, by git's own `http-backend`; bare ones and working trees alike.
 

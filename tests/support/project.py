@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
-from tests.support.githttp import commit, make_repository
+from taskrunner.model import Source
+from tests.support.githttp import commit, git, make_repository
 
 FILES = {
     "pyproject.toml": '[project]\nname = "slugs"\nversion = "1.2"\n',
@@ -35,3 +37,9 @@ def make_project(path: Path) -> str:
     (path / "run.sh").chmod(0o755)
     (path / "current").symlink_to("generated.txt")
     return commit(path, {})
+
+
+def make_archive(project: Path, archive: Path) -> Source:
+    """A tar.gz of the project's last commit, as a server makes it: all files in one folder. Returns it as a source."""
+    git(project, "archive", "--prefix=slugs-1.2/", f"--output={archive}", "HEAD")
+    return Source(archive=str(archive), sha256=hashlib.sha256(archive.read_bytes()).hexdigest(), strip=1)

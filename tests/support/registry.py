@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +23,11 @@ version: 0.1
 storage:
   filesystem: {{rootdirectory: {folder}/images}}
   delete: {{enabled: true}}
-http: {{addr: "{host}"}}
+http:
+  addr: "{host}"
+"""
+_TLS = """\
+  tls: {{certificate: {certificate}, key: {certificate}}}
 """
 _LOGINS = """\
 auth:
@@ -52,16 +56,26 @@ class Registry:
 
 
 @contextmanager
-def registry(folder: Path, users: Mapping[str, str] | None = None, port: int = 0) -> Iterator[Registry]:
-    """Runs a registry, which keeps its images in `folder`. With `users` (name to password), all others are refused."""
-    host = f"127.0.0.1:{port or free_port()}"
+def registry(
+    folder: Path,
+    users: Mapping[str, str] | None = None,
+    port: int = 0,
+    *,
+    address: str = "127.0.0.1",
+    certificate: Path | None = None,
+    starter: Sequence[str] = (),
+) -> Iterator[Registry]:
+    """Runs a registry, which keeps its images in `folder`. With `users` (name to password), all others are refused.
+    `certificate` is a PEM file with its key, for TLS; `starter` stands in front of the command."""
+    host = f"{address}:{port or free_port()}"
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "config.yml"
-    config.write_text((_CONFIG + (_LOGINS if users else "")).format(folder=folder, host=host))
+    text = _CONFIG + (_TLS if certificate else "") + (_LOGINS if users else "")
+    config.write_text(text.format(folder=folder, host=host, certificate=certificate))
     lines = (f"{name}:{_hash(password)}\n" for name, password in (users or {}).items())
     (folder / "htpasswd").write_text("".join(lines))
     process = subprocess.Popen(
-        [binary(), "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [*starter, binary(), "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     running = Registry(host, folder, process)
     output = _Listener(process)

@@ -6,9 +6,11 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import attrs
+
+from tests.support.partial_registry import RegistryHandler, host_of, serving_registry
 
 _BUFFER = 4096
 """Bytes that the kernel takes before the layer is read: far fewer than any layer has."""
@@ -32,7 +34,7 @@ class StuckRegistry:
 def stuck_registry() -> Iterator[StuckRegistry]:
     came, resume, gone = threading.Event(), threading.Event(), threading.Event()
 
-    class StuckHandler(_RegistryProtocol):
+    class StuckHandler(_PushProtocol):
         def do_PATCH(self) -> None:
             came.set()
             resume.wait()
@@ -41,37 +43,19 @@ def stuck_registry() -> Iterator[StuckRegistry]:
             gone.set()
             self.close_connection = True
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), StuckHandler) as server:
+    with serving_registry(StuckHandler, resume) as server:
         server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield StuckRegistry(f"127.0.0.1:{server.server_address[1]}", came, resume, gone)
-        finally:
-            resume.set()
-            server.shutdown()
-            thread.join()
+        yield StuckRegistry(host_of(server), came, resume, gone)
 
 
-class _RegistryProtocol(BaseHTTPRequestHandler):
+class _PushProtocol(RegistryHandler, BaseHTTPRequestHandler):
     """The part of the protocol before the contents of a layer."""
 
-    protocol_version = "HTTP/1.1"
-
     def do_GET(self) -> None:
-        self._answer(200)
+        self.head(200)
 
     def do_HEAD(self) -> None:
-        self._answer(404)
+        self.head(404)
 
     def do_POST(self) -> None:
-        self._answer(202, Location=f"http://{self.headers['Host']}/upload", Range="0-0")
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-    def _answer(self, status: int, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": "0", **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
+        self.head(202, Location=f"http://{self.headers['Host']}/upload", Range="0-0")

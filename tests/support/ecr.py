@@ -1,0 +1,68 @@
+"""The registry of an AWS account on this machine: moto's API, which names a real registry as the account's own."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import boto3
+
+from tests.support.aws import FAKE_CREDENTIALS, aws
+from tests.support.registry import Registry, registry
+
+REGION = "eu-west-1"
+ANSWER_LIMIT = 30  # seconds
+
+
+@contextmanager
+def ecr(folder: Path) -> Iterator[tuple[str, Registry]]:
+    """Yields the URL of the API, and the registry, which takes the API's logins only."""
+    with aws() as moto:
+        client = boto3.client(
+            "ecr",
+            region_name=REGION,
+            endpoint_url=moto,
+            aws_access_key_id=FAKE_CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=FAKE_CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        )
+        answer = client.get_authorization_token()["authorizationData"][0]
+        user, _, password = base64.b64decode(answer["authorizationToken"]).decode().partition(":")
+        with (
+            registry(folder, {user: password}) as running,
+            _renaming(moto, answer["proxyEndpoint"], f"http://{running.host}") as endpoint,
+        ):
+            yield endpoint, running
+
+
+@contextmanager
+def _renaming(upstream: str, old: str, new: str) -> Iterator[str]:
+    """A proxy that writes one name in place of another into the answers."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            request = urllib.request.Request(upstream, body, dict(self.headers.items()))  # noqa: S310  moto
+            with urllib.request.urlopen(request, timeout=ANSWER_LIMIT) as response:  # noqa: S310  moto
+                answer = response.read().replace(old.encode(), new.encode())
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
