@@ -18,7 +18,7 @@ class FileHost(Host):
     """The text of the file is the reason; with the text `now`, the worker hands back its runs at once."""
 
     def __init__(self, notice: Path) -> None:
-        self._notice = notice
+        self._notice, self._arrived = notice, False
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -28,11 +28,12 @@ class FileHost(Host):
         return {"capacity": 1}
 
     def should_shutdown_now(self) -> bool:
-        return self._notice.exists()
+        return self._arrived or self._notice.exists()
 
     async def shutting_down(self) -> Leave:
-        while not self.should_shutdown_now():  # noqa: ASYNC110  a file gives no event
+        while not self._notice.exists():  # noqa: ASYNC110  a file gives no event
             await asyncio.sleep(LOOK_EVERY)
         why = self._notice.read_text().strip() or "the notice appeared"
         self._notice.unlink()
+        self._arrived = True
         return Leave(immediate=why == "now", why=why)

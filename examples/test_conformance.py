@@ -23,6 +23,8 @@ from taskrunner.testing import (
 
 
 class TestHost(HostConformance):
+    settle = 1.2  # a little longer than LOOK_EVERY
+
     @pytest.fixture(autouse=True)
     def _notice(self, tmp_path: Path) -> None:
         self.notice = tmp_path / "leave"
@@ -32,6 +34,9 @@ class TestHost(HostConformance):
 
     def notify(self, host: Host) -> None:  # noqa: ARG002  all hosts have one file
         self.notice.write_text("maintenance at 12:03")
+
+    def run(self, main: Coroutine[Any, Any, None]) -> None:
+        clock.run(main)
 
 
 class TestQueue(QueueConformance):

@@ -38,6 +38,9 @@ RUN, WORKER = "SCRIPT_RUN", "SCRIPT_WORKER"
 KILL_TIME = 30.0
 """Seconds after which a process that does not die hangs in the kernel."""
 
+MISSES = 2
+"""Searches without a find that are enough: a process that begins a program has no variables for a moment."""
+
 WRITE_TIME = 60.0
 """Seconds to write to the log; a disk that takes longer is broken."""
 
@@ -72,7 +75,8 @@ class ScriptPlatform(Platform[ScriptPayload, ScriptOptions]):
     async def open(cls, options: ScriptOptions, context: PlatformContext) -> Self:
         return cls(options, context.worker_id)
 
-    def check(self, payload: ScriptPayload) -> None:
+    @classmethod
+    def check(cls, payload: ScriptPayload) -> None:
         if not payload.script.strip():
             raise MalformedPayload(Complaint("script", "is empty", "write what is to be run"))
 
@@ -108,14 +112,17 @@ class ScriptEngine(Engine[ScriptPayload]):
                 cwd=self._context.folder, env={"PATH": os.defpath, **env, **self._marks},
                 stdin=asyncio.subprocess.DEVNULL, stdout=writing, stderr=writing,
             )  # fmt: skip
-        except OSError as error:
+        except BaseException as error:  # a cancellation is one: `discard` ends what has started
             os.close(reading)
-            raise TaskFailedInternally(f"the script cannot be started: {error.strerror}") from None
+            if isinstance(error, OSError):
+                raise TaskFailedInternally(f"the script cannot be started: {error.strerror}") from None
+            raise
         finally:
             os.close(writing)
         return ScriptExecution(process, reading, self._context, self._marks[RUN])
 
     async def discard(self) -> None:
+        await kill_all(RUN, self._marks[RUN])
         self._script.unlink(missing_ok=True)
 
     @property
@@ -144,7 +151,8 @@ class ScriptExecution(Execution):
     async def abort(self) -> None:
         self._aborted = True
         await kill_all(RUN, self._mark)
-        await (await self._end).dispose()
+        await asyncio.wait([self._end])
+        await FolderResults(self._context.folder, self._context.log, 0).dispose()
 
     async def _run_to_end(self, output: int) -> FolderResults:
         copying = asyncio.create_task(self._copy(output))
@@ -176,8 +184,11 @@ async def kill_all(variable: str, value: str) -> list[int]:
     kill = partial(_kill_found, variable, value)
     try:
         async with asyncio.timeout(KILL_TIME):
-            while found := await run_blocking(kill, limit=KILL_TIME, doing="killing processes"):
+            misses = 0
+            while misses < MISSES:
+                found = await run_blocking(kill, limit=KILL_TIME, doing="killing processes")
                 killed.update(found)
+                misses = 0 if found else misses + 1
                 await asyncio.sleep(0.01)  # a process takes a moment to die, and may have started others meanwhile
     except TimeoutError:
         raise TaskFailedInternally(f"processes cannot be killed: {sorted(killed)}") from None
