@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 import attrs
+import psutil
 
 from taskrunner.model import RunKey
 from taskrunner.queues.sqlite.queue import SqliteQueue
 from taskrunner.schema.task import submission_of
-from taskrunner.state.journal import FINAL, Record, RunFolder, read_journal, state_visits
+from taskrunner.state.journal_reader import FINAL, Record, read_journal, state_visits
+from taskrunner.state.run_folder import RunFolder
 
 DOCKER = "/usr/bin/docker"
 """Debian's, whose `docker build` uses BuildKit; newer ones need a plugin for it."""
@@ -40,6 +42,8 @@ class Measured:
     phases: dict[str, float]
     peak: int = 0
     """Bytes: the peak memory of our process."""
+    cpu: float = 0.0
+    """Seconds of the processor that our process took, in all its threads."""
 
 
 class Side(Protocol):
@@ -54,21 +58,43 @@ class ScriptSide:
     """
 
     folder: Path
+    name: str = "clone"
     _number: int = 0
 
     def measure(self, url: str, tag: str) -> Measured:
-        self._number += 1
-        clone = str(self.folder / f"clone-{self._number}")
-        commands = {
-            "fetch": ["git", "clone", "--quiet", "--depth=1", url, clone],
-            "build": [DOCKER, "build", "--progress=plain", "--tag", tag, clone],
-            "push": [DOCKER, "push", "--quiet", tag],
-        }
+        fetch = self._fetch(url)
         os.sync()
-        took, stderr = {}, {}
-        for name, command in commands.items():
-            took[name], stderr[name] = _timed(command)
-        return Measured(sum(took.values()), _split(took, stderr["build"]))
+        took, _ = _timed(fetch)
+        phases = _build_and_push(fetch[-1], tag)
+        return Measured(took + sum(phases.values()), {"fetch": took, **phases})
+
+    def _fetch(self, url: str) -> list[str]:
+        self._number += 1
+        return ["git", "clone", "--quiet", "--depth=1", url, str(self.folder / f"{self.name}-{self._number}")]
+
+
+@attrs.define
+class FloorSide(ScriptSide):
+    """The script without its clone, which is there before: what Docker takes for the files, the image and the push."""
+
+    name: str = "floor"
+
+    def measure(self, url: str, tag: str) -> Measured:
+        fetch = self._fetch(url)
+        _timed(fetch)
+        os.sync()
+        phases = _build_and_push(fetch[-1], tag)
+        return Measured(sum(phases.values()), phases)
+
+
+@attrs.define
+class UrlSide:
+    """`docker build URL#main && docker push`: the daemon fetches by itself."""
+
+    def measure(self, url: str, tag: str) -> Measured:
+        os.sync()
+        phases = _build_and_push(f"{url}#main", tag)
+        return Measured(sum(phases.values()), phases)
 
 
 @attrs.define
@@ -92,7 +118,7 @@ class OneTaskSide:
         if process.returncode:
             raise RuntimeError(output)
         phases = _phases(self.home, task)
-        return Measured(seconds, {**phases, "process": seconds - sum(phases.values())}, peak.most)
+        return Measured(seconds, {**phases, "process": seconds - sum(phases.values())}, peak.most, peak.cpu)
 
 
 @attrs.define
@@ -107,8 +133,9 @@ class WorkerSide:
         self._number += 1
         task = f"warm-{self._number}"
         os.sync()
+        before = _cpu(self._pid)
         seconds = asyncio.run(self._resolved(_document(task, url, tag)))
-        return Measured(seconds, _phases(self.home, task), _peak(self._pid))
+        return Measured(seconds, _phases(self.home, task), _peak(self._pid), _cpu(self._pid) - before)
 
     async def _resolved(self, document: dict[str, Any]) -> float:
         queue = SqliteQueue(self.home / "queue.db", "")
@@ -133,11 +160,13 @@ class WorkerSide:
 
 
 class Peak:
-    """The peak memory of a process, which can be read only while it lives."""
+    """The peak memory of a process and its processor time, which can be read only while it lives."""
 
     def __init__(self, pid: int) -> None:
         self.most = 0
         """Bytes."""
+        self.cpu = 0.0
+        """Seconds."""
         self._pid, self._stopped = pid, threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -152,6 +181,7 @@ class Peak:
     def _watch(self) -> None:
         while not self._stopped.wait(POLL_INTERVAL):
             self.most = max(self.most, _peak(self._pid))
+            self.cpu = max(self.cpu, _cpu(self._pid))
 
 
 def start(
@@ -172,6 +202,13 @@ def start(
 def _document(task: str, url: str, tag: str) -> dict[str, Any]:
     source = {"repository": url, "ref": "main"}
     return {"id": task, "platform": "docker", "source": source, "build": {"tags": [tag], "push": True}}
+
+
+def _build_and_push(context: str, tag: str) -> dict[str, float]:
+    """The seconds of each phase."""
+    build, stderr = _timed([DOCKER, "build", "--progress=plain", "--tag", tag, context])
+    push, _ = _timed([DOCKER, "push", "--quiet", tag])
+    return _split({"build": build, "push": push}, stderr)
 
 
 def _timed(command: list[str]) -> tuple[float, str]:
@@ -207,3 +244,12 @@ def _peak(pid: int) -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:")), 0)
+
+
+def _cpu(pid: int) -> float:
+    """Seconds; 0 of a process that has ended."""
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return times.user + times.system

@@ -28,7 +28,7 @@ WARM_UP = 10
 """Tasks before the measurement: the first one opens the platform."""
 PAIRS = 100
 """Pairs of a spawn and a task."""
-MAX_ADDED = 0.020
+MAX_ADDED = 0.008
 """Seconds that a task may take longer than a spawn, at the median."""
 
 SLOTS = 8
@@ -37,7 +37,7 @@ TASKS = 600
 """In the queue of one round; the first SETTLE of them are not counted."""
 SETTLE = 100
 SPAWNS = 600
-MIN_RATE = 0.25
+MIN_RATE = 0.16
 """Our rate as a part of the bare loop's, at least."""
 
 STOP_LIMIT = 60.0

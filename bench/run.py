@@ -15,7 +15,15 @@ from pathlib import Path
 BENCHMARKS = {
     "start": "imports, memory and processor time of a worker that waits",
     "process": "tasks that run `true`, against a bare spawn",
-    "build": "clone, build and push, against the script that does the same",
+    "claims": "claims and resolutions of one worker, against the same transactions without an event loop",
+    "fetch": "a fetch into a mirror, against a shallow clone",
+    "agent": "calls and logs of an agent, against a bare gRPC server",
+    "container": "containers that run `true`, against `docker run --rm`",
+    "launcher": "a dispatch to a worker, against a bare WebSocket server, and launchers that are refused",
+    "artifacts": "a folder of a container into a store, against `docker cp`",
+    "output": "output of a container through masking and spool, against `docker run` to /dev/null",
+    "context": "builds again with a large context, against `docker build`",
+    "build": "clone, build and push, against a script and `docker build URL#ref`",
 }
 """By module: the subject."""
 
