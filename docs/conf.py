@@ -12,3 +12,5 @@ exclude_patterns = ["_build"]
 nitpicky = False
 html_theme = "furo"
 html_title = "taskrunner"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
