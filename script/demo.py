@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -30,8 +31,6 @@ from tests.support.registry import registry  # noqa: E402
 FOLDER = ROOT / ".cache" / "demo"
 HOME = FOLDER / "home"
 TASKRUNNER = Path(sys.executable).with_name("taskrunner")
-REGISTRY_PORT = 5137
-"""Fixed, so that the next demo uses the same name for its image."""
 
 HELLO = """\
 id = "{id}"
@@ -83,11 +82,16 @@ def main() -> int:
     title("a process task")
     failed = run(HELLO.format(id=f"hello-{number}"), FOLDER / "hello.toml")
     engine = docker_engine()
-    if engine is None:
-        print("\nDocker does not answer here, so the image build is left out; the process task has run.")
+    if engine is None or shutil.which("git") is None:
+        lacking = "git is not installed here (apt-get install git)" if engine else "Docker does not answer here"
+        print(f"\n{lacking}, so the image build is left out; the process task has run.")
         return failed
     title("a repository, cloned, built, and pushed with a login")
-    failed += build(engine, f"build-{number}")
+    try:
+        failed += build(engine, f"build-{number}")
+    except (OSError, RuntimeError, subprocess.SubprocessError, DockerException) as error:
+        print(f"\nthe image build could not be shown: {why(error)}")
+        return 1
     print(f"\ndone in {time.monotonic() - began:.1f} s")
     return 1 if failed else 0
 
@@ -96,18 +100,22 @@ def build(engine: docker.DockerClient, task_id: str) -> int:
     ensure_base_image()
     with ExitStack() as servers:
         git = servers.enter_context(GitServer(FOLDER / "git", token=SECRETS["DEMO_GIT_TOKEN"]))
-        store = servers.enter_context(
-            registry(FOLDER / "registry", {"demo": SECRETS["DEMO_REGISTRY_PASSWORD"]}, port=REGISTRY_PORT)
-        )
-        if not (FOLDER / "git" / "web").exists():
-            make_repository(FOLDER / "git" / "web", REPOSITORY)
+        store = servers.enter_context(registry(FOLDER / "registry", {"demo": SECRETS["DEMO_REGISTRY_PASSWORD"]}))
+        shutil.rmtree(FOLDER / "git" / "web", ignore_errors=True)  # a demo that was interrupted leaves half of one
+        make_repository(FOLDER / "git" / "web", REPOSITORY)
         (FOLDER / "taskrunner.toml").write_text(CONFIG.format(host=store.host))
         failed = run(BUILD.format(id=task_id, url=git.url("web"), host=store.host), FOLDER / "build.toml")
         if failed:
             return failed
         result = result_of(task_id)
         pull(engine, result)
-        return check(engine, result)
+        return check(engine, result, store.host)
+
+
+def why(error: Exception) -> str:
+    """The text of an error; of a program that failed, its own."""
+    said = getattr(error, "stderr", None) or b""
+    return f"{error}\n{said.decode(errors='replace') if isinstance(said, bytes) else said}".rstrip()
 
 
 def run(task: str, path: Path) -> int:
@@ -152,14 +160,14 @@ def docker_engine() -> docker.DockerClient | None:
     return None
 
 
-def check(engine: docker.DockerClient, result: dict[str, Any]) -> int:
+def check(engine: docker.DockerClient, result: dict[str, Any], host: str) -> int:
     """Looks for remains of the runs of this home only: other workers may use the machine."""
     ours = {"label": f"taskrunner.home={HOME}"}
     left = {
         "containers": [item.name for item in engine.containers.list(all=True, filters=ours)],
         "networks": [item.name for item in engine.networks.list(filters=ours)],
         "volumes": [item.name for item in engine.volumes.list(filters=ours)],
-        "images": [str(item.id) for item in engine.images.list(all=True) if is_of_the_run(item, result)],
+        "images": [str(item.id) for item in engine.images.list(all=True) if is_of_the_run(item, result, host)],
         "folders": [str(path) for path in HOME.glob("runs/*/*/work")],
     }
     for kind, names in left.items():
@@ -172,8 +180,8 @@ def check(engine: docker.DockerClient, result: dict[str, Any]) -> int:
     return 0
 
 
-def is_of_the_run(image: Any, result: dict[str, Any]) -> bool:
-    return image.id == result["image_id"] or any(f"127.0.0.1:{REGISTRY_PORT}/" in tag for tag in image.tags)
+def is_of_the_run(image: Any, result: dict[str, Any], host: str) -> bool:
+    return image.id == result["image_id"] or any(tag.startswith(f"{host}/") for tag in image.tags)
 
 
 def title(text: str) -> None:

@@ -5,7 +5,9 @@ A test fails when a page differs from its output.
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -45,8 +47,9 @@ PAGE = """\
 {table}
 ## What the model does
 
-With an event, a method of `{model}` is called, before the move. `taskrunner states {name}` prints both tables as one,
-`--format json` the same for programs, `--format mermaid` and `--format dot` the diagram.
+With an event, a method of `{model}` is called, before the move. Its parameters are the keys of the event's data: one
+without a default must be there. `taskrunner states {name}` prints both tables as one, `--format json` the same for
+programs, `--format mermaid` and `--format dot` the diagram.
 
 {actions}{outcomes}"""
 
@@ -56,7 +59,8 @@ OUTCOMES = """
 The machine decides it, and the worker reads it. Each line is made by giving the event to a machine in that state.
 
 {table}
-An end in `claimed` or `loading` is as in `running`, but nothing has been made yet that could be kept.
+An end in `claimed` or `loading` is as in `running`, but nothing has been made yet that could be kept, and `shutdown`
+releases the run instead of resolving it.
 """
 
 ENDS: list[tuple[str, str, str, dict[str, Any]]] = [
@@ -90,7 +94,7 @@ def page(name: str) -> str:
         title=title.rstrip("."),
         theory=theory.removeprefix("Theory of operation").lstrip(".: ").strip("\n").replace("::\n", ":\n"),
         table=FORMATS["table"](moves).replace("→ ", "→\N{NO-BREAK SPACE}"),
-        actions=_actions(table),
+        actions=_actions(table, getattr(module, MODELS[name])),
         outcomes=OUTCOMES.format(table=_outcomes()) if name == "task" else "",
     )
 
@@ -100,15 +104,29 @@ def diagram(name: str) -> str:
     return draw(read_table(MACHINES[name][1]), f"The moves of a {name}")
 
 
-def _actions(table: Table) -> str:
-    """Event, method, and the states in which it is called."""
+def _actions(table: Table, model: type) -> str:
+    """Event, the keys of its data, method, and the states in which it is called."""
     states: dict[tuple[str, str], list[str]] = {}
     for row in table.rows:
         if row.action and row.source not in states.setdefault((row.event, row.action), []):
             states[row.event, row.action].append(row.source)
     order = sorted(states, key=lambda pair: table.events.index(pair[0]))
-    lines = [f"| {event} | `{action}` | {', '.join(states[event, action])} |" for event, action in order]
-    return "\n".join(["| event | method | in |", "|---|---|---|", *lines]) + "\n"
+    lines = [
+        f"| {event} | {_data(getattr(model, action))} | `{action}` | {', '.join(states[event, action])} |"
+        for event, action in order
+    ]
+    return "\n".join(["| event | data | method | in |", "|---|---|---|---|", *lines]) + "\n"
+
+
+def _data(method: Callable[..., None]) -> str:
+    """The parameters of a method of a model."""
+    parameters = list(inspect.signature(method).parameters.values())[1:]
+    return ", ".join(f"`{_parameter(each)}`" for each in parameters) or "none"
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+    return f"{parameter.name}: {parameter.annotation}{default}"
 
 
 def _outcomes() -> str:
