@@ -68,7 +68,8 @@ class Script:
         yield from (f"ln -s {quote(target)} {quote(path)}" for path, target in self.links.items())
         yield from (f"mkfifo {quote(path)}" for path in self.fifos)
         yield from ["trap '' HUP INT QUIT USR1 USR2 ALRM TERM"] * self.ignores_signals
-        yield from [f"setsid sh -c 'exec sleep {FOREVER}' &"] * self.leaves_child
+        if self.leaves_child:  # the substitution ends when the child has left the session, and holds the log open
+            yield f"exec 3>&1; : \"$(setsid sh -c 'sleep {FOREVER} >&3 &')\"; exec 3>&-"
         if self.allocates:  # a last line that has no end
             yield f"head -c {self.allocates} /dev/zero | tail -n 1 > /dev/null || exit"
         if self.children:
