@@ -7,11 +7,19 @@ import logging
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from taskrunner.proxies.limits import MAX_CONNECTIONS, REQUEST_TIMEOUT, STALL_TIMEOUT
 
 _silent = logging.getLogger("taskrunner.proxies")
 _silent.setLevel(logging.CRITICAL)  # a bad request is a warning of uvicorn: a run could fill the worker's log
+
+
+class OpenConnections(ServerState):
+    """The connections of one server."""
+
+    closed = False
+    """Whether the server has closed its port. A connection that was accepted just before, and begins after, is cut."""
 
 
 class BoundedConnection(H11Protocol):
@@ -21,6 +29,7 @@ class BoundedConnection(H11Protocol):
     max_connections = MAX_CONNECTIONS
     request_timeout = REQUEST_TIMEOUT
     stall_timeout = STALL_TIMEOUT
+    server_state: OpenConnections
     _awaiting_request: asyncio.TimerHandle | None = None
     _awaiting_reader: asyncio.TimerHandle | None = None
 
@@ -30,7 +39,7 @@ class BoundedConnection(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        if len(self.connections) > self.max_connections:
+        if self.server_state.closed or len(self.connections) > self.max_connections:
             transport.abort()
         else:
             self._await_request()

@@ -11,10 +11,13 @@ import attrs
 
 from taskrunner.errors import NotSupported
 from taskrunner.interfaces.attachments import ProxyHandler
+from taskrunner.proxies.accepting import stop_accepting
 from taskrunner.proxies.limits import MAX_HEADERS
 
 if TYPE_CHECKING:
     from uvicorn import Server
+
+    from taskrunner.proxies.connection import OpenConnections
 
 END_LIMIT = 5.0
 """Seconds for the requests of an ended run to notice their cancellation."""
@@ -25,6 +28,7 @@ class ProxyServer:
     """Made by `serve`, and ended by `close`."""
 
     _server: Server
+    _connections: OpenConnections
 
     @classmethod
     async def serve(cls, listener: socket.socket, handler: ProxyHandler) -> ProxyServer:
@@ -34,7 +38,7 @@ class ProxyServer:
             raise NotSupported("proxies without uvicorn: pip install 'taskrunner-worker[proxies]'")
         import uvicorn
 
-        from taskrunner.proxies.connection import BoundedConnection
+        from taskrunner.proxies.connection import BoundedConnection, OpenConnections
 
         config = uvicorn.Config(
             handler,
@@ -51,16 +55,19 @@ class ProxyServer:
         config.load()
         server = uvicorn.Server(config)
         server.lifespan = config.lifespan_class(config)
+        server.server_state = connections = OpenConnections()
         await server.startup(sockets=[listener])  # `serve` would take over the signals of the worker
-        return cls(server)
+        return cls(server, connections)
 
     async def close(self) -> None:
         """No request is served any more, and none is under way. A second call does nothing."""
         for server in self._server.servers:
+            await stop_accepting(server.sockets)
             server.close()
-        for connection in list(self._server.server_state.connections):
+        self._connections.closed = True
+        for connection in list(self._connections.connections):
             connection.transport.abort()
-        requests = list(self._server.server_state.tasks)
+        requests = list(self._connections.tasks)
         for request in requests:
             request.cancel()
         if requests:

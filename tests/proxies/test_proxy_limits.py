@@ -96,6 +96,26 @@ def test_a_body_that_does_not_come_is_given_up() -> None:
     run(post)
 
 
+@pytest.mark.parametrize("turns", range(6))
+def test_a_connection_that_comes_at_the_moment_of_the_end_is_cut(turns: int) -> None:
+    """Accepted, but not yet begun: `turns` are those of the loop between the client's call and the end."""
+
+    async def end() -> None:
+        listener = socket.create_server(("127.0.0.1", 0))
+        address = listener.getsockname()
+        server = await ProxyServer.serve(listener, echo)
+        with socket.create_connection(address, LIMIT) as client:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await server.close()
+            client.setblocking(False)
+            async with asyncio.timeout(LIMIT):
+                with suppress(ConnectionError):
+                    assert await asyncio.get_running_loop().sock_recv(client, 1) == b""
+
+    run(end)
+
+
 @pytest.mark.parametrize("beginning", [b"", b"GET / HTTP/1.1\r\nHost:"])
 def test_a_client_that_sends_no_request_is_disconnected(beginning: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BoundedConnection, "request_timeout", 0.05)

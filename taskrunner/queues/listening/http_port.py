@@ -15,10 +15,10 @@ from typing import Any
 
 import attrs
 from uvicorn import Config
-from uvicorn.server import ServerState
 
 from taskrunner.errors import Unavailable
-from taskrunner.proxies.connection import BoundedConnection
+from taskrunner.proxies.accepting import stop_accepting
+from taskrunner.proxies.connection import BoundedConnection, OpenConnections
 from taskrunner.queues.listening.address import Address
 from taskrunner.queues.listening.listener import Listener
 
@@ -46,7 +46,7 @@ class HttpPort:
     address: Address
     """With the port that it has."""
     _server: asyncio.Server
-    _state: ServerState
+    _state: OpenConnections
 
     @classmethod
     async def open(cls, listener: Listener, application: Application) -> HttpPort:
@@ -67,7 +67,7 @@ class HttpPort:
             timeout_keep_alive=min(KEEP_ALIVE, listener.idle_timeout),
         )
         config.load()
-        state = ServerState()
+        state = OpenConnections()
         server = await asyncio.get_running_loop().create_server(
             partial(PortConnection, config, state, {}, most=listener.max_connections),
             sock=sockets,
@@ -78,7 +78,9 @@ class HttpPort:
 
     async def close(self) -> None:
         """Accepts nothing more, gives the answers under way a moment, and cuts what is left. Raises nothing."""
+        await stop_accepting(self._server.sockets)
         self._server.close()
+        self._state.closed = True
         for connection in list(self._state.connections):
             connection.shutdown()
         if self._state.tasks:

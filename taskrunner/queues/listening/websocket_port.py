@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from taskrunner.errors import Unavailable
+from taskrunner.proxies.accepting import stop_accepting
 from taskrunner.queues.listening.listener import Listener
 from taskrunner.queues.listening.tokens import BearerTokens
 
@@ -85,6 +86,7 @@ async def _handle(handle: Handle, connection: ServerConnection) -> None:
 
 async def _close(server: Server, connections: set[ServerConnection]) -> None:
     """Connections without a request are cut: the server would wait for them."""
+    await stop_accepting(server.sockets)
     for connection in list(connections):
         if connection.request is None:
             connection.transport.abort()

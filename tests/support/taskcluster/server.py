@@ -20,6 +20,7 @@ from urllib.parse import unquote
 import attrs
 from aiohttp import web
 
+from taskrunner.proxies.accepting import stop_accepting
 from tests.support.taskcluster.clock import ServerClock, as_text
 from tests.support.taskcluster.faults import Fault, Faults, Kind
 from tests.support.taskcluster.hawk import Caller, Clients, Denied
@@ -66,6 +67,7 @@ class TaskclusterServer:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._runner: web.AppRunner
+        self._listening: asyncio.Server
         self.port = 0
         self.down = True
 
@@ -173,12 +175,15 @@ class TaskclusterServer:
         app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        assert self._runner.server
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_server(self._runner.server, "127.0.0.1", self.port, reuse_address=True)
+        self.port = self._listening.sockets[0].getsockname()[1]
 
     async def _end(self) -> None:
         server = self._runner.server
+        await stop_accepting(self._listening.sockets)
+        self._listening.close()
         await self._runner.cleanup()
         if late := asyncio.all_tasks() - {asyncio.current_task()}:  # connections that were just accepted
             await asyncio.wait(late, timeout=LIMIT)
