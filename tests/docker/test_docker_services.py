@@ -88,7 +88,7 @@ def test_two_services_reach_each_other_by_their_names(bench: DockerBench) -> Non
 
 
 def test_a_service_that_ends_too_early_fails_the_run_with_its_last_words(bench: DockerBench) -> None:
-    told = failure(bench, service('seq 100; echo "no room, $PASSWORD" >&2; exit 3', 5000))
+    told = failure(bench, service('exec >&2; seq 100; echo "no room, $PASSWORD"; exit 3', 5000))
     assert "the service db has ended with exit code 3 before it was ready; its last lines:" in told
     assert "\n100\n" in told
     assert "\n50\n" not in told

@@ -15,6 +15,10 @@ from tests.support.partial_registry import RegistryHandler, host_of, serving_reg
 _BUFFER = 4096
 """Bytes that the kernel takes before the layer is read: far fewer than any layer has."""
 
+_PACE = 0.01
+"""Seconds between two pieces: a daemon on a busy machine needs a moment to notice that its client has gone, and then
+there must be something left to send."""
+
 
 @attrs.frozen
 class StuckRegistry:
@@ -32,14 +36,14 @@ class StuckRegistry:
 
 @contextmanager
 def stuck_registry() -> Iterator[StuckRegistry]:
-    came, resume, gone = threading.Event(), threading.Event(), threading.Event()
+    came, resume, gone, slowly = (threading.Event() for _ in range(4))
 
     class StuckHandler(_PushProtocol):
         def do_PATCH(self) -> None:
             came.set()
             resume.wait()
-            while self.rfile.read1(1 << 16):
-                pass
+            while self.rfile.read1(_BUFFER):
+                slowly.wait(_PACE)
             gone.set()
             self.close_connection = True
 
