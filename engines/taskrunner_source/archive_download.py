@@ -1,4 +1,4 @@
-"""Downloading an archive into a file of ours, and reading it for its checksum."""
+"""A downloaded archive: the folder that keeps it, and reading it for its checksum."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from pathlib import Path
 from taskrunner.blocking import OverLimit, run_blocking
 from taskrunner.connections import Connections
 from taskrunner.errors import TaskFailed, TaskFailedInternally, local_failure
-from taskrunner.files.download import download
-from taskrunner.files.downloads.location import Location
 from taskrunner.interfaces.platform import RunContext
 from taskrunner_source.archive_file import ArchiveFile, checked
 
@@ -18,21 +16,6 @@ _READ_LIMIT = 600.0
 """Seconds to read an archive once, for its checksum: 4 GB of a slow disk."""
 _GRACE = 10.0
 """Seconds that a cancelled reading waits for its thread, which stops at the next piece."""
-
-
-async def download_archive(context: RunContext, location: Location, target: Path, sha256: str) -> None:
-    """Raises the errors of `download`."""
-    context.log.say(f"source: downloading {location}")
-    ca_file = context.source_options.ca_file
-    size = await download(
-        location,
-        target,
-        sha256,
-        log=context.log,
-        progress=context.progress,
-        ca_file=Path(ca_file) if ca_file else None,
-    )
-    context.log.say(f"source: downloaded {size} bytes")
 
 
 @asynccontextmanager

@@ -9,15 +9,10 @@ from taskrunner.errors import TaskFailed
 from taskrunner.files.allowed_path import open_allowed
 from taskrunner.files.archives.refusal import REASON, shown
 from taskrunner.files.downloads.location import Location
+from taskrunner.files.downloads.run_download import download_for_run, masked_location
 from taskrunner.interfaces.platform import RunContext
 from taskrunner.model import Source
-from taskrunner_source.archive_download import (
-    download_archive,
-    download_cache,
-    downloaded_archive,
-    kept_archive,
-    reading,
-)
+from taskrunner_source.archive_download import download_cache, downloaded_archive, kept_archive, reading
 from taskrunner_source.archive_file import ArchiveFile, copied
 
 
@@ -29,10 +24,7 @@ async def open_archive(context: RunContext, source: Source) -> ArchiveFile:
     if source.archive.startswith("/"):
         archive = await _local(context, source)
     else:
-        token = context.reveal(source.token) if source.token else ""
-        location = Location.parse(source.archive, token)
-        for secret in location.secrets:
-            context.log.mask(secret)
+        location = masked_location(context, source.archive, source.token)
         archive = await (_cached if source.sha256 else _once)(context, location, source.sha256)
     context.log.say(f"source: {archive.name} has the sha256 {archive.sha256}")
     return archive
@@ -57,7 +49,7 @@ async def _once(context: RunContext, location: Location, sha256: str) -> Archive
     """Without a checksum nothing says that the server still has the same file. The run's folder stays empty."""
     target = context.folder / ".archive"
     try:
-        await download_archive(context, location, target, sha256)
+        await download_for_run(context, location, target, sha256, label="source")
         return await downloaded_archive(str(location), target, sha256)
     finally:
         target.unlink(missing_ok=True)
@@ -68,7 +60,7 @@ async def _cached(context: RunContext, location: Location, sha256: str) -> Archi
         target = folder / "archive"
         archive = await kept_archive(str(location), target, sha256)
         if archive is None:
-            await download_archive(context, location, target, sha256)
+            await download_for_run(context, location, target, sha256, label="source")
             archive = await downloaded_archive(str(location), target, sha256)
     return archive
 

@@ -10,9 +10,10 @@ from typing import TypeVar
 from taskrunner.blocking import run_blocking
 from taskrunner.errors import TaskFailedInternally, local_failure
 from taskrunner.files.downloads.location import Location
+from taskrunner.files.downloads.run_download import download_for_run, masked_location
 from taskrunner.interfaces.platform import RunContext
 from taskrunner.interfaces.queue_file import QueueFile
-from taskrunner_source.archive_download import download_archive, download_cache, downloaded_archive, kept_archive
+from taskrunner_source.archive_download import download_cache, downloaded_archive, kept_archive
 from taskrunner_source.archive_file import ArchiveFile
 
 T = TypeVar("T")
@@ -29,9 +30,7 @@ async def open_queue_file(context: RunContext, name: str) -> ArchiveFile:
     have it), NotSupported (the queue has no files).
     """
     found = await context.locate(name)
-    location = Location.parse(found.url)
-    for secret in location.secrets:
-        context.log.mask(secret)
+    location = masked_location(context, found.url)
     cache = f"archive-{hashlib.sha256(found.key.encode()).hexdigest()[:32]}"
     async with download_cache(context, cache) as folder:
         archive = await _kept(found, folder) or await _brought(context, found, location, folder)
@@ -52,7 +51,7 @@ async def _brought(context: RunContext, found: QueueFile, location: Location, fo
     """The checksum is written last: a download that broke off has none."""
     target, note = folder / "archive", folder / "sha256"
     await _on_disk(lambda: note.unlink(missing_ok=True))
-    await download_archive(context, location, target, "")
+    await download_for_run(context, location, target, "", label="source")
     archive = await downloaded_archive(found.name, target, "")
     try:
         await _on_disk(lambda: note.write_text(archive.sha256))

@@ -22,6 +22,7 @@ from taskrunner.files.archives.bounds import Bounds, Usage
 from taskrunner.files.archives.decompression import PIECE, CountedReader, decompressed
 from taskrunner.files.archives.refusal import shown
 from taskrunner.interfaces.artifacts import ArtifactStore
+from taskrunner.interfaces.platform import RunContext
 from taskrunner.interfaces.queue import Queue
 from taskrunner.model import Artifact, MountSpec, RunKey
 
@@ -88,7 +89,8 @@ class ArtifactOrigin(ContentOrigin):
         stored = self.artifact
         return "artifact", str(self.run), stored.name, stored.sha256 or "", str(stored.size), self.sha256
 
-    async def save(self, target: Path) -> None:
+    async def save(self, context: RunContext, target: Path) -> None:
+        context.log.say(f"mounts: fetching {self.name}")
         if not self.artifact.content_encoding:
             check_sum(self.name, await self._copy(target), self.sha256)
             return

@@ -17,8 +17,9 @@ from taskrunner.errors import TaskFailedInternally, local_failure
 from taskrunner.files.allowed_path import open_allowed
 from taskrunner.files.archives.refusal import shown
 from taskrunner.files.checksum import sha256_of
-from taskrunner.files.download import MAX_SIZE, download
+from taskrunner.files.download import MAX_SIZE
 from taskrunner.files.downloads.location import Location
+from taskrunner.files.downloads.run_download import download_for_run
 from taskrunner.files.private import write_private_file
 from taskrunner.interfaces.platform import RunContext
 
@@ -33,18 +34,14 @@ class ContentOrigin(ABC):
 
     @property
     @abstractmethod
-    def name(self) -> str:
-        """For people, without credentials."""
-
-    @property
-    @abstractmethod
     def key(self) -> tuple[str, ...]:
         """What it is known by to later runs: the same key is the same content, for those who may have it. Empty: it is
         for one run."""
 
     @abstractmethod
-    async def save(self, target: Path) -> None:
-        """Writes it to a new file, whose checksum is right. After an error the file may hold a part of it.
+    async def save(self, context: RunContext, target: Path) -> None:
+        """Writes it to a new file, whose checksum is right, and says in the log of the run what it does. After an error
+        the file may hold a part of it.
 
         Raises: TaskFailed, TaskFailedInternally, Unavailable.
         """
@@ -57,14 +54,11 @@ class TextOrigin(ContentOrigin):
     text: str = attrs.field(repr=False)
 
     @property
-    def name(self) -> str:
-        return "its text"
-
-    @property
     def key(self) -> tuple[str, ...]:
         return ()
 
-    async def save(self, target: Path) -> None:
+    async def save(self, context: RunContext, target: Path) -> None:
+        context.log.say("mounts: writing a text of the task")
         await copying(partial(write_private_file, target, self.text.encode()), "a text", Connections())
 
 
@@ -73,48 +67,32 @@ class UrlOrigin(ContentOrigin):
     """A download. It belongs to the credentials that it was made with: without them, a task could read a private file
     by its checksum. A query is often a signature, and counts as one."""
 
-    context: RunContext
     location: Location
     sha256: str
-
-    @property
-    def name(self) -> str:
-        return str(self.location)
 
     @property
     def key(self) -> tuple[str, ...]:
         return "url", self.location.url, self.location.authorization, self.sha256
 
-    async def save(self, target: Path) -> None:
-        context, ca_file = self.context, self.context.source_options.ca_file
-        size = await download(
-            self.location,
-            target,
-            self.sha256,
-            log=context.log,
-            progress=context.progress,
-            ca_file=Path(ca_file) if ca_file else None,
-        )
-        context.log.say(f"mounts: downloaded {size} bytes")
+    async def save(self, context: RunContext, target: Path) -> None:
+        await download_for_run(context, self.location, target, self.sha256, label="mounts")
 
 
 @attrs.frozen
 class FileOrigin(ContentOrigin):
     """A file of this machine, which others may write to meanwhile. With a checksum, its copy is kept."""
 
-    context: RunContext
+    allowed: tuple[str, ...]
+    """Folders of this machine, and single files, that tasks may mount files of."""
     path: str
     sha256: str
-
-    @property
-    def name(self) -> str:
-        return shown(self.path)
 
     @property
     def key(self) -> tuple[str, ...]:
         return ("file", self.path, self.sha256) if self.sha256 else ()
 
-    async def save(self, target: Path) -> None:
+    async def save(self, context: RunContext, target: Path) -> None:
+        context.log.say(f"mounts: copying {shown(self.path)}")
         connections = Connections()
         await copying(partial(self._copy, target, connections), "a file", connections)
 
@@ -123,9 +101,10 @@ class FileOrigin(ContentOrigin):
         self._open().close()
 
     def _open(self) -> BinaryIO:
-        return open_allowed(self.path, self.context.source_options.files, "[source] files", refused)
+        return open_allowed(self.path, self.allowed, "[source] files", refused)
 
     def _copy(self, target: Path, connections: Connections) -> None:
+        name = shown(self.path)
         with self._open() as file, target.open("xb") as copy:
             copied = 0
 
@@ -133,9 +112,9 @@ class FileOrigin(ContentOrigin):
                 nonlocal copied
                 copied += copy.write(piece)
                 if copied > MAX_SIZE:
-                    raise refused(f"{self.name} has more than {MAX_SIZE} bytes")
+                    raise refused(f"{name} has more than {MAX_SIZE} bytes")
 
-            check_sum(self.name, sha256_of(file, connections, write), self.sha256)
+            check_sum(name, sha256_of(file, connections, write), self.sha256)
 
 
 def check_sum(name: str, found: str, wanted: str) -> None:

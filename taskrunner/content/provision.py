@@ -21,7 +21,7 @@ from taskrunner.content.artifact_origin import Artifacts
 from taskrunner.content.origin import ContentOrigin, FileOrigin, TextOrigin, UrlOrigin
 from taskrunner.content.seal import is_sealed, seal
 from taskrunner.errors import TaskFailedInternally, local_failure
-from taskrunner.files.downloads.location import Location
+from taskrunner.files.downloads.run_download import masked_location
 from taskrunner.files.unpack import unpack
 from taskrunner.interfaces.caches import Lease
 from taskrunner.interfaces.platform import RunContext
@@ -78,13 +78,10 @@ class ContentSource:
         if mount.artifact:
             return await self.artifacts.find(mount)
         if mount.file:
-            file = FileOrigin(context, mount.file, mount.sha256.lower())
+            file = FileOrigin(context.source_options.files, mount.file, mount.sha256.lower())
             await _on_disk(lambda _: file.check(), "opening a file")
             return file
-        location = Location.parse(mount.url, context.reveal(mount.token) if mount.token else "")
-        for secret in location.secrets:
-            context.log.mask(secret)
-        return UrlOrigin(context, location, mount.sha256.lower())
+        return UrlOrigin(masked_location(context, mount.url, mount.token), mount.sha256.lower())
 
     async def _kept(self, origin: ContentOrigin, mount: MountSpec) -> Content:
         """The first run fetches it, those that have waited find it, also runs of other workers on this home."""
@@ -109,7 +106,6 @@ class ContentSource:
         return None
 
     async def _fetched(self, name: str, origin: ContentOrigin, mount: MountSpec) -> tuple[Path, Lease]:
-        self.context.log.say(f"mounts: fetching {origin.name}")
         lease = await self.context.caches.exclusive(name)
         try:
             await self._fill(lease.folder.path, origin, mount)
@@ -123,9 +119,9 @@ class ContentSource:
         if any(folder.iterdir()):  # noqa: ASYNC240  one folder, just leased
             return  # filled before, and found by the next look
         if not mount.unpack:
-            await origin.save(content)
+            await origin.save(self.context, content)
         else:
-            await origin.save(folder / "archive")
+            await origin.save(self.context, folder / "archive")
             await _on_disk(partial(_unpack, folder / "archive", content), "unpacking a mount", UNPACK_LIMIT)
         sealing = partial(seal, content, folder / "sealed", executable=mount.executable)
         await _on_disk(sealing, "sealing a mount", UNPACK_LIMIT)

@@ -158,6 +158,22 @@ def test_credentials_in_a_url_are_masked(runs: Runs, server: FileServer) -> None
     assert "s1gnature" not in runs.log.text
 
 
+def test_the_log_says_where_the_content_of_a_mount_comes_from(runs: Runs, server: FileServer, tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(DATA)
+    runs.options = SourceOptions(files=(str(tmp_path),))
+    server.answers = [lambda exchange: exchange.send(200, DATA)]
+    runs.read(content="a text")
+    runs.read(file=str(tmp_path / "data"))
+    for _ in range(2):  # the second run finds it, and says nothing
+        runs.read(url=f"{server.url()}?signature=s1gnature", sha256=SUM)
+    assert runs.log.text.splitlines() == [
+        "[taskrunner] mounts: writing a text of the task",
+        f'[taskrunner] mounts: copying "{tmp_path / "data"}"',
+        f"[taskrunner] mounts: downloading {server.url()}",
+        f"[taskrunner] mounts: downloaded {len(DATA)} bytes",
+    ]
+
+
 def test_one_that_gives_up_leaves_the_download_to_the_next(runs: Runs, server: FileServer) -> None:
     server.answers = [Exchange.stall, lambda exchange: exchange.send(200, DATA)]
 
@@ -184,7 +200,7 @@ FILLING = """
     from taskrunner.content.origin import UrlOrigin
     from tests.content.conftest import Runs
 
-    async def save(self, target):
+    async def save(self, context, target):
         target.write_bytes(b"half a file")
         print("ready", flush=True)
         await asyncio.get_running_loop().create_future()

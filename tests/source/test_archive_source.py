@@ -148,7 +148,7 @@ def test_without_a_checksum_parts_are_not_put_together(
     run: SourceRun, server: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each could be of another version."""
-    monkeypatch.setattr("taskrunner_source.archive_download.download", AT_ONCE)
+    monkeypatch.setattr("taskrunner.files.downloads.run_download.download", AT_ONCE)
     big = tar(entry("big", bytes(300_000)))
     server.answers = [lambda asked: asked.send(200, big[:200_000], length=len(big)), lambda asked: asked.send(200, big)]
     assert run.checkout(Source(archive=f"http://127.0.0.1:{server.port}/src.tar")) == sha256(big)
@@ -172,7 +172,7 @@ def test_a_cancelled_download_leaves_nothing_half_done(run: SourceRun, server: F
 
 
 def test_a_server_that_is_down_may_be_up_later(run: SourceRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskrunner_source.archive_download.download", AT_ONCE)
+    monkeypatch.setattr("taskrunner.files.downloads.run_download.download", AT_ONCE)
     with pytest.raises(Unavailable, match=r"download: 127\.0\.0\.1:9 refused the connection"):
         run.checkout(Source(archive="http://127.0.0.1:9/src.tar", sha256=sha256(TAR)))
     assert run.caches.leased == []
