@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
 
 from taskrunner.errors import TaskFailed, TaskFailedInternally
 from taskrunner.interfaces.results import Entry, Results
@@ -14,8 +13,6 @@ from taskrunner_docker.build.job import BuildJob
 from taskrunner_docker.cleanup.push_tags import PushRecords
 from taskrunner_docker.cleanup.removal import remove_tag
 from taskrunner_docker.registry.references import Reference
-
-_NOT_FOUND = 404
 
 
 class BuildResults(Results):
@@ -90,20 +87,11 @@ class BuildResults(Results):
 
     async def _check_tag(self, tag: str) -> None:
         """Other programs tag images, too: the digest of another image must not stand in this result."""
-        now = await self._inspect(tag)
+        now = await self._job.housekeeping.store.inspect(tag)
         if now is None or now["Id"] != self._image_id:
             raise TaskFailedInternally(
                 f"another program gave {tag} to another image while it was pushed: push it again"
             )
-
-    async def _inspect(self, name: str) -> dict[str, Any] | None:
-        try:
-            image: dict[str, Any] = await self._job.client.call(self._job.client.api.inspect_image, name)
-        except DockerError as error:
-            if error.status == _NOT_FOUND:
-                return None
-            raise TaskFailedInternally(f"Docker cannot look at the image {name}: {error}") from None
-        return image
 
 
 def _pushed(images: Sequence[Document]) -> str:

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ from taskrunner.files.private import make_private_folder
 from taskrunner.model import RunKey
 from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.api.docker_errors import DockerError
+from taskrunner_docker.api.inspection import inspect_image
 from taskrunner_docker.cleanup.push_lock import PushLock
 from taskrunner_docker.cleanup.removal import remove_tag
 from taskrunner_docker.registry.references import Reference
@@ -31,7 +33,6 @@ from taskrunner_docker.registry.references import Reference
 T = TypeVar("T")
 _DISK_LIMIT = 30.0
 """Seconds for a file of a few bytes. A call that is cancelled is waited for as long."""
-_NOT_FOUND = 404
 
 
 @attrs.frozen
@@ -99,7 +100,7 @@ class PushRecords:
         try:
             await tagging
         except DockerError as error:
-            if error.status == _NOT_FOUND:
+            if error.status == HTTPStatus.NOT_FOUND:
                 return False
             raise TaskFailedInternally(f"{push.tag} cannot be given back to its image: {error}") from None
         except Unavailable as error:
@@ -119,10 +120,8 @@ class PushRecords:
     async def _inspect(self, image: str) -> dict[str, Any]:
         """An image by its name or its id; empty for none. Raises TaskFailedInternally."""
         try:
-            return await self.client.call(self.client.api.inspect_image, image)
+            return await inspect_image(self.client, image) or {}
         except DockerError as error:
-            if error.status == _NOT_FOUND:
-                return {}
             raise TaskFailedInternally(f"Docker cannot say which image is {image}: {error}") from None
         except Unavailable as error:
             raise TaskFailedInternally(f"Docker cannot say which image is {image}: {error}") from error

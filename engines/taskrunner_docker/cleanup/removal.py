@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.api.docker_errors import DockerError
 
-_NOT_FOUND = 404
 _BEING_REMOVED = "already in progress"
 
 
@@ -34,7 +34,7 @@ async def _unless_gone(what: str, remove: Callable[[], Awaitable[object]]) -> No
     try:
         await remove()
     except DockerError as error:
-        if error.status != _NOT_FOUND and _BEING_REMOVED not in str(error):
+        if error.status != HTTPStatus.NOT_FOUND and _BEING_REMOVED not in str(error):
             raise TaskFailedInternally(f"{what} cannot be removed: {error}") from None
     except Unavailable as error:
         raise TaskFailedInternally(f"{what} cannot be removed: {error}") from error

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.api.docker_errors import DockerError
 from taskrunner_docker.cleanup.removal import remove_container
 from taskrunner_docker.container.start_errors import check_warnings
-
-_CONFLICT = 409
 
 
 async def create_container(client: DockerClient, name: str, body: Mapping[str, Any]) -> str:
@@ -21,7 +20,7 @@ async def create_container(client: DockerClient, name: str, body: Mapping[str, A
     try:
         made = await client.call(client.api.create_container_from_config, body, name)
     except DockerError as error:
-        if error.status != _CONFLICT:
+        if error.status != HTTPStatus.CONFLICT:
             raise
         await remove_container(client, name)
         made = await client.call(client.api.create_container_from_config, body, name)

@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,6 @@ _DEFAULT_FOLDER = "/work"
 """Where the files of a source go when neither the task nor the image names a folder."""
 _FILES_LIMIT = 60.0
 """Seconds to make three small files."""
-_NOT_FOUND = 404
 
 
 class ContainerEngine(Engine[DockerPayload]):
@@ -280,7 +280,7 @@ class ContainerEngine(Engine[DockerPayload]):
         try:
             made = await create_container(self._client, name, body)
         except DockerError as error:
-            if error.status != _NOT_FOUND or await self._images.store.inspect(self._image_id) is not None:
+            if error.status != HTTPStatus.NOT_FOUND or await self._images.store.inspect(self._image_id) is not None:
                 raise
             body = {**body, "Image": (await self._lease_image()).id}
             made = await create_container(self._client, name, body)

@@ -7,6 +7,7 @@ import signal
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any, Self
 
 from taskrunner.blocking import run_blocking
@@ -183,7 +184,7 @@ class ContainerExec(Exec):
         try:
             state: dict[str, Any] = await self._client.call(self._client.api.exec_inspect, self._id)
         except DockerError as error:
-            if error.status in (404, 409):
+            if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
                 return {"Running": False, "ExitCode": _KILLED, "Pid": 1}
             raise TaskFailedInternally(f"Docker cannot say what became of a command: {error}") from None
         except Unavailable as error:

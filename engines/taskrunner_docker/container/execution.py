@@ -8,6 +8,7 @@ import posixpath
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 
 from taskrunner.blocking import OverLimit, run_blocking
 from taskrunner.errors import Bug, NotSupported, RunLost, TaskFailedInternally, Unavailable
@@ -40,7 +41,7 @@ _KILLED = 137
 """The exit code of a container that was killed."""
 _NOT_RUN = frozenset({126, 127})
 """Exit codes of shells, and of a container's init process, for a program that cannot be run or is not there."""
-_GONE = frozenset({404, 409})
+_GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT})
 """Docker's statuses for a container that does not run, or is not there."""
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from http import HTTPStatus
 
 from taskrunner.errors import TaskFailed, TaskFailedInternally, Unavailable
 from taskrunner_docker.api.docker_errors import DockerError, is_link_loop
-
-_BAD_REQUEST, _NOT_FOUND = 400, 404
 
 _UNABLE = {
     "storage-opt|pquota": ("limits.disk", "has a storage driver that cannot limit the size of a container"),
@@ -31,6 +30,9 @@ _WRONG = {
 }
 """The field of the task that Docker refuses, by its words."""
 
+_WRONG_COMMAND = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND})
+"""Docker's statuses for a program that cannot be run, or is not in the image."""
+
 
 def start_error(image: str, error: DockerError) -> Exception:
     """The error of the run. A limit that cannot be set is never left out in silence."""
@@ -41,7 +43,7 @@ def start_error(image: str, error: DockerError) -> Exception:
     for words, field in _WRONG.items():
         if re.search(words, str(error)):
             return TaskFailed("start-failed", f"{what}; check `{field}`")
-    if error.status in (_BAD_REQUEST, _NOT_FOUND) or "not a directory" in str(error) or is_link_loop(error):
+    if error.status in _WRONG_COMMAND or "not a directory" in str(error) or is_link_loop(error):
         return TaskFailed("start-failed", f"{what}; check `command`, `working_dir` and where `caches` and `mounts` go")
     return TaskFailedInternally(what)
 

@@ -16,13 +16,13 @@ from taskrunner.blocking import run_blocking
 from taskrunner.errors import TaskFailedInternally, Unavailable, local_failure
 from taskrunner_docker.api.client import CALL_TIMEOUT, DockerClient
 from taskrunner_docker.api.docker_errors import DockerError
+from taskrunner_docker.api.inspection import inspect_image
 from taskrunner_docker.images.records import ImageRecords
 
 T = TypeVar("T")
 _DISK_LIMIT = 30.0
 _LEASE_LIMIT = CALL_TIMEOUT + 30.0
 """Seconds for a lease: the image may just be removed, which is one call."""
-_NOT_FOUND = 404
 _NO_NAME = re.compile(r"[^A-Za-z0-9-]+")
 
 
@@ -57,12 +57,9 @@ class ImageStore:
         Raises: TaskFailedInternally, Unavailable.
         """
         try:
-            found: dict[str, Any] = await self.client.call(self.client.api.inspect_image, name)
+            return await inspect_image(self.client, name)
         except DockerError as error:
-            if error.status == _NOT_FOUND:
-                return None
             raise TaskFailedInternally(f"Docker cannot say whether it has {name}: {error}") from None
-        return found
 
     async def listed(self) -> list[dict[str, Any]]:
         """All images, in short. Raises: TaskFailedInternally, Unavailable."""

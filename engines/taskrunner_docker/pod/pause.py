@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,6 @@ from taskrunner_docker.pod.pause_program import NAME
 
 PodNetwork = Literal["bridge", "none"]
 """What a namespace has beside its loopback interface: an interface on Docker's default network, or nothing."""
-_NOT_FOUND = 404
 
 
 @attrs.frozen
@@ -78,7 +78,7 @@ class PauseMaker:
         try:
             made = await self.client.call(self.client.api.create_container_from_config, body, name)
         except DockerError as error:
-            if error.status != _NOT_FOUND:
+            if error.status != HTTPStatus.NOT_FOUND:
                 raise
             body["Image"] = self._image = await ensure_pause_image(self.client)  # somebody has removed it
             made = await self.client.call(self.client.api.create_container_from_config, body, name)

@@ -16,10 +16,9 @@ import attrs
 
 from taskrunner.errors import TaskFailedInternally
 from taskrunner_docker.api.client import DockerClient
-from taskrunner_docker.api.docker_errors import DockerError
+from taskrunner_docker.api.inspection import inspect_image
 from taskrunner_docker.pod.pause_program import NAME, pause_program
 
-_NOT_FOUND = 404
 _DATE = "1970-01-01T00:00:00Z"
 
 
@@ -67,25 +66,15 @@ async def ensure_pause_image(client: DockerClient) -> str:
     except KeyError:
         what = f"this Docker runs on {architecture}, and there is no pause program for it: amd64 and arm64 have one"
         raise TaskFailedInternally(what) from None
-    found = await _inspect(client, image.tag)
+    found = await inspect_image(client, image.tag)
     if found is None or not image.is_same(found):
         await client.call(lambda: list(client.api.load_image(image.archive)))  # type: ignore[no-untyped-call]
-        found = await _inspect(client, image.tag)
+        found = await inspect_image(client, image.tag)
     if found is None or not image.is_same(found):
         raise TaskFailedInternally(
             f"the image {image.tag} was made, and is gone again: does another program remove it?"
         )
     return str(found["Id"])
-
-
-async def _inspect(client: DockerClient, tag: str) -> dict[str, Any] | None:
-    try:
-        inspected: dict[str, Any] = await client.call(client.api.inspect_image, tag)
-    except DockerError as error:
-        if error.status == _NOT_FOUND:
-            return None
-        raise
-    return inspected
 
 
 def _digest(data: bytes) -> str:

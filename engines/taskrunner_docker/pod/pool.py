@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from http import HTTPStatus
 
 from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner.model import RunKey
@@ -17,8 +18,6 @@ from taskrunner_docker.cleanup.labels import WorkerLabels
 from taskrunner_docker.cleanup.removal import remove_container
 from taskrunner_docker.pod.cleanliness import traces
 from taskrunner_docker.pod.pause import Pause, PauseMaker, PodNetwork
-
-_NOT_FOUND = 404
 
 
 class PausePool:
@@ -107,7 +106,7 @@ class PausePool:
             await self._client.call(self._client.api.rename, pause.container, name)
             state = (await self._client.call(self._client.api.inspect_container, pause.container))["State"]
         except DockerError as error:
-            if error.status == _NOT_FOUND:
+            if error.status == HTTPStatus.NOT_FOUND:
                 return False
             raise
         return bool(state["Running"]) and state["Pid"] == pause.pid
