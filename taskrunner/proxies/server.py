@@ -38,21 +38,10 @@ class ProxyServer:
             raise NotSupported("proxies without uvicorn: pip install 'taskrunner-worker[proxies]'")
         import uvicorn
 
-        from taskrunner.proxies.connection import BoundedConnection, OpenConnections
+        from taskrunner.proxies.connection import OpenConnections
+        from taskrunner.proxies.uvicorn_config import loaded_config
 
-        config = uvicorn.Config(
-            handler,
-            http=BoundedConnection,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            h11_max_incomplete_event_size=MAX_HEADERS,
-        )
-        config.load()
+        config = loaded_config(handler, max_head=MAX_HEADERS)
         server = uvicorn.Server(config)
         server.lifespan = config.lifespan_class(config)
         server.server_state = connections = OpenConnections()

@@ -14,11 +14,11 @@ from functools import partial
 from typing import Any
 
 import attrs
-from uvicorn import Config
 
 from taskrunner.errors import Unavailable
 from taskrunner.proxies.accepting import stop_accepting
 from taskrunner.proxies.connection import BoundedConnection, OpenConnections
+from taskrunner.proxies.uvicorn_config import loaded_config
 from taskrunner.queues.listening.address import Address
 from taskrunner.queues.listening.listener import Listener
 
@@ -52,21 +52,12 @@ class HttpPort:
     async def open(cls, listener: Listener, application: Application) -> HttpPort:
         """Raises: Unavailable (the port is taken, or the host is not of this machine)."""
         sockets = await _bound(listener.address)
-        config = Config(
+        config = loaded_config(
             application,
-            lifespan="off",
-            ws="none",
-            http=PortConnection,
-            log_config=None,
-            log_level="error",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            h11_max_incomplete_event_size=MAX_HEAD,
-            timeout_keep_alive=min(KEEP_ALIVE, listener.idle_timeout),
+            connection=PortConnection,
+            max_head=MAX_HEAD,
+            keep_alive=min(KEEP_ALIVE, listener.idle_timeout),
         )
-        config.load()
         state = OpenConnections()
         server = await asyncio.get_running_loop().create_server(
             partial(PortConnection, config, state, {}, most=listener.max_connections),
