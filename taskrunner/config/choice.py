@@ -16,7 +16,7 @@ from taskrunner.config.entry_points import Plugins
 from taskrunner.config.plugins import hosts, queues, stores
 from taskrunner.config.table import table_complaints
 from taskrunner.errors import Complaint, ConfigError
-from taskrunner.schema.decode import UNKNOWN_KEY, suggestion
+from taskrunner.schema.complaints import UNKNOWN_KEY, suggestion
 from taskrunner.schema.validators import at_key
 
 

@@ -30,7 +30,8 @@ from taskrunner.limits import (
     WORKER_PATTERN,
 )
 from taskrunner.model import Json
-from taskrunner.schema.decode import UNKNOWN_KEY, decode, field_complaints, suggestion
+from taskrunner.schema.complaints import UNKNOWN_KEY, suggestion
+from taskrunner.schema.decode import decode, field_complaints
 from taskrunner.schema.validators import at_key
 
 MIN_FREE_DISK = 256 << 20

@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from taskrunner.errors import ConfigError
-from taskrunner.schema.decode import suggestion
+from taskrunner.schema.complaints import suggestion
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from taskrunner.config.environment import config_file, environment
 from taskrunner.config.open_errors import explain
 from taskrunner.errors import ConfigError, MalformedPayload
 from taskrunner.interfaces.host import Host
-from taskrunner.schema.decode import suggestion
+from taskrunner.schema.complaints import suggestion
 from taskrunner.schema.parse import read_document
 
 LOAD_LIMIT = 60.0

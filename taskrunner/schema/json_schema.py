@@ -21,7 +21,6 @@ from taskrunner.byte_counts import BYTES_PATTERN
 from taskrunner.errors import Bug
 from taskrunner.limits import SECRET_PATTERN
 from taskrunner.model import Secret, Task
-from taskrunner.schema.decode import MAX_ITEMS
 from taskrunner.schema.field_types import (
     document_key,
     is_byte_count,
@@ -34,6 +33,7 @@ from taskrunner.schema.field_types import (
     is_text_or_list,
     rest_field,
 )
+from taskrunner.schema.hooks.collections import MAX_ITEMS
 from taskrunner.schema.validators import Schema, constrained
 from taskrunner.schema.variants import variant_schema
 

@@ -15,7 +15,8 @@ from taskrunner.files.glob import GlobPattern
 from taskrunner.limits import DOCUMENT_HINT, MAX_DOCUMENT, service_log_name
 from taskrunner.model import Document, Submission, Task
 from taskrunner.schema.canonical import canonical_json
-from taskrunner.schema.decode import decode, suggestion
+from taskrunner.schema.complaints import suggestion
+from taskrunner.schema.decode import decode
 from taskrunner.schema.parse import kind_of, plain_value
 
 T = TypeVar("T")

@@ -9,7 +9,8 @@ import attrs
 from attrs.validators import and_, ge, le, optional
 
 from taskrunner.errors import MalformedPayload
-from taskrunner.schema.decode import decode, suggestion
+from taskrunner.schema.complaints import suggestion
+from taskrunner.schema.decode import decode
 from taskrunner.worker.door.attach_request import AttachRequest
 from taskrunner.worker.door.exec_request import ExecRequest
 from taskrunner.worker.door.protocol import DoorError

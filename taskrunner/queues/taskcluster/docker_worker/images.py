@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from taskrunner.errors import Complaint, MalformedPayload
 from taskrunner.model import Json
 from taskrunner.queues.taskcluster.docker_worker.payload import ImageArtifact, IndexedImage, NamedImage, TaskImage
-from taskrunner.schema.decode import decode, suggestion
+from taskrunner.schema.complaints import suggestion
+from taskrunner.schema.decode import decode
 
 WHERE = "payload.image"
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from taskrunner.errors import Complaint
-from taskrunner.schema.decode import UNKNOWN_KEY
+from taskrunner.schema.complaints import UNKNOWN_KEY
 
 _GENERIC = "is a field of generic-worker, and this worker takes payloads of docker-worker"
 _GENERIC_FEATURE = "is a feature of generic-worker, and this worker takes payloads of docker-worker"
