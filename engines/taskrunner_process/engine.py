@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
-import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import attrs
 
-from taskrunner.blocking import OverLimit, run_blocking
-from taskrunner.connections import Connections
+from taskrunner.blocking import run_blocking
 from taskrunner.errors import (
     Bug,
-    Complaint,
-    MalformedPayload,
     NotSupported,
     TaskFailed,
     TaskFailedInternally,
@@ -27,7 +22,6 @@ from taskrunner.files.results import empty_run_folder
 from taskrunner.interfaces.attachments import ProxyHandler
 from taskrunner.interfaces.caches import CacheFolder
 from taskrunner.interfaces.engine import Engine
-from taskrunner.interfaces.log import LogStream
 from taskrunner.proxies.names import check_host_name
 from taskrunner.proxies.path_token import TokenGuard
 from taskrunner.steps.expansion import expand_run_folder
@@ -35,33 +29,24 @@ from taskrunner.steps.runner import StepRunner
 from taskrunner.steps.specification import StepSpec
 from taskrunner.steps.step_files import StepFiles
 from taskrunner_process.accounts.account import Account
-from taskrunner_process.accounts.files import take_over
 from taskrunner_process.accounts.lease import Accounts
+from taskrunner_process.attachments import Attachments
 from taskrunner_process.child import Start
 from taskrunner_process.command import TEMPORARY, environment
-from taskrunner_process.exec import FOR_GROUP
 from taskrunner_process.execution import ProcessExecution
 from taskrunner_process.groups.process_group import UNLIMITED
 from taskrunner_process.launcher import Launcher
 from taskrunner_process.main_command import OneCommand
 from taskrunner_process.payload import ProcessPayload
-from taskrunner_process.run_folder import PreparedFolder, check_out, take_cache
+from taskrunner_process.run_folder import OWN_GRACE, OWN_TIME, PreparedFolder, check_out
 from taskrunner_process.step_command import STEP_FOLDER, ProcessSteps, make_files
+from taskrunner_process.streams import open_input, open_outputs
 
-INPUT_TIME = 60.0
-"""Seconds to write the payload's text to disk, which has a few megabytes at most."""
+STEP_FILES_TIME = 60.0
+"""Seconds to make three small files."""
 
 LIMIT_TIME = 30.0
 """Seconds to make the control groups of a run, which takes a millisecond."""
-
-Complain = Callable[[str, str, str], MalformedPayload]
-"""Makes the error of a target: the problem, and what to do."""
-
-COPY_TIME, COPY_GRACE = 1800.0, 30.0
-"""Seconds to copy the content of a mount, and for a cancelled copy to end, which stops at the next file."""
-
-OWN_TIME, OWN_GRACE = 600.0, 60.0
-"""Seconds to change the owner of everything in a cache, a million files at most, and for a cancelled change to end."""
 
 
 class ProcessEngine(Engine[ProcessPayload]):
@@ -79,8 +64,7 @@ class ProcessEngine(Engine[ProcessPayload]):
         self._require_toolchains = require_toolchains
         self._context = launcher.context
         self._payload: ProcessPayload | None = None
-        self._links: list[str] = []
-        self._mounts: list[tuple[str, ...]] = []
+        self._attachments = Attachments(launcher.context.task, accounts)
 
     @property
     def _account(self) -> Account | None:
@@ -116,21 +100,7 @@ class ProcessEngine(Engine[ProcessPayload]):
         """
         if read_only:
             raise NotSupported("read-only caches: a process could write to it all the same; use the docker platform")
-        parts = self._parts(target, self._cache_complaint)
-        try:
-            self._folder.make_link(parts, folder.path.absolute())
-            if self._account:
-                take = partial(take_cache, folder.path, self._account, self._accounts.uids)
-                if self._account.sudo:
-                    take = partial(take_over, folder.path, self._account, self._accounts.by_sudo)
-                await run_blocking(take, limit=OWN_TIME, doing="changing the owner of a cache", grace=OWN_GRACE)
-        except OverLimit as error:
-            raise TaskFailedInternally(str(error)) from None
-        except OSError as error:
-            raise self._refusal(target, error, self._cache_complaint) or local_failure(
-                f"the cache {folder.name} could not be attached: {error}", error
-            ) from None
-        self._links.append(target)
+        await self._attachments.link_cache(self._folder, folder, target)
         self._launcher = attrs.evolve(self._launcher, caches=(*self._launcher.caches, folder.path))
 
     async def attach_mount(self, path: Path, target: str) -> None:
@@ -138,24 +108,7 @@ class ProcessEngine(Engine[ProcessPayload]):
 
         Raises: MalformedPayload, TaskFailed, TaskFailedInternally.
         """
-        parts, connections = self._parts(target, self._mount_complaint), Connections()
-        if any(parts[: len(other)] == other for other in self._mounts):
-            raise self._mount_complaint(target, "lies in another mount", "give each of them a path of its own")
-        copy = partial(self._folder.make_copy, parts, path, connections.check)
-        try:
-            await run_blocking(
-                copy, limit=COPY_TIME, doing="copying a mount", interrupt=connections.interrupt, grace=COPY_GRACE
-            )
-        except OverLimit as error:
-            raise TaskFailedInternally(str(error)) from None
-        except OSError as error:
-            if error.errno == errno.ENAMETOOLONG:
-                problem = f"{target} has paths that are too long for the folder of a process"
-                raise TaskFailed("mount-refused", problem) from None
-            raise self._refusal(target, error, self._mount_complaint) or local_failure(
-                f"the mount {target} could not be copied: {error.strerror}", error
-            ) from None
-        self._mounts.append(parts)
+        await self._attachments.copy_mount(self._folder, path, target)
 
     async def attach_proxy(self, name: str, handler: ProxyHandler) -> None:
         """On a port of the loopback interface, which the processes of this machine share: see `path_token`.
@@ -172,33 +125,6 @@ class ProcessEngine(Engine[ProcessPayload]):
             raise local_failure(f"the proxy {name} cannot listen: {error.strerror}", error) from None
         port = listener.getsockname()[1]
         await proxies.add(name, guard, listener, f"http://127.0.0.1:{port}/{guard.token}/")
-
-    def _parts(self, target: str, complaint: Complain) -> tuple[str, ...]:
-        """Where the link or the copy goes. Raises MalformedPayload."""
-        path = Path(target)
-        if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in target:
-            raise complaint(target, "does not lie in the run's folder", "give a relative path without `..`")
-        if path.parts[0] == TEMPORARY:
-            raise complaint(target, f"{TEMPORARY} is the folder for temporary files", "take another one")
-        return path.parts
-
-    def _refusal(self, target: str, error: OSError, complaint: Complain) -> MalformedPayload | None:
-        """What is wrong with the author's path; None when nothing is."""
-        if error.errno == errno.ELOOP:
-            return complaint(target, "lies behind a link", "give each of them a path of its own")
-        if error.errno in {errno.EEXIST, errno.ENOTDIR}:
-            return complaint(target, "something is there already", "give each of them a path of its own")
-        return None
-
-    def _mount_complaint(self, target: str, problem: str, fix: str) -> MalformedPayload:
-        return MalformedPayload(Complaint("mounts", f"{target!r}: {problem}", fix))
-
-    def _cache_complaint(self, target: str, problem: str, fix: str) -> MalformedPayload:
-        paths = [cache.path for cache in self._context.task.caches]
-        same = [index for index, path in enumerate(paths) if path == target]
-        # Caches are attached in the task's order: of two with the same path, the second is refused.
-        index = same[min(self._links.count(target), len(same) - 1)] if same else len(self._links)
-        return MalformedPayload(Complaint(f"caches[{index}].path", f"{target!r}: {problem}", fix))
 
     async def start(self, env: Mapping[str, str], *, stdin: bool = False) -> ProcessExecution:
         """Raises: MalformedPayload, TaskFailed (`command-not-found`, `not-executable`, `working-dir-missing`),
@@ -233,7 +159,11 @@ class ProcessEngine(Engine[ProcessPayload]):
             return await self._start_steps(launcher, steps, env, stdin=stdin)
         folder = launcher.folder(working_dir)
         command = launcher.find(payload.command, folder)
-        reading, writing = os.pipe() if stdin else (await self._input(payload.stdin), None)
+        writing: int | None = None
+        if stdin:
+            reading, writing = os.pipe()
+        else:
+            reading = await open_input(payload.stdin, self._context.folder, self._account)
         try:
             await self._give_folder()
         except TaskFailedInternally:
@@ -253,31 +183,6 @@ class ProcessEngine(Engine[ProcessPayload]):
                 self._folder.give()
         except OSError as error:
             raise local_failure(f"the run's folder could not be given to its account: {error}", error) from None
-
-    async def _input(self, text: str) -> int:
-        """The standard input as a file without a name, which needs no writer while the command runs."""
-        if not text:
-            return os.open(os.devnull, os.O_RDONLY)
-        try:
-            return await run_blocking(
-                partial(self._save, text.encode()),
-                limit=INPUT_TIME,
-                doing="keeping the input",
-                discard=os.close,
-                error=TaskFailedInternally,
-            )
-        except OSError as error:
-            raise local_failure(f"the standard input could not be kept: {error.strerror}", error) from None
-
-    def _save(self, text: bytes) -> int:
-        with tempfile.TemporaryFile(dir=self._context.folder) as file:
-            file.write(text)
-            file.seek(0)
-            if self._account:
-                self._account.take(file.fileno())
-                if self._account.sudo:
-                    os.fchmod(file.fileno(), FOR_GROUP)
-            return os.dup(file.fileno())
 
     async def _launch(
         self, launcher: Launcher, command: list[str], folder: Path, stdin: int, writing_stdin: int | None
@@ -300,7 +205,7 @@ class ProcessEngine(Engine[ProcessPayload]):
         try:
             files = await run_blocking(
                 partial(make_files, launcher),
-                limit=INPUT_TIME,
+                limit=STEP_FILES_TIME,
                 doing="making the files of the steps",
                 discard=StepFiles.remove,
                 error=TaskFailedInternally,
@@ -326,16 +231,3 @@ class ProcessEngine(Engine[ProcessPayload]):
             await empty_run_folder(self._context.folder)
         finally:
             await self._launcher.release()
-
-
-def open_outputs(*, separate: bool) -> tuple[dict[LogStream, int], int, int]:
-    """The worker's ends of the output, by stream, and the stdout and stderr of the command.
-
-    By default these two are one pipe, which keeps the order in which the command writes. Of two pipes, the kernel does
-    not say which was written to first: a shell that writes to both in turn has half of its lines out of place.
-    """
-    reading, stdout = os.pipe()
-    if not separate:
-        return {"both": reading}, stdout, stdout
-    reading_stderr, stderr = os.pipe()
-    return {"stdout": reading, "stderr": reading_stderr}, stdout, stderr

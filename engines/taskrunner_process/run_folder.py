@@ -26,6 +26,9 @@ from taskrunner_source import checkout
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 CLOSED, OPEN = 0o700, 0o755
 
+OWN_TIME, OWN_GRACE = 600.0, 60.0
+"""Seconds to change the owner of everything in a folder, a million files at most, and for a cancelled change to end."""
+
 
 @attrs.frozen
 class PreparedFolder:
