@@ -29,7 +29,6 @@ from taskrunner.errors import (
     machine_fault,
 )
 from taskrunner.interfaces.host import Host
-from taskrunner.interfaces.queue import Slots
 from taskrunner.machines.chart import Signal
 from taskrunner.machines.machine import Machine
 from taskrunner.machines.task import TaskEvent
@@ -43,14 +42,13 @@ from taskrunner.worker.door.report import WorkerReport, report_of
 from taskrunner.worker.door.timing import PauseTimer, Times
 from taskrunner.worker.health import check_health
 from taskrunner.worker.leave import Leaving
+from taskrunner.worker.notices import QUEUE_RETRY, QueueNotices
+from taskrunner.worker.slot_offer import SlotOffer
 from taskrunner.worker.stop_condition import StopCondition
 from taskrunner.worker.warm_up import warm_up
 
 HEALTH_INTERVAL = 5.0
 """Seconds between two health checks of a paused worker."""
-
-QUEUE_RETRY = 5.0
-"""Seconds between two calls to a queue that does not answer."""
 
 STOP_CONDITION_LIMIT = 60.0
 """Seconds for the stop condition, which may ask the queue."""
@@ -89,8 +87,7 @@ class Worker:
     """Whether the last claim returned nothing, so that another one without waiting would spin."""
     _arriving: int = attrs.field(init=False, default=0)
     """Number of claimed runs that have no slot yet."""
-    _offered: Slots | None = attrs.field(init=False, default=None)
-    """What the queue knows of the slots."""
+    _offer: SlotOffer = attrs.field(init=False)
     _booted: asyncio.Event = attrs.field(init=False, factory=asyncio.Event)
     _changed: asyncio.Event = attrs.field(init=False, factory=asyncio.Event)
     _group: asyncio.TaskGroup = attrs.field(init=False, factory=asyncio.TaskGroup)
@@ -100,6 +97,7 @@ class Worker:
         self._claiming = Claiming(self.services.queue, self.services.lease, self._calls)
         self._recovery = CrashRecovery(self.services, self._calls)
         self.pause_timer = PauseTimer(self.resume)
+        self._offer = SlotOffer(self.services.queue, self.services.admission)
         self.services.admission.on_change = self._offer_slots
         self.services.faults.on_fault = lambda why: self._tell(WorkerEvent.UNFIT, why=why)
         self.machine = WorkerMachine(Load(self.capacity))
@@ -127,7 +125,8 @@ class Worker:
         leaving = Leaving(
             self.host, lambda now, why: self.shutdown(immediate=now, why=why), self._end_uploads, self.stop_timeout
         )
-        sources = (leaving.listen, self._listen_to_queue, self._recovery.repeat, self._warm_up)
+        notices = QueueNotices(self.services.queue, self._handle, self._warn)
+        sources = (leaving.listen, notices.listen, self._recovery.repeat, self._warm_up)
         listening = [asyncio.create_task(self._listening(source)) for source in sources]
         try:
             async with self._group:
@@ -255,21 +254,11 @@ class Worker:
         return await check_health(self.services, self.min_free_disk)
 
     def _offer_slots(self) -> None:
-        """Tells the queue what can be taken, if that has changed since the last time."""
-        load = self.load
-        admission = self.services.admission
-        free = self.stop_when.wanted(load.free, self.taken) - self._claiming.granted - self._arriving
-        stopping = self.machine.at in {WorkerState.SHUTTING_DOWN, WorkerState.STOPPED}
-        slots = Slots(
-            load.capacity,
-            max(0, free) if admission.open else 0,
-            Health(fit=not load.pause, why=load.pause),
-            f"the worker is stopping: {load.why}" if stopping else "",
-            admission.room,
-        )
-        if slots != self._offered and self.machine.at != WorkerState.BOOTING:
-            self._offered = slots
-            self.services.queue.offer_slots(slots)
+        """Called at each change of what can be taken."""
+        if self.machine.at != WorkerState.BOOTING:
+            free = self.stop_when.wanted(self.load.free, self.taken) - self._claiming.granted - self._arriving
+            stopping = self.machine.at in {WorkerState.SHUTTING_DOWN, WorkerState.STOPPED}
+            self._offer.update(self.load, free, stopping=stopping)
 
     # ---- runs -------------------------------------------------------------------------------------------
 
@@ -366,21 +355,6 @@ class Worker:
         health = await warm_up(self.services, self.run_class)
         if not health.fit:
             self._tell(WorkerEvent.UNFIT, why=health.why)
-
-    async def _listen_to_queue(self) -> None:
-        """Subscribes again whenever a subscription has ended: at once, if it has lasted. A notice is only a hint: a
-        reclaim reports the same."""
-        loop = asyncio.get_running_loop()
-        while True:
-            began = loop.time()
-            try:
-                async for notice in await self.services.queue.notices():
-                    self._handle(notice)
-                pause = max(0.0, began + QUEUE_RETRY - loop.time())
-            except Unavailable as unavailable:
-                self._warn(f"the queue gives no notices: {unavailable}")
-                pause = unavailable.retry_after or QUEUE_RETRY
-            await asyncio.sleep(pause)
 
     def _handle(self, notice: Notice) -> None:
         if notice.kind == "cancel":
