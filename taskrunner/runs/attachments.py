@@ -1,4 +1,4 @@
-"""What a run gets beside its command: the mounts and the services of its task, and the proxies of its queue."""
+"""What a run gets beside its command: the caches, mounts and services of its task, and the proxies of its queue."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from taskrunner.content.provision import Content, ContentSource
 from taskrunner.content.refusal import of_mount
 from taskrunner.errors import Complaint, MalformedPayload, NotSupported, TaskFailed
 from taskrunner.interfaces.attachments import Service
+from taskrunner.interfaces.caches import Caches, Lease
 from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.queue import HeldClaim, Queue
 from taskrunner.model import MountSpec, Secret, ServiceSpec, Task
@@ -20,6 +21,15 @@ async def attach_proxies(engine: Engine[Any], queue: Queue, held: HeldClaim, pla
     """Those that the queue offers to this run. Raises the errors of `attach_proxy`, but for NotSupported."""
     for name, handler in queue.proxies(held).items():
         await _supported(engine.attach_proxy(name, handler), f"the proxy {name} of its queue", platform, "platform")
+
+
+async def attach_caches(engine: Engine[Any], task: Task, caches: Caches, held: Callable[[Lease], object]) -> None:
+    """One after the other. `held` gets each lease before its folder is attached. Raises the errors of `Caches` and of
+    `attach_cache`."""
+    for cache in task.caches:
+        lease = await (caches.shared if cache.read_only else caches.exclusive)(cache.name)
+        held(lease)
+        await engine.attach_cache(lease.folder, cache.path, read_only=cache.read_only)
 
 
 async def attach_mounts(

@@ -46,7 +46,7 @@ from taskrunner.machines.machine import Machine
 from taskrunner.machines.task import Attempt, TaskEvent, TaskMachine, TaskState
 from taskrunner.model import Claim, Document, Move, Progress, Resolution, Secret, Task, exception
 from taskrunner.runs.admission import Share
-from taskrunner.runs.attachments import attach_mounts, attach_proxies, attach_services
+from taskrunner.runs.attachments import attach_caches, attach_mounts, attach_proxies, attach_services
 from taskrunner.runs.error_mapping import signal_of, signal_of_loss
 from taskrunner.runs.lease import KeptClaim
 from taskrunner.runs.observer import RunView
@@ -251,10 +251,7 @@ class TaskRun:
         await self.services.evict_caches()
         await engine.load(self.payload)
         caches = self.services.caches(self.task.platform)
-        for cache in self.task.caches:
-            lease = await (caches.shared if cache.read_only else caches.exclusive)(cache.name)
-            self._resources.leases.append(lease)
-            await engine.attach_cache(lease.folder, cache.path, read_only=cache.read_only)
+        await attach_caches(engine, self.task, caches, self._resources.leases.append)
         artifacts = Artifacts(self.services.queue, self.services.store, self.kept.calls)
         await attach_mounts(engine, self.task, ContentSource(context, artifacts), self._resources.mounted.append)
         await attach_proxies(engine, self.services.queue, lambda: self.claim, self.task.platform)
