@@ -7,8 +7,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import docker
 import pytest
@@ -18,32 +16,25 @@ from taskrunner.interfaces.attachments import ProxyHandler, Receive, Scope, Send
 from taskrunner_docker import DockerPayload
 from tests.support.docker_bench import DockerBench, DockerState
 from tests.support.secret_search import command_lines, files_containing
+from tests.support.small_server import QuietHandler, host_of, small_server
 
 CREDENTIAL = f"credential-{uuid.uuid4().hex}"
 
 
-class Guarded(BaseHTTPRequestHandler):
+class Guarded(QuietHandler):
     """A server that answers who knows the credential."""
 
     def do_GET(self) -> None:
         allowed = self.headers["Authorization"] == f"Bearer {CREDENTIAL}"
-        self.send_response(200 if allowed else 401)
-        self.end_headers()
-        self.wfile.write(f"the treasure of {self.path}\n".encode() if allowed else b"who are you?\n")
-
-    def log_message(self, *arguments: object) -> None:
-        pass
+        body = f"the treasure of {self.path}\n" if allowed else "who are you?\n"
+        self.answer(200 if allowed else 401, body.encode())
 
 
 @pytest.fixture
 def guarded() -> Iterator[str]:
     """Its host and port."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Guarded) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with small_server(Guarded) as server:
+        yield host_of(server)
 
 
 def authenticating(server: str) -> ProxyHandler:

@@ -6,7 +6,7 @@ import functools
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from taskrunner.errors import TaskFailed, TaskFailedInternally, Unavailable
 from tests.git.conftest import Fetcher, noise
 from tests.support.githttp import GitServer, git, make_repository
+from tests.support.small_server import host_of, small_server
 
 TOKEN = "the-t0ken/with+odd=signs"
 
@@ -144,11 +145,9 @@ def test_servers_with_odd_answers(
 def test_a_repository_as_plain_files(web: Path, root: Path, fetcher: Fetcher) -> None:
     git(web, "update-server-info")
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(root))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as plain:
-        threading.Thread(target=plain.serve_forever, daemon=True).start()
-        with pytest.raises(TaskFailed, match=r"the server gives out plain files \(dumb HTTP\), which is not"):
-            fetcher.sha(f"http://127.0.0.1:{plain.server_port}/web/.git", "main")
-        plain.shutdown()
+    message = r"the server gives out plain files \(dumb HTTP\), which is not"
+    with small_server(handler) as plain, pytest.raises(TaskFailed, match=message):
+        fetcher.sha(f"http://{host_of(plain)}/web/.git", "main")
 
 
 @pytest.mark.parametrize("answer", [b"", b"junk and more junk", b"0000", b"ffff", b"0007abc"])

@@ -12,7 +12,7 @@ import threading
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -35,6 +35,7 @@ from tests.support.hostile_git import (
     ref_delta,
     whole,
 )
+from tests.support.small_server import QuietHandler, host_of, small_server
 
 MIB = 1 << 20
 NOISE = random.Random(1).randbytes(MIB)  # noqa: S311  no secret
@@ -230,16 +231,11 @@ def test_a_server_that_sends_nothing_that_is_needed(script: Script, fetcher: Fet
 
 @contextmanager
 def http(answer: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), answer) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/web"
-        server.shutdown()
+    with small_server(answer) as server:
+        yield f"http://{host_of(server)}/web"
 
 
-class Quiet(BaseHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the library's name
-        """Says nothing."""
-
+class Quiet(QuietHandler):
     def begin(self, status: int, **headers: str) -> None:
         self.send_response(status)
         for name, value in headers.items():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import http.server
-import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ import boto3
 
 from tests.support.aws import FAKE_CREDENTIALS, aws
 from tests.support.registry import Registry, registry
+from tests.support.small_server import QuietHandler, host_of, small_server
 
 REGION = "eu-west-1"
 ANSWER_LIMIT = 30  # seconds
@@ -43,26 +42,12 @@ def ecr(folder: Path) -> Iterator[tuple[str, Registry]]:
 def _renaming(upstream: str, old: str, new: str) -> Iterator[str]:
     """A proxy that writes one name in place of another into the answers."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            request = urllib.request.Request(upstream, body, dict(self.headers.items()))  # noqa: S310  moto
+            request = urllib.request.Request(upstream, self.body(), dict(self.headers.items()))  # noqa: S310  moto
             with urllib.request.urlopen(request, timeout=ANSWER_LIMIT) as response:  # noqa: S310  moto
                 answer = response.read().replace(old.encode(), new.encode())
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+            self.answer(200, answer)
 
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with small_server(Handler) as server:
+        yield f"http://{host_of(server)}"

@@ -10,10 +10,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
 import attrs
+
+from tests.support.small_server import QuietHandler, host_of, small_server
 
 _LIMIT = 30  # seconds for one request
 _PIECE = 1 << 16
@@ -68,20 +69,16 @@ class FaultyRegistry:
 @contextmanager
 def faulty_registry(behind: str, *faults: Fault) -> Iterator[FaultyRegistry]:
     """Passes on every request to the registry `behind`, but those that a fault hits."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
-        proxy = FaultyRegistry(f"127.0.0.1:{server.server_address[1]}", faults=list(faults))
+    with small_server(_Handler) as server:
+        proxy = FaultyRegistry(host_of(server), faults=list(faults))
         server.proxy, server.behind = proxy, behind  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
         try:
             yield proxy
         finally:
             proxy.released.set()
-            server.shutdown()
-            thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
     timeout = _LIMIT
 
@@ -89,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
         proxy: FaultyRegistry = self.server.proxy  # type: ignore[attr-defined]
         request = f"{self.command} {self.path}"
         proxy.requests.append(request)
-        body = self._body()
+        body = self.body()
         fault = next((fault for fault in proxy.faults if fault.hits(request)), None)
         match fault:
             case None:
@@ -104,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
             case Fault(kind=int(status)):
                 self._refuse(status)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_request  # noqa: N815  the names of http.server
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_request
 
     def _refuse(self, status: int) -> None:
         error = {"errors": [{"code": _CODES[status], "message": _CODES[status].lower()}]}
@@ -130,16 +127,13 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def _body(self) -> bytes:
+    def body(self) -> bytes:
         """A layer of a test has two megabytes at most."""
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            return super().body()
         pieces = []
         while size := int(self.rfile.readline(_PIECE).split(b";")[0], 16):
             pieces.append(self.rfile.read(size))
             self.rfile.readline(_PIECE)
         self.rfile.readline(_PIECE)
         return b"".join(pieces)
-
-    def log_message(self, *args: object) -> None:
-        pass

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
+
+from tests.support.small_server import QuietHandler, small_server
 
 
-class RegistryHandler(BaseHTTPRequestHandler):
+class RegistryHandler(QuietHandler):
     """One request; a subclass answers it."""
 
     protocol_version = "HTTP/1.1"
@@ -20,24 +22,12 @@ class RegistryHandler(BaseHTTPRequestHandler):
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
 
-    def log_message(self, *args: object) -> None:
-        pass
-
 
 @contextmanager
 def serving_registry(handler: type[RegistryHandler], resume: threading.Event) -> Iterator[ThreadingHTTPServer]:
     """Runs the server. At the end `resume` is set, for which requests may wait."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with small_server(handler) as server:
         try:
             yield server
         finally:
             resume.set()
-            server.shutdown()
-            thread.join()
-
-
-def host_of(server: ThreadingHTTPServer) -> str:
-    """As in front of an image's name."""
-    return f"127.0.0.1:{server.server_address[1]}"

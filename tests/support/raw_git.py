@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import struct
-import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import attrs
+
+from tests.support.small_server import QuietHandler, host_of, small_server
 
 COMMIT, TREE, BLOB, TAG, OFS_DELTA, REF_DELTA = 1, 2, 3, 4, 6, 7
 KINDS = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
@@ -96,32 +96,19 @@ def packet(data: bytes) -> bytes:
 def serving_raw(repositories: dict[str, RawRepository]) -> Iterator[str]:
     """Serves repositories by their path over HTTP. The URL, which ends in `/`."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             self._send("advertisement", lambda repository: repository.advertisement() + b"0000")
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = self.body()
             self._send("result", lambda repository: repository.answer(body))
 
         def _send(self, kind: str, answer: object) -> None:
             repository = repositories.get(self.path.strip("/").split("/")[0])
             body = answer(repository) if repository else b""  # type: ignore[operator]  # a function of ours
-            self.send_response(200 if repository else 404)
-            self.send_header("Content-Type", f"application/x-git-upload-pack-{kind}")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            headers = {"Content-Type": f"application/x-git-upload-pack-{kind}"}
+            self.answer(200 if repository else 404, body, headers)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the library's name
-            """Says nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with small_server(Handler) as server:
+        yield f"http://{host_of(server)}/"

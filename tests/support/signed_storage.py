@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from typing import Any
 
 import attrs
+
+from tests.support.small_server import QuietHandler, host_of, small_server
 
 
 @attrs.define
@@ -24,23 +23,13 @@ class Storage:
 
 @contextmanager
 def storage() -> Iterator[Storage]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_PUT(self) -> None:
-            kept.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            kept.bodies.append(self.body())
             kept.headers.append({name.lower(): value for name, value in self.headers.items()})
             kept.paths.append(self.path)
-            self.send_response(kept.status)
-            self.send_header("Location", "/elsewhere")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self.answer(kept.status, headers={"Location": "/elsewhere"})
 
-        def log_message(self, *_: Any) -> None:
-            """Not on the terminal."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        kept = Storage(f"http://127.0.0.1:{server.server_address[1]}/log?signature=hunter2")
-        thread = Thread(target=server.serve_forever, args=[0.01])
-        thread.start()
+    with small_server(Handler) as server:
+        kept = Storage(f"http://{host_of(server)}/log?signature=hunter2")
         yield kept
-        server.shutdown()
-        thread.join()

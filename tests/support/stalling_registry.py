@@ -7,11 +7,11 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
 
 import attrs
 
-from tests.support.partial_registry import RegistryHandler, host_of, serving_registry
+from tests.support.partial_registry import RegistryHandler, serving_registry
+from tests.support.small_server import host_of
 
 _LAYER_SIZE = 1 << 26
 """Bytes, more than the kernel takes for a client that does not read."""
@@ -89,7 +89,7 @@ def stalling_registry() -> Iterator[StallingRegistry]:
         yield StallingRegistry(host_of(server), came, resume, gone, pulls)
 
 
-class _PullProtocol(RegistryHandler, BaseHTTPRequestHandler):
+class _PullProtocol(RegistryHandler):
     """The part of the protocol before the contents of a layer."""
 
     def do_GET(self) -> None:

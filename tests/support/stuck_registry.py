@@ -6,11 +6,11 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
 
 import attrs
 
-from tests.support.partial_registry import RegistryHandler, host_of, serving_registry
+from tests.support.partial_registry import RegistryHandler, serving_registry
+from tests.support.small_server import host_of
 
 _BUFFER = 4096
 """Bytes that the kernel takes before the layer is read: far fewer than any layer has."""
@@ -52,7 +52,7 @@ def stuck_registry() -> Iterator[StuckRegistry]:
         yield StuckRegistry(host_of(server), came, resume, gone)
 
 
-class _PushProtocol(RegistryHandler, BaseHTTPRequestHandler):
+class _PushProtocol(RegistryHandler):
     """The part of the protocol before the contents of a layer."""
 
     def do_GET(self) -> None:
