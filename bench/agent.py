@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import statistics
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import psutil
 from agent_sides import LINE, LOG_SIZE, WRITE_LOG, Agent, TimedBuild, bare, run_build, worker
 
 from tests.support.githttp import GitServer, make_repository
+from tests.support.ports import free_port
 
 WARM_UP, PUSHES = 10, 60
 MAX_START = 0.050
@@ -42,11 +42,6 @@ MAX_BEHIND = 20 << 20
 """Bytes for a caller that reads nothing of 100 MB."""
 
 NOW = "date +%s%N"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 async def start_time(agent: Agent, env: dict[str, str]) -> float:

@@ -25,6 +25,8 @@ import psutil
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 
+from tests.support.ports import free_port
+
 WORKERS = 9
 MAX_START = 0.050
 """Seconds from the dispatch to the start of the first step, at the median."""
@@ -39,11 +41,6 @@ QUIET = 2.0
 UPGRADE = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13"
 KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
 REQUEST = f"GET /?expo_vm_name={socket.gethostname()} HTTP/1.1\r\nHost: x\r\n{UPGRADE}\r\n{KEY}\r\n\r\n".encode()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @asynccontextmanager

@@ -17,7 +17,8 @@ from taskrunner_docker.registry import transfer
 from taskrunner_docker.registry.transfer import Transfers
 from tests.support.answering_registry import answering_registry
 from tests.support.aws import FAKE_CREDENTIALS, aws
-from tests.support.registry import Registry, free_port, registry
+from tests.support.ports import free_port
+from tests.support.registry import Registry, registry
 from tests.support.stuck_registry import stuck_registry
 from tests.support.transfer_bench import PASSWORD, TransferBench, login
 

@@ -13,7 +13,8 @@ import pytest
 from tests.e2e.conftest import GIT_TOKEN
 from tests.support.e2e import LABEL, Site
 from tests.support.githttp import GitServer, make_repository
-from tests.support.registry import Registry, free_port
+from tests.support.ports import free_port
+from tests.support.registry import Registry
 
 WRONG_TOKEN = "wrong-token-99ab"
 WRONG_PASSWORD = "wrong-password-31fe"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from tests.support.command_line import CommandLine
 from tests.support.e2e import LIMIT, Site, WorkerProcess
+from tests.support.ports import free_port
 
 TOKEN = "door-token-5f31"
 CONFIG = """\
@@ -75,16 +75,10 @@ class HttpSite(Site):
 
 
 @pytest.fixture
-def site(tmp_path: Path, free_port: int) -> Iterator[HttpSite]:
-    site = HttpSite(tmp_path, port=free_port)
+def site(tmp_path: Path) -> Iterator[HttpSite]:
+    site = HttpSite(tmp_path, port=free_port())
     yield site
     site.close()
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 def text_of(events: list[dict[str, Any]]) -> str:

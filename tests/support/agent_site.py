@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,11 +12,7 @@ import attrs
 from examples.fastlane_server import Agent, Build
 from tests.support.e2e import LIMIT, Site, WorkerProcess
 from tests.support.githttp import GitServer, make_repository
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+from tests.support.ports import free_port
 
 
 @attrs.define(eq=False)

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.support.registry import free_port
+from tests.support.ports import free_port
 
 _START_TIMEOUT = 60  # seconds: it loads hundreds of modules
 _STOP_TIMEOUT = 10

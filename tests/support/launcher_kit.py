@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
@@ -27,6 +26,7 @@ from taskrunner.queues.listening import Address, Listener
 from taskrunner.testing import PushClient
 from taskrunner.testing.conformance.push_source.client import PeerMessage
 from taskrunner.testing.conformance.push_source.harness import PushSourceKit
+from tests.support.ports import free_port
 
 ENDS = {"success": "completed", "error": "failed", "aborted": "exception"}
 
@@ -103,11 +103,6 @@ class ManyBuilds(LauncherSource):
         if document := self.documents.get(dispatch.build_id):
             return Submission(dispatch.build_id, document)
         return submission(dispatch, LauncherOptions())
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 class LateClient(PushClient):

@@ -13,7 +13,7 @@ import attrs
 
 from examples.launcher import Launcher, job_of
 from tests.support.e2e import LIMIT, Site, WorkerProcess
-from tests.support.launcher_kit import free_port
+from tests.support.ports import free_port
 from tests.support.signed_storage import Storage, storage
 
 BUILD = "b-1"

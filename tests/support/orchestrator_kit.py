@@ -18,7 +18,7 @@ from taskrunner.queues.push.queue import PushQueue
 from taskrunner.testing import PushClient
 from taskrunner.testing.conformance.push_source.harness import PushSourceKit
 from tests.support.orchestrator_client import OrchestratorClient
-from tests.support.registry import free_port
+from tests.support.ports import free_port
 
 
 class NamedTaskClient(OrchestratorClient):

@@ -12,7 +12,7 @@ import attrs
 from examples.orchestrator import Orchestrator, jobs
 from tests.support.e2e import LABEL, LIMIT, Site, WorkerProcess
 from tests.support.githttp import GitServer, commit, make_repository
-from tests.support.registry import free_port
+from tests.support.ports import free_port
 
 SESSION_LIMIT = 3 * LIMIT
 """Seconds for all that a test does with one orchestrator: several jobs, each with a build."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import attrs
 import bcrypt
+
+from tests.support.ports import free_port
 
 _CACHE = Path(__file__).resolve().parents[2] / ".cache"
 _PACKAGE_TIMEOUT = 120  # seconds to fetch or unpack a package of 4 MB
@@ -119,12 +120,6 @@ def binary() -> str:
     if installed is None and not unpacked.exists():
         _fetch(_CACHE / "docker-registry")
     return installed or str(unpacked)
-
-
-def free_port() -> int:
-    """A free TCP port of 127.0.0.1."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def _fetch(folder: Path) -> None:

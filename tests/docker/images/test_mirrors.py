@@ -11,7 +11,8 @@ from taskrunner_docker import DockerOptions, DockerPayload, DockerPlatform
 from taskrunner_docker.images.mirrored_pull import at_mirror
 from taskrunner_docker.registry.references import Reference
 from tests.support.docker_bench import DockerBench
-from tests.support.registry import Registry, free_port, registry
+from tests.support.ports import free_port
+from tests.support.registry import Registry, registry
 
 Publish = Callable[[str], str]
 

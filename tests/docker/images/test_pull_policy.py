@@ -14,7 +14,8 @@ from taskrunner_docker import DockerOptions, DockerPayload
 from taskrunner_docker.images.policy import policies
 from taskrunner_docker.options import PullPolicy
 from tests.support.docker_bench import DockerBench
-from tests.support.registry import Registry, free_port
+from tests.support.ports import free_port
+from tests.support.registry import Registry
 
 Publish = Callable[[str], str]
 ALWAYS, PRESENT, NEVER = "always", "if-not-present", "never"

@@ -17,7 +17,7 @@ from taskrunner.queues.listening import Address
 from taskrunner.queues.orchestrator import registration
 from taskrunner.queues.orchestrator.messages import WorkerInfo
 from taskrunner.queues.orchestrator.registration import Registration
-from tests.support.registry import free_port
+from tests.support.ports import free_port
 
 LIMIT = 20.0
 INFO = WorkerInfo(id="w1", ip="127.0.0.1", port=6000, region="eu-west-1")
