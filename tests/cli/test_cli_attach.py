@@ -50,10 +50,8 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     cli = CommandLine(tmp_path_factory.mktemp("attach"))
-    with cli.start("run", "--capacity", "20") as worker:
+    with cli.worker("--capacity", "20") as worker:
         yield Place(cli, worker)
-        cli("drain", "--now")
-        assert worker.end() == 0
 
 
 def test_the_example_is_a_shell_that_reads_a_pipe(place: Place) -> None:
@@ -69,8 +67,7 @@ def test_the_example_is_a_shell_that_reads_a_pipe(place: Place) -> None:
 def test_what_was_printed_before_is_shown_and_stderr_is_apart(place: Place) -> None:
     script = "seq 12; echo failed >&2; printf 'number? '; read n; echo $n"
     place.submit("asking", script, f"{INTERACTIVE}\nseparate_stderr = true")
-    while "number? " not in place.log("asking"):
-        place.cli("status")
+    place.cli.until_logged("asking", "number? ")
     ended = place.cli("attach", "asking", stdin="5\n")
     assert ended.status == 0
     assert ended.out.endswith("11\n12\nnumber? 5\n")
@@ -136,11 +133,9 @@ def test_one_client_at_a_time_and_one_end_of_the_input(place: Place) -> None:
         first.stdin.write(b"through\n")
         first.stdin.close()
         assert first.stdout.readline() == b"through\n"
-        while "attach 1 has ended the input" not in place.log("once"):
-            place.cli("status")
+        place.cli.until_logged("once", "attach 1 has ended the input")
         first.kill()
-    while "its client has gone" not in place.log("once"):
-        place.cli("status")
+    place.cli.until_logged("once", "its client has gone")
     third = place.cli("attach", "once")
     assert third.status == 125
     assert "the input of once/0 was ended by a client before" in third.err
@@ -171,8 +166,7 @@ def test_the_reader_of_the_output_goes_and_the_command_goes_on(place: Place) -> 
         assert shell.stdin
         assert shell.stdout
         assert shell.stdout.readline() == b"y\n"
-        while "its client has gone" not in place.log("flood"):
-            place.cli("status")
+        place.cli.until_logged("flood", "its client has gone")
         shell.stdin.close()
         assert shell.wait(LIMIT) == 141
     ended = place.cli("attach", "flood", stdin="last\n")

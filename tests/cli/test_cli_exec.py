@@ -26,11 +26,9 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
     """With a worker, and the task of the example, which runs until the end of the tests."""
     cli = CommandLine(tmp_path_factory.mktemp("exec"))
     assert cli("submit", str(EXAMPLE)).out == f"{SLEEPER}\n"
-    with cli.start("run", "--capacity", "3") as worker:
+    with cli.worker("--capacity", "3") as worker:
         worker.until(f"{SLEEPER}/0  running")
         yield cli
-        cli("drain", "--now")
-        assert worker.end() == 0
 
 
 def terminal(cli: CommandLine, *command: str) -> AbstractContextManager[Terminal]:
@@ -150,11 +148,10 @@ def test_a_client_that_is_killed_takes_its_command_with_it(cli: CommandLine) -> 
         command = started_process(client.until("", stream="stdout").encode())
         client.process.kill()
         command.wait(LIMIT)
-    log = cli.run_log(SLEEPER)
-    while "its client has gone" not in log.read_text():
-        assert cli("exec", SLEEPER, "--", "true").status == 0
-    assert "[taskrunner] exec 1 (" in log.read_text()
-    assert "setsid" not in log.read_text(), "arguments may hold secrets"
+    cli.until_logged(SLEEPER, "its client has gone")
+    log = cli.run_log(SLEEPER).read_text()
+    assert "[taskrunner] exec 1 (" in log
+    assert "setsid" not in log, "arguments may hold secrets"
 
 
 def test_a_reader_of_the_output_that_goes_takes_the_command_with_it(cli: CommandLine) -> None:

@@ -69,6 +69,19 @@ class CommandLine:
                 timer.cancel()
                 process.kill()
 
+    @contextmanager
+    def worker(self, *arguments: str) -> Iterator[RunningCommand]:
+        """Runs a worker beside the test, and drains it at the end."""
+        with self.start("run", *arguments) as worker:
+            yield worker
+            self("drain", "--now")
+            assert worker.end() == 0
+
+    def until_logged(self, task_id: str, text: str) -> None:
+        """Returns when this is in the log of the first run. The limit is that of the test."""
+        while text not in self.run_log(task_id).read_text():
+            self("status")
+
     def run_log(self, task_id: str, name: str = "log") -> Path:
         """The log of the first run, or another file of that run."""
         return self.folder / "home" / "runs" / task_id / "0" / name

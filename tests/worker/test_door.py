@@ -11,52 +11,20 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from taskrunner.errors import TaskFailed, Unavailable
-from taskrunner.runs.run import TaskRun
+from taskrunner.errors import Unavailable
 from taskrunner.worker.door import server
 from taskrunner.worker.door.address import listen, short_name
 from taskrunner.worker.door.client import ask
 from taskrunner.worker.door.protocol import MAX_LINE
-from taskrunner.worker.door.report import RunReport, WorkerReport
 from taskrunner.worker.door.server import MAX_CONNECTIONS, Door
+from tests.support.door import ID, RecordingWorker
 
-ID = "ci-7-3f"
 STATUS = b'{"version": 1, "verb": "status"}\n'
-
-
-class RecordingWorker:
-    """The operator's side of a worker, which records what it is asked."""
-
-    def __init__(self, runs: int = 0) -> None:
-        self.orders: list[str] = []
-        self.broken = False
-        self._runs = tuple(RunReport(f"t{n}", 0, n, "x" * 100, "fake", "running", 1.0, None) for n in range(runs))
-
-    def status(self) -> WorkerReport:
-        if self.broken:
-            raise ZeroDivisionError("no identity")
-        now = datetime(2026, 1, 1, tzinfo=UTC)
-        return WorkerReport(
-            ID, 1, {"host": "h"}, "memory", now, 1.0, "claiming", 1.0, "", False, None, 1, 0, self._runs
-        )  # fmt: skip
-
-    def pause(self, seconds: float | None = None) -> None:
-        self.orders.append(f"pause {seconds}")
-
-    def resume(self) -> None:
-        self.orders.append("resume")
-
-    def drain(self, *, now: bool = False) -> None:
-        self.orders.append(f"drain {now}")
-
-    def operated_run(self, task_id: str, run_id: int | None = None) -> TaskRun:
-        raise TaskFailed("not-running", f"{task_id}/{run_id} does not run here")
 
 
 class Place:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from taskrunner.errors import TaskFailed
 from taskrunner.log.spool import Spool
 from taskrunner.model import COMPLETED, RunKey, exception
 from taskrunner.runs.operator.attach import OperatorAttach
@@ -19,9 +18,7 @@ from taskrunner.worker.door import attach_session
 from taskrunner.worker.door.client import taken_over
 from taskrunner.worker.door.frames import MAX_FRAME, WINDOW, FrameKind, Link, unpack_status, unpack_taken
 from taskrunner.worker.door.protocol import DoorError
-from taskrunner.worker.door.server import Door
-from tests.worker.test_door import ID, RecordingWorker
-from tests.worker.test_door_exec import Channel, until
+from tests.support.door import ID, Channel, DoorPlace, WorkerOfOneRun, until
 
 TASK = {"task_id": "t"}
 
@@ -29,15 +26,14 @@ HEAD = 1 << 20
 """Bytes of a log that can be followed."""
 
 
-class InteractiveRun(RecordingWorker):
-    """A worker with the run t/0, whose log is a real one."""
+class InteractiveRun(WorkerOfOneRun):
+    """The log of the run is a real one."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.warnings: list[str] = []
         self.input, self.log = Channel(), Spool(folder / "log", head=HEAD, tail=HEAD)
         self.input.takes.set()
-        self.run: Any = SimpleNamespace(
+        self.run = SimpleNamespace(
             execution=SimpleNamespace(stdin=self.input),
             machine=SimpleNamespace(at="running"),
             claim=SimpleNamespace(run=RunKey("t", 0), task_id="t"),
@@ -49,11 +45,6 @@ class InteractiveRun(RecordingWorker):
             results=SimpleNamespace(exit_code=0),
         )
         self.run.execs.started.set()
-
-    def operated_run(self, task_id: str, run_id: int | None = None) -> Any:
-        if task_id != "t" or run_id not in {None, 0}:
-            raise TaskFailed("not-running", f"{task_id} does not run on this worker")
-        return self.run
 
     @property
     def text(self) -> str:
@@ -68,26 +59,18 @@ class InteractiveRun(RecordingWorker):
             await asyncio.sleep(0)
 
 
-class Place:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.path = folder / "workers" / f"{ID}.sock"
-        self.path.parent.mkdir(parents=True)
-
+class Place(DoorPlace):
     def run(self, scene: Callable[[InteractiveRun], Awaitable[None]]) -> InteractiveRun:
         async def main() -> InteractiveRun:
-            worker = InteractiveRun(self.folder)
-            async with asyncio.timeout(60):
-                async with Door(worker, worker.warnings.append, last_frames=0.1).open(self.path):
-                    await scene(worker)
-                assert asyncio.all_tasks() == {asyncio.current_task()}
+            worker = InteractiveRun(self.home)
+            await self.perform(worker, scene)
             worker.log.finish(COMPLETED, 0)
             return worker
 
         return asyncio.run(main())
 
     def attached(self, **fields: Any) -> Any:
-        return taken_over(self.folder, ID, "attach", **{**TASK, **fields})
+        return taken_over(self.home, ID, "attach", **{**TASK, **fields})
 
 
 @pytest.fixture
@@ -252,7 +235,7 @@ def test_a_run_that_is_stopped_or_lost_is_told(place: Place) -> None:
             assert b"t/0 has ended, and how is not known" in await until(link, FrameKind.FAILED)
 
     place.run(scene)
-    place.folder.joinpath("log").unlink()
+    place.home.joinpath("log").unlink()
     place.run(lost)
 
 

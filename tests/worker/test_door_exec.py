@@ -19,30 +19,13 @@ from taskrunner.runs.operator.exec import OperatorExecs
 from taskrunner.testing import MemoryLog
 from taskrunner.worker.door import server
 from taskrunner.worker.door.client import ask, taken_over
-from taskrunner.worker.door.frames import MAX_FRAME, WINDOW, FrameKind, Link, pack_size, unpack_status, unpack_taken
+from taskrunner.worker.door.frames import MAX_FRAME, WINDOW, FrameKind, pack_size, unpack_status, unpack_taken
 from taskrunner.worker.door.protocol import DoorError, encode
-from taskrunner.worker.door.server import MAX_EXECS, Door
-from tests.worker.test_door import ID, RecordingWorker
+from taskrunner.worker.door.server import MAX_EXECS
+from tests.support.door import ID, Channel, DoorPlace, WorkerOfOneRun, until
 
 SHELL = {"task_id": "t", "command": ["sh"]}
 TERMINAL = {**SHELL, "tty": {"rows": 24, "columns": 80}}
-
-
-class Channel(Input):
-    """A standard input; while `takes` is not set, nothing is taken of it."""
-
-    def __init__(self) -> None:
-        self.taken, self.takes, self.closed = b"", asyncio.Event(), asyncio.Event()
-        self.broken = False
-
-    async def write(self, data: bytes) -> None:
-        await self.takes.wait()
-        if self.broken:
-            raise BrokenPipeError
-        self.taken += data
-
-    async def close(self) -> None:
-        self.closed.set()
 
 
 class DirectedExec(Exec):
@@ -113,12 +96,11 @@ class DirectedExecution:
         return self.begun[-1]
 
 
-class OneRun(RecordingWorker):
-    """A worker with the run t/0."""
+class OneRun(WorkerOfOneRun):
+    """Its run starts what an operator asks for."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.warnings: list[str] = []
         self.execution, self.log = DirectedExecution(), MemoryLog()
         self.run = SimpleNamespace(
             execution=self.execution,
@@ -131,31 +113,17 @@ class OneRun(RecordingWorker):
         )
         self.run.execs.started.set()
 
-    def operated_run(self, task_id: str, run_id: int | None = None) -> Any:
-        if task_id != "t" or run_id not in {None, 0}:
-            raise TaskFailed("not-running", f"{task_id} does not run on this worker")
-        return self.run
-
     @property
     def command(self) -> DirectedExec:
         return self.execution.begun[-1]
 
 
-class Place:
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.path = home / "workers" / f"{ID}.sock"
-        self.path.parent.mkdir(parents=True)
-
+class Place(DoorPlace):
     def run(self, scene: Callable[[OneRun], Awaitable[None]]) -> OneRun:
         async def main() -> OneRun:
             worker = OneRun()
-            self.door = Door(worker, worker.warnings.append, last_frames=0.1)
-            async with asyncio.timeout(60):
-                async with self.door.open(self.path):
-                    await scene(worker)
-                assert all(command.aborted.is_set() for command in worker.execution.begun)
-                assert asyncio.all_tasks() == {asyncio.current_task()}
+            await self.perform(worker, scene)
+            assert all(command.aborted.is_set() for command in worker.execution.begun)
             return worker
 
         return asyncio.run(main())
@@ -172,14 +140,6 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
-
-
-async def until(link: Link, kind: FrameKind) -> bytes:
-    """The data of the next frame of this kind."""
-    while frame := await link.receive():
-        if frame[0] is kind:
-            return frame[1]
-    raise AssertionError(f"the connection has ended, and no frame of {kind} came")
 
 
 def test_the_streams_and_the_exit_status_come_through(place: Place) -> None:
