@@ -19,6 +19,8 @@ import secrets
 import time
 from pathlib import Path
 
+from taskrunner.files.file_lock import is_at, try_lock
+
 OPEN = 0o755
 """Of a copy: a container may have another user. The folder that it is in is closed."""
 
@@ -57,14 +59,14 @@ class CacheCopy:
             self._file = os.open(self._lock_path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
-        if self._flock(shared=shared) and self._is_there():
+        if try_lock(self._file, shared=shared) and is_at(self._file, self._lock_path):
             return True
         self.release()
         return False
 
     def downgrade(self) -> None:
         """Makes an exclusive lock a shared one."""
-        self._flock(shared=True)
+        try_lock(self._file, shared=True)
 
     def mark_dirty(self) -> None:
         """A dirty copy is never leased again."""
@@ -84,7 +86,7 @@ class CacheCopy:
     def evict(self) -> Path | None:
         """Takes it out of use, unless others have it locked too, and releases it. Returns the folder to be deleted."""
         try:
-            if not self._flock(shared=False):
+            if not try_lock(self._file):
                 return None
             gone = self._rename()
             self._dirty.unlink(missing_ok=True)
@@ -105,17 +107,3 @@ class CacheCopy:
         if not self.path.exists():
             return None
         return self.path.rename(self.path.with_name(f"{self.path.name}.gone-{secrets.token_hex(4)}"))
-
-    def _flock(self, *, shared: bool) -> bool:
-        try:
-            fcntl.flock(self._file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _is_there(self) -> bool:
-        """False when another worker evicted it after its lock file was opened here and before it was locked."""
-        try:
-            return os.path.samestat(os.fstat(self._file), self._lock_path.stat())
-        except FileNotFoundError:
-            return False

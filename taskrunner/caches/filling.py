@@ -6,7 +6,6 @@ The lock is a file beside the copies of the cache. The kernel releases it when i
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from taskrunner.caches.folder_lease import on_disk
+from taskrunner.files.file_lock import open_lock_file, try_lock
 from taskrunner.files.private import make_private_folder
 
 PAUSE = 0.2
@@ -25,7 +25,7 @@ async def filling(place: Path) -> AsyncIterator[None]:
     """Inside of this, no other process fills the cache whose copies are in `place`. Raises OSError."""
     file = await on_disk(partial(_open, place), f"opening the lock of {place.name}", discard=os.close)
     try:
-        while not _lock(file):  # noqa: ASYNC110  another process releases it, which sets no event
+        while not try_lock(file):  # noqa: ASYNC110  another process releases it, which sets no event
             await asyncio.sleep(PAUSE)
         yield
     finally:
@@ -34,12 +34,4 @@ async def filling(place: Path) -> AsyncIterator[None]:
 
 def _open(place: Path) -> int:
     make_private_folder(place)
-    return os.open(place / "filling", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-def _lock(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    return open_lock_file(place / "filling")

@@ -5,14 +5,13 @@ All functions block, for milliseconds as a rule. Their errors are those of the d
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from taskrunner.caches.cache_copy import CacheCopy
+from taskrunner.files.file_lock import locked
 from taskrunner.files.private import make_private_folder
 
 _LOCK = re.compile(r"(\d+)\.lock")
@@ -74,12 +73,8 @@ def choosing(place: Path) -> Iterator[None]:
     """A copy of one cache is chosen or made inside of this, by one thread of all workers at a time.
     Makes the folder of the copies."""
     make_private_folder(place)
-    file = os.open(place / "choosing", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(place / "choosing"):
         yield
-    finally:
-        os.close(file)
 
 
 def _prepared(copy: CacheCopy, *, shared: bool) -> CacheCopy:

@@ -5,19 +5,19 @@ It is written before the run is over, and every worker of this home tries again.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
 
+from taskrunner.files.file_lock import try_lock
 from taskrunner.files.private import make_private_folder
 from taskrunner.model import RunKey
 
@@ -83,16 +83,9 @@ def removing_leftovers(home: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        yield _is_locked(folder)
+        yield try_lock(folder)
     finally:
         os.close(folder)
-
-
-def _is_locked(folder: int) -> bool:
-    with suppress(BlockingIOError):
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
 
 
 def _path(home: Path, worker_id: str, run: RunKey | None) -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +11,7 @@ from pathlib import Path
 import attrs
 
 from taskrunner.errors import Complaint, MalformedPayload
+from taskrunner.files.file_lock import locked
 from taskrunner.files.private import make_private_folder, new_private_folder
 from taskrunner.limits import ID_HINT, ID_PATTERN
 from taskrunner.model import RunKey
@@ -100,9 +99,5 @@ def _set_aside(path: Path) -> None:
 @contextmanager
 def replacing_runs(home: Path) -> Iterator[None]:
     """The folder of a run is renamed inside of this, by one process at a time, for microseconds. Raises OSError."""
-    file = os.open(home / "runs.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(home / "runs.lock"):
         yield
-    finally:
-        os.close(file)

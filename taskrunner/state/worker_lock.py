@@ -13,10 +13,11 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from taskrunner.errors import Conflict
+from taskrunner.files.file_lock import lock_existing, open_lock_file
 from taskrunner.files.private import make_private_folder
 
 
@@ -32,7 +33,7 @@ class WorkerLock:
         self._path = _path(home, worker_id)
         make_private_folder(self._path.parent)
         unnamed = self._path.with_suffix(f".{os.getpid()}.new")
-        self._file = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = open_lock_file(unnamed)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.link(unnamed, self._path)
@@ -76,7 +77,7 @@ def recovering(home: Path, worker_id: str) -> Iterator[bool]:
     an error, the lock file is removed. False: the worker lives, or another process recovers it, or has done so.
     """
     path = _path(home, worker_id)
-    file = _lock(path, fcntl.LOCK_EX)
+    file = lock_existing(path)
     if file is None:
         yield False
         return
@@ -114,24 +115,10 @@ def noted_platforms(home: Path, worker_id: str) -> set[str]:
 
 
 def _is_dead(path: Path) -> bool:
-    file = _lock(path, fcntl.LOCK_SH)  # shared, so that two checks do not exclude each other
+    file = lock_existing(path, shared=True)  # shared, so that two checks do not exclude each other
     if file is not None:
         os.close(file)
     return file is not None
-
-
-def _lock(path: Path, kind: int) -> int | None:
-    """The open file with the lock on it; None when the file is gone or another process holds the lock."""
-    try:
-        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    with suppress(OSError):
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(file), path.stat()):  # else it was recovered and removed meanwhile
-            return file
-    os.close(file)
-    return None
 
 
 def socket_path(home: Path, worker_id: str) -> Path:

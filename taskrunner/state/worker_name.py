@@ -7,7 +7,6 @@ resources of the dead worker under the old id. The file stays.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import secrets
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from taskrunner.errors import ConfigError
+from taskrunner.files.file_lock import open_lock_file, try_lock
 from taskrunner.state.worker_lock import dead_workers
 
 
@@ -31,19 +31,13 @@ def holding_name(home: Path, name: str) -> Iterator[None]:
         return
     path = _path(home, name)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = open_lock_file(path)
     try:
-        _lock(file, f"a worker named {name} runs on {home} (give each a worker_id of its own)")
+        if not try_lock(file):
+            raise ConfigError(f"a worker named {name} runs on {home} (give each a worker_id of its own)")
         yield
     finally:
         os.close(file)
-
-
-def _lock(file: int, refusal: str) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ConfigError(refusal) from None
 
 
 def name_is_held(home: Path, name: str) -> bool:

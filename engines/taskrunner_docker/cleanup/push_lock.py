@@ -6,7 +6,6 @@ A lock on a file, which the kernel releases when a worker dies. Within one proce
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -17,6 +16,7 @@ import attrs
 
 from taskrunner.blocking import run_blocking
 from taskrunner.errors import TaskFailedInternally
+from taskrunner.files.file_lock import is_at, open_lock_file, try_lock
 from taskrunner.files.private import make_private_folder
 from taskrunner_docker.registry.references import Reference
 
@@ -61,12 +61,11 @@ def _lock(path: Path) -> int:
     """The open file with the lock on it; -1 when another push has it. Raises TaskFailedInternally."""
     try:
         make_private_folder(path.parent)
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = open_lock_file(path)
     except OSError as error:
         raise _error(f"{path} cannot be made: {error.strerror}") from error
     with suppress(OSError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(file), path.stat()):  # else it was removed at the end of a push
+        if try_lock(file) and is_at(file, path):  # else it was removed at the end of a push
             return file
     os.close(file)
     return -1
@@ -78,12 +77,9 @@ def _is_locked(path: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not try_lock(file, shared=True)
     finally:
         os.close(file)
-    return False
 
 
 def _close(late: int) -> None:

@@ -23,9 +23,8 @@ from pathlib import Path
 
 import attrs
 
+from taskrunner.files.file_lock import lock_existing
 from taskrunner.files.private import make_private_folder, new_private_file, write_private_file
-
-_OPEN = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
 
 
 @attrs.frozen
@@ -57,7 +56,7 @@ class ImageRecords:
     def note(self, image_id: str, names: Sequence[str]) -> None:
         """A worker has brought an image. May be called again, with other names."""
         make_private_folder(self.folder)
-        file = os.open(self._path(image_id), _OPEN | os.O_CREAT, 0o600)
+        file = os.open(self._path(image_id), os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_CREAT, 0o600)
         try:
             os.write(file, "".join(f"{name}\n" for name in names).encode())
         finally:
@@ -66,14 +65,14 @@ class ImageRecords:
     def lease(self, image_id: str) -> int | None:
         """Protects an image until the descriptor is closed. None: no worker of this home has brought it. Waits while
         it is being removed."""
-        file = _lock(self._path(image_id), fcntl.LOCK_SH)
+        file = lock_existing(self._path(image_id), shared=True, wait=True)
         if file is not None:
             os.utime(file)
         return file
 
     def claim_removal(self, image_id: str) -> int | None:
         """Keeps others from using an image until the descriptor is closed. None: somebody is about to use it."""
-        return _lock(self._path(image_id), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return lock_existing(self._path(image_id))
 
     def forget(self, image_id: str) -> None:
         """The image is gone."""
@@ -114,7 +113,7 @@ class ImageRecords:
     def abandoned(self) -> Iterator[Bringing]:
         """Those whose worker has died."""
         for path in (self.folder / "bringing").glob("*"):
-            file = _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file = lock_existing(path)
             if file is not None:
                 os.close(file)
                 with suppress(OSError, ValueError):
@@ -131,17 +130,3 @@ def _read(path: Path) -> ImageRecord | None:
         return ImageRecord(f"sha256:{path.stem}", names, path.stat().st_mtime)
     except FileNotFoundError:
         return None
-
-
-def _lock(path: Path, kind: int) -> int | None:
-    """The open file with the lock on it; None when there is no file, or another lock excludes this one."""
-    try:
-        file = os.open(path, _OPEN)
-    except FileNotFoundError:
-        return None
-    with suppress(OSError):
-        fcntl.flock(file, kind)
-        if os.path.samestat(os.fstat(file), path.stat()):  # else it was removed meanwhile
-            return file
-    os.close(file)
-    return None

@@ -7,17 +7,16 @@ that user is ended before and after: so no run sees processes of another one, no
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import pwd
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import attrs
 
 from taskrunner.blocking import run_blocking
 from taskrunner.errors import TaskFailedInternally, local_failure
+from taskrunner.files.file_lock import try_lock
 from taskrunner_process.accounts.account import Account
 from taskrunner_process.groups.of_account import AccountProcesses
 from taskrunner_process.groups.process_group import KILL_TIME
@@ -138,8 +137,7 @@ def _lock(uid: int) -> int:
         file = os.open(folder / f"{uid}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise local_failure(f"{folder} cannot be used to lock accounts: {error.strerror}", error) from error
-    with suppress(BlockingIOError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if try_lock(file):
         return file
     os.close(file)
     return -1

@@ -8,7 +8,6 @@ has begun.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,6 +21,7 @@ import attrs
 from taskrunner.blocking import OverLimit
 from taskrunner.config.retention import Retention
 from taskrunner.errors import Conflict, NotSupported, TaskrunnerError, Unavailable
+from taskrunner.files.file_lock import open_lock_file, try_lock
 from taskrunner.interfaces.queue import Submitter
 from taskrunner.model import Artifact, RunKey
 from taskrunner.runs.services import Services
@@ -209,12 +209,10 @@ def _day(seconds: float) -> str:
 @asynccontextmanager
 async def _only_one(home: Path) -> AsyncIterator[None]:
     """Raises Conflict when another process prunes this home."""
-    file = os.open(home / "prune.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = open_lock_file(home / "prune.lock")
     try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Conflict(f"{home} is being pruned already, by a worker or by `taskrunner prune`") from None
+        if not try_lock(file):
+            raise Conflict(f"{home} is being pruned already, by a worker or by `taskrunner prune`")
         yield
     finally:
         os.close(file)
