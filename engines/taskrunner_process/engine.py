@@ -14,7 +14,6 @@ from taskrunner.blocking import run_blocking
 from taskrunner.errors import (
     Bug,
     NotSupported,
-    TaskFailed,
     TaskFailedInternally,
     local_failure,
 )
@@ -27,7 +26,7 @@ from taskrunner.proxies.path_token import TokenGuard
 from taskrunner.steps.expansion import expand_run_folder
 from taskrunner.steps.runner import StepRunner
 from taskrunner.steps.specification import StepSpec
-from taskrunner.steps.step_files import StepFiles
+from taskrunner.steps.step_files import make_in_thread
 from taskrunner_process.accounts.account import Account
 from taskrunner_process.accounts.lease import Accounts
 from taskrunner_process.attachments import Attachments
@@ -41,9 +40,6 @@ from taskrunner_process.payload import ProcessPayload
 from taskrunner_process.run_folder import OWN_GRACE, OWN_TIME, PreparedFolder, check_out
 from taskrunner_process.step_command import STEP_FOLDER, ProcessSteps, make_files
 from taskrunner_process.streams import open_input, open_outputs
-
-STEP_FILES_TIME = 60.0
-"""Seconds to make three small files."""
 
 LIMIT_TIME = 30.0
 """Seconds to make the control groups of a run, which takes a millisecond."""
@@ -202,19 +198,7 @@ class ProcessEngine(Engine[ProcessPayload]):
     ) -> ProcessExecution:
         if stdin:
             raise NotSupported("a standard input for a task of several steps")
-        try:
-            files = await run_blocking(
-                partial(make_files, launcher),
-                limit=STEP_FILES_TIME,
-                doing="making the files of the steps",
-                discard=StepFiles.remove,
-                error=TaskFailedInternally,
-            )
-        except FileExistsError:
-            what = f"it has a file {STEP_FOLDER}, which is the folder for the files of the steps"
-            raise TaskFailed("source-refused", f"source: {what}") from None
-        except OSError as error:
-            raise local_failure(f"the files of the steps could not be made: {error.strerror}", error) from None
+        files = await make_in_thread(partial(make_files, launcher))
         try:
             await self._give_folder(keep=[STEP_FOLDER])
         except TaskFailedInternally:

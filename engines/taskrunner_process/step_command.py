@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
+from taskrunner.errors import TaskFailed
 from taskrunner.steps.runner import StepRunner
 from taskrunner.steps.sandbox import RunningStep, StepCommand, StepSandbox
 from taskrunner.steps.step_files import StepFiles
@@ -26,7 +27,7 @@ OWNER_ONLY = 0o600
 
 
 def make_files(launcher: Launcher) -> StepFiles:
-    """The files of the steps, which belong to the account that the run has. Blocks. Raises OSError."""
+    """The files of the steps, which belong to the account that the run has. Blocks. Raises OSError, TaskFailed."""
 
     def give(number: int) -> None:
         if launcher.account:
@@ -34,7 +35,11 @@ def make_files(launcher: Launcher) -> StepFiles:
             if launcher.account.sudo:
                 os.fchmod(number, FOR_GROUP)
 
-    return StepFiles.make(launcher.context.folder / STEP_FOLDER, mode=OWNER_ONLY, give=give)
+    try:
+        return StepFiles.make(launcher.context.folder / STEP_FOLDER, mode=OWNER_ONLY, give=give)
+    except FileExistsError:
+        what = f"it has a file {STEP_FOLDER}, which is the folder for the files of the steps"
+        raise TaskFailed("source-refused", f"source: {what}") from None
 
 
 class ProcessSteps(MainCommand, StepSandbox):

@@ -16,11 +16,16 @@ from typing import Self
 
 import attrs
 
+from taskrunner.blocking import run_blocking
+from taskrunner.errors import TaskFailedInternally, local_failure
 from taskrunner.limits import MAX_STEP_FILE
 from taskrunner.steps.assignments import AssignmentError
 
 SCRIPT, OUTPUT, ENV = "script", "output", "env"
 NAMES = (SCRIPT, OUTPUT, ENV)
+
+FILES_TIME = 60.0
+"""Seconds to make or to remove three small files."""
 
 
 @attrs.define
@@ -125,3 +130,17 @@ def _is_same(number: int, path: str | Path, place: int | None = None) -> bool:
     except OSError:
         return False
     return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
+
+
+async def make_in_thread(make: Callable[[], StepFiles]) -> StepFiles:
+    """What `make` returns, which blocks. Raises the errors of `make`, TaskFailedInternally for those of the disk."""
+    try:
+        return await run_blocking(
+            make,
+            limit=FILES_TIME,
+            doing="making the files of the steps",
+            discard=StepFiles.remove,
+            error=TaskFailedInternally,
+        )
+    except OSError as error:
+        raise local_failure(f"the files of the steps could not be made: {error.strerror}", error) from None

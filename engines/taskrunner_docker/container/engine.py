@@ -27,7 +27,7 @@ from taskrunner.interfaces.engine import Engine
 from taskrunner.interfaces.platform import RunContext
 from taskrunner.steps.expansion import expand_run_folder
 from taskrunner.steps.runner import StepRunner
-from taskrunner.steps.step_files import StepFiles
+from taskrunner.steps.step_files import FILES_TIME, StepFiles, make_in_thread
 from taskrunner_docker.api.async_stream import Stream
 from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.api.docker_errors import DockerError
@@ -56,8 +56,6 @@ from taskrunner_source import checkout
 _ATTACHED = {"caches": "a cache", "mounts": "a mount"}
 _DEFAULT_FOLDER = "/work"
 """Where the files of a source go when neither the task nor the image names a folder."""
-_FILES_LIMIT = 60.0
-"""Seconds to make three small files."""
 
 
 class ContainerEngine(Engine[DockerPayload]):
@@ -172,24 +170,12 @@ class ContainerEngine(Engine[DockerPayload]):
             return await self._start(env, stdin=stdin)
         if stdin:
             raise NotSupported("a standard input for a task of several steps")
-        files = await self._make_files()
+        files = await make_in_thread(partial(make_files, self._context.folder))
         try:
             return await self._start(env, stdin=False, files=files)
         except BaseException:
-            await run_blocking(files.remove, limit=_FILES_LIMIT, doing="removing the files of the steps")
+            await run_blocking(files.remove, limit=FILES_TIME, doing="removing the files of the steps")
             raise
-
-    async def _make_files(self) -> StepFiles:
-        try:
-            return await run_blocking(
-                partial(make_files, self._context.folder),
-                limit=_FILES_LIMIT,
-                doing="making the files of the steps",
-                discard=StepFiles.remove,
-                error=TaskFailedInternally,
-            )
-        except OSError as error:
-            raise local_failure(f"the files of the steps could not be made: {error.strerror}", error) from None
 
     async def _start(
         self, env: Mapping[str, str], *, stdin: bool, files: StepFiles | None = None
