@@ -91,6 +91,19 @@ class World:
         clock.run(main())
         return self
 
+    def outcome(self, wrap: Callable[[Queue], Queue] = lambda queue: queue, **document: Any) -> str:
+        """How a task with this document ends, and why."""
+        found: list[str] = []
+
+        async def scene() -> None:
+            await self.submit(**document)
+            resolution = (await self.ended()).resolution
+            assert resolution
+            found.append(f"{resolution}: {resolution.message}")
+
+        self.run(scene, wrap=wrap)
+        return found[0]
+
     def services(self, queue: Queue, worker_id: str) -> Services:
         context = PlatformContext(worker_id=worker_id, home=self.home, reveal=reveal)
         plugins = {"fake": self.platform.plugin()}

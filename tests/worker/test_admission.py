@@ -14,8 +14,8 @@ from taskrunner.interfaces.queue import Queue, Slots
 from taskrunner.runs.admission import Admission
 from taskrunner.runs.services import Services
 from taskrunner.worker.stop_condition import StopCondition
+from tests.support.forwarding_queue import ForwardingQueue
 from tests.worker.conftest import World
-from tests.worker.test_worker import ForwardingQueue
 
 GIB = 1 << 30
 EIGHT = ResourceOptions(memory=8 * GIB, cpus=4, named={"gpu": 1}, default=Amounts(memory=2 * GIB))

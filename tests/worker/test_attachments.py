@@ -14,8 +14,8 @@ from taskrunner.interfaces.queue import HeldClaim, Queue
 from taskrunner.model import Claim
 from taskrunner.testing.fakes.fetching import FAILING
 from taskrunner.testing.fakes.platform import FakeEngine, FakePlatform
+from tests.support.forwarding_queue import ForwardingQueue
 from tests.worker.conftest import World
-from tests.worker.test_worker import ForwardingQueue
 
 SERVICE = {
     "name": "db",
@@ -96,35 +96,21 @@ def test_a_platform_without_proxies_is_named(world: World, monkeypatch: Any) -> 
         raise NotSupported("proxies")
 
     monkeypatch.setattr(FakeEngine, "attach_proxy", refuse)
-    message = _message(world, wrap=RenewingQueue)
+    message = world.outcome(wrap=RenewingQueue)
     assert (
         message == "exception (malformed-payload): platform: the fake platform cannot give the proxy tokens of its "
         "queue to this run: proxies (run the task on another platform)"
     )
 
 
-def _message(world: World, wrap: Any = lambda queue: queue, **document: Any) -> str:
-    """How a task with this document ends, and why."""
-    found: list[str] = []
-
-    async def scene() -> None:
-        await world.submit(**document)
-        resolution = (await world.ended()).resolution
-        assert resolution
-        found.append(f"{resolution}: {resolution.message}")
-
-    world.run(scene, wrap=wrap)
-    return found[0]
-
-
 def test_a_service_gets_what_its_task_says(world: World) -> None:
-    assert _message(world, services=[SERVICE], fetch="http://db/").startswith("completed")
+    assert world.outcome(services=[SERVICE], fetch="http://db/").startswith("completed")
     env = {"MODE": "test", "PASSWORD": "value of database"}
     assert world.platform.run("t").services == {"db": Service("database:1", (), env, 5432, 9.0)}
 
 
 def test_a_service_that_fails_fails_the_run(world: World) -> None:
-    ended = _message(world, services=[{**SERVICE, "image": FAILING}])
+    ended = world.outcome(services=[{**SERVICE, "image": FAILING}])
     assert ended == "failed (service-failed): the service db is not ready: its image says so"
 
 
@@ -139,7 +125,7 @@ def test_the_log_of_a_service_is_kept_and_has_no_secret(world: World, monkeypatc
         self.run.context.log.say("knows another secret too")
 
     monkeypatch.setattr(FakeEngine, "attach_service", attach)
-    assert _message(world, services=[SERVICE]).startswith("completed")
+    assert world.outcome(services=[SERVICE]).startswith("completed")
 
     async def read() -> bytes:
         return b"".join([piece async for piece in world.store.get(world.platform.run("t").key, "services/db.log")])
@@ -153,11 +139,11 @@ def test_the_log_of_a_service_is_kept_and_has_no_secret(world: World, monkeypatc
 
 def test_a_platform_without_services_is_named_before_the_run(world: World, monkeypatch: Any) -> None:
     monkeypatch.setattr(FakePlatform, "takes_services", False)
-    ended = _message(world, services=[SERVICE])
+    ended = world.outcome(services=[SERVICE])
     assert "services: the fake platform starts no services (remove them, or run the task on the docker" in ended
 
 
 def test_a_platform_without_a_standard_input_is_named_before_the_run(world: World, monkeypatch: Any) -> None:
     monkeypatch.setattr(FakePlatform, "takes_stdin", False)
-    ended = _message(world, interactive=True)
+    ended = world.outcome(interactive=True)
     assert "interactive: the fake platform keeps no standard input open (leave it out)" in ended

@@ -17,8 +17,8 @@ from taskrunner.state.leftovers import leftovers
 from taskrunner.state.run_folder import RunFolder
 from taskrunner.state.worker_lock import WorkerLock, dead_workers, note_platform
 from taskrunner.testing import FakeCaches, FakeHost, FakePayload, FakePlatform, MemoryLog, MemoryStore
+from tests.support.forwarding_queue import ForwardingQueue
 from tests.worker.conftest import World, reveal
-from tests.worker.test_worker import ForwardingQueue
 
 
 async def die_running(world: World, task_id: str = "t", lease: float = 3600) -> Claim:

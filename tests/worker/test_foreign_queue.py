@@ -11,8 +11,8 @@ from taskrunner.interfaces.artifacts import Missing
 from taskrunner.interfaces.queue import HeldClaim, Queue
 from taskrunner.model import Claim, Resolution, RunKey
 from taskrunner.testing import MemoryStore
+from tests.support.forwarding_queue import ForwardingQueue
 from tests.worker.conftest import World
-from tests.worker.test_worker import ForwardingQueue
 
 RUN = RunKey("t", 0)
 

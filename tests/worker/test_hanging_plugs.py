@@ -16,10 +16,10 @@ from taskrunner.interfaces.platform import Platform, PlatformContext
 from taskrunner.interfaces.queue import Queue
 from taskrunner.model import Claim, Health, Notice
 from taskrunner.testing import FakeHost, FakePlatform, clock
+from tests.support.forwarding_queue import ForwardingQueue
 from tests.test_bounded import ignore_cancellation
 from tests.worker.conftest import World
 from tests.worker.test_crash_recovery import die_running
-from tests.worker.test_worker import ForwardingQueue
 
 FOREVER = 1e6  # seconds
 

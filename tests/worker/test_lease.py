@@ -16,8 +16,9 @@ from taskrunner.interfaces.queue import Applied, HeldClaim, Queue
 from taskrunner.model import Artifact, Claim, Resolution, RunKey
 from taskrunner.state.journal_reader import unfinished
 from taskrunner.testing import MemoryStore
+from tests.support.forwarding_queue import ForwardingQueue
 from tests.worker.conftest import World
-from tests.worker.test_worker import ForwardingQueue, resolutions
+from tests.worker.test_worker import resolutions
 
 
 class Limited(ForwardingQueue):

@@ -18,8 +18,8 @@ from taskrunner.state.journal_reader import read_journal
 from taskrunner.testing import MemoryStore, ScriptedPeer, ScriptedSource
 from taskrunner.testing.fakes.results import FakeResults
 from taskrunner.worker.stop_condition import StopCondition
+from tests.support.forwarding_queue import ForwardingQueue
 from tests.worker.conftest import World
-from tests.worker.test_worker import ForwardingQueue
 
 REPORT = [{"name": "report.xml", "path": "report.xml"}]
 

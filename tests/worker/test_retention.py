@@ -27,8 +27,8 @@ from taskrunner.testing import MemoryStore, clock
 from taskrunner.worker.retention import pruning as pruning_module
 from taskrunner.worker.retention.pruning import DAY, Pruning
 from taskrunner.worker.retention.schedule import INTERVAL, regular_pruning
+from tests.support.forwarding_queue import ForwardingQueue
 from tests.worker.conftest import World
-from tests.worker.test_worker import ForwardingQueue
 
 OLD = Retention(run_days=30)
 

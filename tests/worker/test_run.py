@@ -21,8 +21,8 @@ from taskrunner.model import Claim, Notice, Resolution, RunKey, TaskStatus
 from taskrunner.runs.run import TaskRun
 from taskrunner.testing import FakeHost, clock
 from taskrunner.worker.stop_condition import StopCondition
+from tests.support.forwarding_queue import ForwardingQueue
 from tests.worker.conftest import World
-from tests.worker.test_worker import ForwardingQueue
 
 
 def run_one(world: World, *, at: float | None = None, then: Any = None, **task: Any) -> TaskStatus:

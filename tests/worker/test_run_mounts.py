@@ -12,25 +12,11 @@ from taskrunner.caches.cache_copy import CacheCopy
 from taskrunner.errors import Unavailable
 from taskrunner.interfaces.engine import Engine
 from taskrunner.testing.fakes.platform import FakeEngine
+from tests.support.forwarding_queue import ForwardingQueue
 from tests.worker.conftest import World
-from tests.worker.test_worker import ForwardingQueue
 
 TEXT = {"target": "text", "content": "hello\n"}
 ARTIFACT = {"target": "data", "task": "build", "artifact": "out"}
-
-
-def ended(world: World, wrap: Any = lambda queue: queue, **document: Any) -> str:
-    """How a task with this document ends, and why."""
-    found: list[str] = []
-
-    async def scene() -> None:
-        await world.submit(**document)
-        resolution = (await world.ended()).resolution
-        assert resolution
-        found.append(f"{resolution}: {resolution.message}")
-
-    world.run(scene, wrap=wrap)
-    return found[0]
 
 
 def kept(world: World) -> list[Path]:
@@ -49,7 +35,7 @@ def leased(world: World) -> list[Path]:
 
 
 def test_a_text_is_there_before_the_command_and_gone_after_it(world: World) -> None:
-    assert ended(world, mounts=[TEXT], print_file="text").startswith("completed")
+    assert world.outcome(mounts=[TEXT], print_file="text").startswith("completed")
     assert "\nhello\n" in world.log()
     assert world.platform.trace("t")[:4] == ["new-engine", "load", "attach-mount", "start"]
     assert kept(world) == []
@@ -84,7 +70,7 @@ def test_an_artifact_of_an_earlier_task(world: World) -> None:
     ids=["start", "wait", "time", "a second one", "a file"],
 )
 def test_however_a_run_ends_it_has_no_mount_any_more(world: World, document: Any) -> None:
-    assert not ended(world, **{"mounts": [TEXT], **document}).startswith("completed")
+    assert not world.outcome(**{"mounts": [TEXT], **document}).startswith("completed")
     assert leased(world) == []
     assert kept(world) == []
     assert world.is_clean()
@@ -92,7 +78,7 @@ def test_however_a_run_ends_it_has_no_mount_any_more(world: World, document: Any
 
 def test_a_platform_without_mounts_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeEngine, "attach_mount", Engine.attach_mount)
-    assert ended(world, mounts=[TEXT]) == (
+    assert world.outcome(mounts=[TEXT]) == (
         "exception (malformed-payload): mounts[0]: the fake platform cannot give the mount text to this run: mounts "
         "(run the task on another platform)"
     )
@@ -101,12 +87,12 @@ def test_a_platform_without_mounts_is_named(world: World, monkeypatch: pytest.Mo
 
 def test_a_target_that_the_engine_refuses_is_told_by_its_field(world: World) -> None:
     """What the document alone cannot show: this engine takes both for one place."""
-    message = ended(world, mounts=[{**TEXT, "target": "other"}, TEXT], caches=[{"name": "c", "path": "text/./deep"}])
+    message = world.outcome(mounts=[{**TEXT, "target": "other"}, TEXT], caches=[{"name": "c", "path": "text/./deep"}])
     assert message.startswith("exception (malformed-payload): mounts[1].target: is the same place as caches[0].path")
 
 
 def test_a_queue_whose_tasks_do_not_know_each_other(world: World) -> None:
-    assert ended(world, wrap=ForwardingQueue, mounts=[TEXT, ARTIFACT]) == (
+    assert world.outcome(wrap=ForwardingQueue, mounts=[TEXT, ARTIFACT]) == (
         "exception (malformed-payload): mounts[1].artifact: cannot be had here: tasks of this queue cannot name each "
         "other (let the task fetch it)"
     )

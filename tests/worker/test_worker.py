@@ -18,30 +18,8 @@ from taskrunner.model import Claim, Health, Notice, Resolution
 from taskrunner.runs.run import TaskRun
 from taskrunner.testing import FakeHost
 from taskrunner.worker.stop_condition import StopCondition
+from tests.support.forwarding_queue import ForwardingQueue
 from tests.worker.conftest import World
-
-
-class ForwardingQueue(Queue):
-    """Forwards each operation to another queue; a test overrides one of them."""
-
-    def __init__(self, inner: Queue) -> None:
-        self.inner = inner
-        self.capabilities = inner.capabilities
-
-    async def notices(self) -> AsyncIterator[Notice]:
-        return await self.inner.notices()
-
-    async def claim(self, n: int, *, lease: float, wait: float) -> Sequence[Claim]:
-        return await self.inner.claim(n, lease=lease, wait=wait)
-
-    async def reclaim(self, claim: Claim, *, lease: float) -> Claim:
-        return await self.inner.reclaim(claim, lease=lease)
-
-    async def resolve(self, claim: Claim, resolution: Resolution) -> Applied:
-        return await self.inner.resolve(claim, resolution)
-
-    async def release(self, claim: Claim, *, delay: float, reason: str, message: str = "") -> float:
-        return await self.inner.release(claim, delay=delay, reason=reason, message=message)
 
 
 def resolutions(world: World, *task_ids: str) -> list[str]:
