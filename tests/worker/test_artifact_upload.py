@@ -207,6 +207,34 @@ def test_best_effort_stores_the_files_that_exist_and_logs_the_others(upload: Upl
     assert len([line for line in upload.lines if line.startswith("not kept: ")]) == 2
 
 
+def test_what_a_store_has_not_taken_is_closed_before_it_is_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("taskrunner.runs.upload.artifact_upload.DELAYS", (0.0,))
+    reads = list[str]()
+
+    async def read() -> AsyncIterator[bytes]:
+        reads.append("begins")
+        try:
+            yield b"one"
+            yield b"two"
+        finally:
+            reads.append("ends")
+
+    class OneFile(FolderResults):
+        async def archive_file(self, path: str) -> Entry:
+            return Entry(path, 6, read)
+
+    class Keeping(UnreliableStore):
+        async def put(self, run: RunKey, name: str, body: AsyncIterator[bytes], **options: Any) -> Artifact:
+            bodies.append(body)
+            return await super().put(run, name, body, **options)
+
+    bodies = list[AsyncIterator[bytes]]()
+    assert Upload(OneFile(Path()), Keeping(1)).collect(ArtifactSpec("a", "a")) == {"a": b"onetwo"}
+    assert reads == ["begins", "ends"] * 2
+
+
 def test_an_unavailable_store_is_tried_again(upload: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("taskrunner.runs.upload.artifact_upload.DELAYS", (0.0, 0.0))
     upload.store = UnreliableStore(2)

@@ -8,7 +8,8 @@ by their path below the folder, or below the plain beginning of the pattern: `bu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -189,15 +190,23 @@ class _Collector:
         except BaseException:
             self.done = before
             raise
+        finally:
+            with suppress(RuntimeError):  # a store that has failed may wait for a piece still
+                await body.aclose()
         self.stored += put.size
 
-    async def _read(self, name: str, entry: Entry) -> AsyncIterator[bytes]:
-        before = self.done
-        async for chunk in entry.read():
-            self.done += len(chunk)
-            self._check_size(self.done - before)
-            self.progress(Progress("artifacts", self.done, note=name))
-            yield chunk
+    async def _read(self, name: str, entry: Entry) -> AsyncGenerator[bytes, None]:
+        """Closes what it reads, which a second try may need: Docker sends one file of a container at a time."""
+        before, chunks = self.done, entry.read()
+        try:
+            async for chunk in chunks:
+                self.done += len(chunk)
+                self._check_size(self.done - before)
+                self.progress(Progress("artifacts", self.done, note=name))
+                yield chunk
+        finally:
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
 
     def _refuse(self, refused: Missing) -> None:
         self.refused.append(refused.message)
