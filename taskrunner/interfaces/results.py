@@ -50,8 +50,8 @@ class Results(ABC):
 
     @abstractmethod
     def archive_folder(self, path: str) -> AsyncIterator[Entry]:
-        """All regular files below a folder, in the order of their names; a link that leaves the run's folder is left
-        out and named in the log.
+        """All regular files below a folder, in the order of their names; what is behind links may come after all
+        others. A link that leaves the run's folder is left out and named in the log.
 
         Raises: FileNotFoundError, NotADirectoryError, PermissionError (a link that leaves), TaskFailedInternally,
             Unavailable.

@@ -200,6 +200,31 @@ def test_artifacts_at_absolute_paths_are_kept(bench: DockerBench) -> None:
     assert DockerPlatform.absolute_paths
 
 
+def test_links_and_second_tries_in_a_folder_that_is_too_large_for_a_socket(bench: DockerBench) -> None:
+    """Docker answers nothing about a container while a tar of it is under way."""
+    script = """
+        mkdir -p /var/out; cd /var/out; ln -s c a; echo b >b; ln b d
+        for name in c e; do head -c 5000000 /dev/zero | tr '\\0' $name >$name; done
+    """
+
+    async def read() -> dict[str, tuple[int, set[int]]]:
+        results, found = await finished(bench, shell(script)), {}
+        async for entry in results.archive_folder("/var/out"):
+            begun = entry.read()
+            await anext(begun)
+            await begun.aclose()  # type: ignore[attr-defined]  # a generator
+            again = b"".join([piece async for piece in entry.read()])
+            found[entry.name] = len(again), set(again)
+        await results.dispose()
+        return found
+
+    found = bench.run(read)
+    assert list(found) == ["b", "c", "e", "a", "d"], "what is behind a link comes last"
+    assert found["b"] == found["d"] == (2, set(b"b\n"))
+    assert found["a"] == found["c"] == (5_000_000, set(b"c"))
+    assert found["e"] == (5_000_000, set(b"e"))
+
+
 def test_what_is_in_a_volume_or_a_cache_is_kept(bench: DockerBench) -> None:
     async def keep() -> dict[str, bytes]:
         cache = (await bench.caches.exclusive("some")).folder

@@ -139,15 +139,16 @@ class DockerClient:
         headers: HeaderLines = (),
         body: Iterable[bytes] | None = None,
         silence: float | None = CALL_TIMEOUT,
+        chunked: bool = True,
     ) -> Exchange:
         """Sends a request, and returns when the answer has begun. Blocks.
 
-        `silence` is how many seconds may pass without a byte; None for any number.
+        `silence` is how many seconds may pass without a byte; None for any number. `chunked` as in `Exchange.begin`.
         Raises: DockerError, Unavailable (also when `connections` are interrupted).
         """
         connection = connect(self.socket_path, connections, silence or CALL_TIMEOUT)
         connection.settimeout(silence)
-        return Exchange.begin(connection, method, self.target(path, query), headers, body)
+        return Exchange.begin(connection, method, self.target(path, query), headers, body, chunked=chunked)
 
     def upgrade(self, connections: Connections, path: str, headers: HeaderLines) -> socket.socket:
         """A connection that speaks another protocol from now on. Blocks. Raises: DockerError, Unavailable."""

@@ -5,24 +5,21 @@ from __future__ import annotations
 import base64
 import json
 import posixpath
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
 
 import attrs
 
-from taskrunner.connections import Connections
+from taskrunner.blocking import DaemonExecutor
 from taskrunner.errors import RunLost, Unavailable
 from taskrunner.interfaces.log import Log
 from taskrunner.interfaces.results import Entry
 from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.api.docker_errors import DockerError
-from taskrunner_docker.api.exchange import Exchange
-from taskrunner_docker.api.tar import read_in_thread
-from taskrunner_docker.container.open_tar import NOT_FOUND, PIECE, OpenTar, TarMember, missing, open_tar, reading
-
-Read = Callable[[], AsyncIterator[bytes]]
+from taskrunner_docker.container.folder_stream import FolderStream
+from taskrunner_docker.container.open_tar import NOT_FOUND, OpenTar, missing, open_tar, whole_tar
 
 _GO_DIR, _GO_LINK = 1 << 31, 1 << 27
 _GO_SPECIAL = 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19
@@ -52,6 +49,8 @@ class ContainerFiles:
     log: Log
     _inner: str = ""
     """The real name of the working folder, after it was looked up."""
+    _reader: DaemonExecutor = attrs.field(init=False, factory=lambda: DaemonExecutor("container files", size=1))
+    """Reads the streams: what is read ahead comes in its order."""
 
     async def file(self, path: str) -> Entry:
         """As `Results.archive_file`."""
@@ -63,15 +62,24 @@ class ContainerFiles:
         return Entry(posixpath.basename(path), stat.size, lambda: self._contents(found))
 
     async def folder(self, path: str) -> AsyncIterator[Entry]:
-        """As `Results.archive_folder`."""
+        """As `Results.archive_folder`. What is behind a link comes last: until a tar is read to its end, Docker answers
+        nothing else about its container."""
         found, stat = await self._resolve(path)
         if not stat.mode & _GO_DIR:
             raise NotADirectoryError(f"{path} is no folder")
-        async with self._open(f"{found}/.") as opened:
-            while member := await opened.next():
-                entry = await self._entry(opened, member, base=await self._base(path), folder=found)
-                if entry is not None:
-                    yield entry
+        links = list[str]()
+        async with FolderStream(partial(self._open, f"{found}/.")) as stream:
+            while member := await stream.next():
+                name = posixpath.normpath(member.info.name)
+                if member.info.isreg():
+                    again = partial(self._contents, posixpath.join(found, name))
+                    yield Entry(name, member.info.size, stream.reads(member, again))
+                elif member.info.islnk() or member.info.issym():
+                    links.append(name)
+        base = await self._base(path)
+        for name in links:
+            if entry := await self._linked(name, posixpath.join(found, name), base):
+                yield entry
 
     async def archive(self, path: str) -> Entry:
         """As `Results.archive`: Docker's own tar, as it comes."""
@@ -79,15 +87,6 @@ class ContainerFiles:
         if not stat.mode & _GO_DIR:
             raise NotADirectoryError(f"{path} is no folder")
         return Entry(posixpath.basename(found), None, lambda: self._tar(f"{found}/."))
-
-    async def _entry(self, opened: OpenTar, member: TarMember, *, base: str, folder: str) -> Entry | None:
-        name = posixpath.normpath(member.info.name)
-        if member.info.isreg():
-            again = partial(self._contents, posixpath.join(folder, name))
-            return Entry(name, member.info.size, _first_then(partial(opened.contents, member), again))
-        if member.info.islnk() or member.info.issym():
-            return await self._linked(name, posixpath.join(folder, name), base)
-        return None
 
     async def _linked(self, name: str, path: str, base: str) -> Entry | None:
         """A link within a folder, as the file that it leads to: the tar stream has no contents for it."""
@@ -159,28 +158,11 @@ class ContainerFiles:
                 async for chunk in opened.contents(member):
                     yield chunk
 
-    async def _tar(self, path: str) -> AsyncIterator[bytes]:
-        connections = Connections()
-        ask = partial(self.client.exchange, connections, "GET", f"/containers/{self.container}/archive", {"path": path})
-        try:
-            with await reading(read_in_thread(connections, ask, discard=Exchange.close), path) as answer:
-                while piece := await reading(read_in_thread(connections, partial(answer.read, PIECE)), path):
-                    yield piece
-        finally:
-            connections.close()
+    def _tar(self, path: str) -> AsyncIterator[bytes]:
+        return whole_tar(self.client, self.container, path, self._reader)
 
     def _open(self, path: str) -> AbstractAsyncContextManager[OpenTar]:
-        return open_tar(self.client, self.container, path)
-
-
-def _first_then(first: Read, again: Read) -> Read:
-    """A stream has each member once. For a second try, after a store has failed, Docker is asked for the file alone."""
-    reads = iter((first,))
-
-    def read() -> AsyncIterator[bytes]:
-        return next(reads, again)()
-
-    return read
+        return open_tar(self.client, self.container, path, self._reader)
 
 
 def _inner_parts(path: str, base: str) -> list[str]:

@@ -1,110 +1,112 @@
-"""A tar stream out of a container that is read member by member, in threads, a member ahead of its reader."""
+"""A tar stream out of a container that is read member by member, in a thread that is ahead of its reader."""
 
 from __future__ import annotations
 
-import asyncio
 import tarfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TypeVar
-
-import attrs
+from typing import Any, TypeVar
 
 from taskrunner.connections import Connections
 from taskrunner.errors import RunLost, TaskFailedInternally, Unavailable
 from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.api.docker_errors import DockerError, is_link_loop
-from taskrunner_docker.api.tar import TarStream, read_in_thread
+from taskrunner_docker.api.exchange import Exchange
+from taskrunner_docker.api.tar import TarStream, ask_for_tar, read_in_thread
+from taskrunner_docker.container.read_ahead import ReadAhead
+from taskrunner_docker.container.tar_end import TarEnd
+from taskrunner_docker.container.tar_parts import PIECE, Part, TarMember, TarParts
 
 T = TypeVar("T")
 
-PIECE = 1 << 20
-"""Bytes of a file at a time. Each piece takes a trip to a thread, and another one into the store; on a busy machine a
-trip waits for a processor longer than it copies. Most files have one piece."""
 NOT_FOUND = 404
 
 
-@attrs.frozen
-class TarMember:
-    """One member, and the first piece of a file."""
-
-    info: tarfile.TarInfo
-    begin: bytes = b""
-    rest: tarfile.ExFileObject | None = None
-    """What follows the first piece; None when nothing does."""
-
-
-@attrs.define
 class OpenTar:
-    """Used by one reader. When that has got the last piece of a file, the next member is read while it stores it."""
+    """Used by one reader."""
 
-    _tar: TarStream
-    _connections: Connections
-    _path: str
-    _ahead: asyncio.Task[TarMember | None] | None = None
+    def __init__(self, ahead: ReadAhead[list[Part]]) -> None:
+        self._ahead = ahead
+        self._parts = deque[Part]()
 
     async def next(self) -> TarMember | None:
-        """Raises: FileNotFoundError, RunLost, TaskFailedInternally."""
-        self._read_ahead()
-        reading_ahead, self._ahead = self._ahead, None
-        return await reading_ahead if reading_ahead else None
+        """Passes over what is left of the member before. Raises: RunLost, TaskFailedInternally."""
+        while part := await self._part():
+            if isinstance(part, TarMember):
+                return part
+        return None
 
     async def contents(self, member: TarMember) -> AsyncIterator[bytes]:
         """Of the member that was returned last. Same errors as `next`."""
-        piece, rest = member.begin, member.rest
-        while rest and (following := await self._step(partial(_next_piece, rest))):
+        if member.begin:
+            yield member.begin
+        left = member.info.size - len(member.begin)
+        while left and isinstance(piece := await self._part(), bytes):
+            left -= len(piece)
             yield piece
-            piece = following
-        self._read_ahead()
-        if piece:
-            yield piece
 
-    async def end(self) -> None:
-        if self._ahead:
-            self._ahead.cancel()
-            await asyncio.gather(self._ahead, return_exceptions=True)
-
-    def _read_ahead(self) -> None:
-        if self._ahead is None:
-            self._ahead = asyncio.create_task(self._step(self._next_member))
-
-    def _next_member(self) -> TarMember | None:
-        info = self._tar.next()
-        if info is None:
-            return None
-        if not info.isreg():
-            return TarMember(info)
-        contents = self._tar.extract(info)
-        begin = _next_piece(contents)
-        return TarMember(info, begin, contents if len(begin) < info.size else None)
-
-    async def _step(self, work: Callable[[], T]) -> T:
-        return await reading(read_in_thread(self._connections, work), self._path)
-
-
-def _next_piece(contents: tarfile.ExFileObject) -> bytes:
-    """Past the buffer that tarfile has for small reads: for a piece of this size it costs two more copies, and most of
-    the kernel's time for reading."""
-    return contents.raw.read(PIECE) or b""
+    async def _part(self) -> Part | None:
+        if not self._parts:
+            self._parts.extend(await self._ahead.next())
+        return self._parts.popleft() if self._parts else None
 
 
 @asynccontextmanager
-async def open_tar(client: DockerClient, container: str, path: str) -> AsyncIterator[OpenTar]:
-    """A path of a container. Raises: FileNotFoundError, RunLost, TaskFailedInternally."""
+async def open_tar(client: DockerClient, container: str, path: str, executor: Executor) -> AsyncIterator[OpenTar]:
+    """A path of a container, read in the one thread of `executor`. Raises: FileNotFoundError, RunLost,
+    TaskFailedInternally."""
     connections = Connections()
     try:
         opening = read_in_thread(
             connections, lambda: TarStream.open(client, connections, container, path), discard=TarStream.close
         )
         with await reading(opening, path) as tar:
-            opened = OpenTar(tar, connections, path)
+            ahead = ReadAhead(_steps(TarParts(tar).batch, connections, executor, path))
             try:
-                yield opened
+                yield OpenTar(ahead)
             finally:
-                await opened.end()
+                await ahead.end()
     finally:
         connections.close()
+
+
+async def whole_tar(client: DockerClient, container: str, path: str, executor: Executor) -> AsyncIterator[bytes]:
+    """The pieces of the tar itself. Same errors as `open_tar`."""
+    connections, end = Connections(), TarEnd()
+    try:
+        opening = read_in_thread(
+            connections, lambda: ask_for_tar(client, connections, container, path), discard=Exchange.close
+        )
+        with await reading(opening, path) as answer:
+            ahead = ReadAhead(_steps(partial(_next_piece, answer, end), connections, executor, path))
+            try:
+                while piece := await ahead.next():
+                    yield piece
+            finally:
+                await ahead.end()
+    finally:
+        connections.close()
+
+
+def _steps(
+    work: Callable[[], T], connections: Connections, executor: Executor, path: str
+) -> Callable[[], Coroutine[Any, Any, T]]:
+    async def step() -> T:
+        return await reading(read_in_thread(connections, work, executor=executor), path)
+
+    return step
+
+
+def _next_piece(answer: Exchange, end: TarEnd) -> bytes:
+    piece = answer.read(PIECE)
+    if piece:
+        end.feed(piece)
+    else:
+        end.check()
+    return piece
 
 
 async def reading(step: Awaitable[T], path: str) -> T:
