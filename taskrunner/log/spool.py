@@ -20,6 +20,7 @@ import logging
 import os
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self, get_args
 
@@ -92,6 +93,8 @@ class Spool(Log):
         self._lock = threading.Lock()
         self._lost, self._why_lost = 0, ""
         self._finished = False
+        self.on_growth: Callable[[], None] = _ignore_growth
+        """Called after each write to the file, by any thread and with the lock held: it must not write, nor wait."""
         self._file = -1
         try:
             self._file = os.open(path, FLAGS | (0 if existing else os.O_CREAT | os.O_EXCL), 0o600)
@@ -240,6 +243,7 @@ class Spool(Log):
             self._size += taken
             self._at_line_start = view[taken - 1] == NEWLINE
             view = view[taken:]
+        self.on_growth()
 
     def _try_append(self, data: bytes) -> None:
         try:
@@ -279,6 +283,10 @@ class Spool(Log):
         lost = f"at least {self._lost:,} bytes are missing here: {self._why_lost}\n" if self._why_lost else ""
         message = f": {resolution.message}" if resolution.message else ""
         return f"{lost}{resolution} after {took:,.1f} s{message}"
+
+
+def _ignore_growth() -> None:
+    return
 
 
 def is_finished(path: Path) -> bool:

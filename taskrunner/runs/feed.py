@@ -1,7 +1,8 @@
 """The feed of a run: what its queue is told while it goes on, for a peer that waits or a reader of the log.
 
 Moves and log in their order: a move comes after all that was written before it. The log is read from the run's file, at
-the pace of the queue, so a slow peer holds up neither the run nor more memory than one piece.
+the pace of the queue, so a slow peer holds up neither the run nor more memory than one piece. The feed of a run that
+does nothing does nothing either: whatever is new wakes it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from taskrunner.errors import ClaimLost, Unavailable
 from taskrunner.interfaces.log import LogOrigin, index_of
 from taskrunner.interfaces.queue import Queue
 from taskrunner.log.log_index import LogIndex
-from taskrunner.log.reader import POLL, read
+from taskrunner.log.reader import read
 from taskrunner.log.spool import Spool
 from taskrunner.model import Claim, Move, Progress, Resolution
 
@@ -42,6 +43,10 @@ more than what they carry."""
 
 LOOK_AGAIN = 1.0
 """Seconds between two looks at the time that is left, which may get shorter."""
+
+GATHER = 0.05
+"""Seconds between two looks at what is new: a run that prints line by line costs twenty looks a second at most. What
+comes after a pause is sent at once."""
 
 RETRY = 1.0
 """Seconds between two tries when the queue does not answer."""
@@ -80,8 +85,15 @@ class RunFeed:
     _index: LogIndex = attrs.field(init=False, factory=LogIndex)
     _missing: str = attrs.field(init=False, default="")
     _wake: asyncio.Event = attrs.field(init=False, factory=asyncio.Event)
+    _loop: asyncio.AbstractEventLoop = attrs.field(init=False, factory=asyncio.get_running_loop)
+    _waking: bool = attrs.field(init=False, default=False)
+    """Whether it will be woken, for something that is new since the last look."""
+    _looked: float = attrs.field(init=False, default=0.0)
+    """When the last look began, on the loop's clock."""
 
     def start(self) -> None:
+        self.log.on_growth = self._wake_soon
+        self._wake.set()
         self._work = asyncio.create_task(self._run(), name=f"the feed of {self.log.path}")
 
     def moved(self, move: Move, ending: Resolution | None) -> None:
@@ -92,6 +104,7 @@ class RunFeed:
         """From any thread."""
         if progress.step in self._progress or len(self._progress) < MOST_STEPS:
             self._progress[progress.step] = progress
+            self._wake_soon()
 
     async def finish(self) -> str:
         """Waits until the queue has taken everything, up to the end of the log, which is finished. A queue that takes
@@ -137,14 +150,23 @@ class RunFeed:
 
     async def _feed(self) -> None:
         while True:
-            ended = self.log.finished  # asked before the reading, so that all that was written by then is read
+            await self._wake.wait()
             self._wake.clear()
+            self._waking, self._looked = False, _now()
+            ended = self.log.finished  # asked before the reading, so that all that was written by then is read
             await self._send_what_there_is()
             if ended and not self._moves:
                 return
-            with suppress(TimeoutError):
-                async with asyncio.timeout(POLL):
-                    await self._wake.wait()
+
+    def _wake_soon(self) -> None:
+        """From any thread."""
+        if not self._waking:
+            self._waking = True
+            with suppress(RuntimeError):  # the loop is closed: nobody is told any more
+                self._loop.call_soon_threadsafe(self._wake_in_time)
+
+    def _wake_in_time(self) -> None:
+        self._loop.call_at(self._looked + GATHER, self._wake.set)
 
     async def _send_what_there_is(self) -> None:
         async for piece in read(self.log.path, self._offset):
