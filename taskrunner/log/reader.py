@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from inspect import isawaitable
 from pathlib import Path
@@ -54,12 +56,17 @@ async def follow(path: Path, offset: int = 0, *, ended: Ended) -> AsyncGenerator
         await asyncio.sleep(POLL)
 
 
-async def read(path: Path, offset: int = 0) -> AsyncIterator[bytes]:
-    """The log from a byte offset to its present end; nothing when there is no file.
+async def read(path: Path, offset: int = 0, *, recent: bool = False) -> AsyncIterator[bytes]:
+    """The log from a byte offset to its present end; nothing when there is no file. For a reader of what is `recent`,
+    pieces that are in memory are copied at once, without a thread: it takes longer to begin than to copy one.
 
     Raises: OSError, of which OverLimit is one.
     """
-    while _size(path) > offset and (piece := await _read_piece(path, offset)):
+    while (left := _size(path) - offset) > 0:
+        size = min(left, READ_SIZE)
+        piece = (recent and _read_cached(path, offset, size)) or await _read_piece(path, offset, size)
+        if not piece:
+            return
         offset += len(piece)
         yield piece
 
@@ -87,17 +94,34 @@ def _size(path: Path) -> int:
         return 0
 
 
-async def _read_piece(path: Path, offset: int) -> bytes:
-    return await run_blocking(partial(_read, path, offset), limit=READ_LIMIT, doing=f"reading {path}")
+async def _read_piece(path: Path, offset: int, size: int) -> bytes:
+    return await run_blocking(partial(_read, path, offset, size), limit=READ_LIMIT, doing=f"reading {path}")
 
 
-def _read(path: Path, offset: int, size: int = READ_SIZE) -> bytes:
+def _read(path: Path, offset: int, size: int) -> bytes:
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with _opened(path) as file:
+            return os.pread(file, size, offset)
     except FileNotFoundError:
         return b""
+
+
+def _read_cached(path: Path, offset: int, size: int) -> bytes:
+    """The piece if all of it is in memory. Nothing where the disk would be waited for, or a system or file system
+    cannot tell."""
+    if sys.platform == "linux":
+        piece = bytearray(size)
+        with suppress(OSError), _opened(path) as file:
+            if os.preadv(file, [piece], offset, os.RWF_NOWAIT) == size:
+                return bytes(piece)
+    return b""
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.pread(file, size, offset)
+        yield file
     finally:
         os.close(file)
 

@@ -169,7 +169,7 @@ class RunFeed:
         self._loop.call_at(self._looked + GATHER, self._wake.set)
 
     async def _send_what_there_is(self) -> None:
-        async for piece in read(self.log.path, self._offset):
+        async for piece in read(self.log.path, self._offset, recent=True):
             await self._read_index()  # after the piece: a mark is written before its bytes
             for mark, part in list(self._index.split(piece, self._offset)):
                 await self._send_log(part, LogOrigin(mark.stream, mark.time) if mark.stream and mark.time else None)
@@ -177,7 +177,7 @@ class RunFeed:
         await self._send_progress()
 
     async def _read_index(self) -> None:
-        async for marks in read(index_of(self.log.path), self._index.size):
+        async for marks in read(index_of(self.log.path), self._index.size, recent=True):
             self._index.feed(marks)
 
     async def _send_log(self, piece: bytes, origin: LogOrigin | None) -> None:

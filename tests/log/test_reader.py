@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import threading
 from functools import partial
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from taskrunner.blocking import run_blocking
+from taskrunner.interfaces.results import READ_SIZE
 from taskrunner.log.reader import follow, last_line, read
 from taskrunner.log.spool import LONG, Spool
 from taskrunner.model import COMPLETED
@@ -94,15 +96,40 @@ def test_bytes_written_between_the_last_read_and_the_end_are_read(tmp_path: Path
     assert asyncio.run(scene()) == b"one\ntwo\n"
 
 
-def test_reading_stops_at_the_present_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("recent", [False, True])
+def test_reading_stops_at_the_present_end(tmp_path: Path, recent: bool) -> None:
     path = tmp_path / "log"
     path.write_bytes(bytes(range(256)) * 4096)
 
     async def scene(offset: int) -> bytes:
-        return b"".join([piece async for piece in read(path, offset)])
+        return b"".join([piece async for piece in read(path, offset, recent=recent)])
 
     assert asyncio.run(scene(1000)) == path.read_bytes()[1000:]
     assert asyncio.run(scene(1 << 30)) == b""
+
+
+def test_what_is_on_the_disk_and_not_in_memory_is_read_as_well(tmp_path: Path) -> None:
+    path, content = tmp_path / "log", random.Random(1).randbytes(3 * READ_SIZE + 1)  # noqa: S311  no secret
+    path.write_bytes(content)
+    with path.open("rb") as file:
+        os.fsync(file)
+        os.posix_fadvise(file.fileno(), READ_SIZE // 2, READ_SIZE, os.POSIX_FADV_DONTNEED)
+
+    async def scene() -> list[bytes]:
+        return [piece async for piece in read(path, recent=True)]
+
+    pieces = asyncio.run(scene())
+    assert [len(piece) for piece in pieces] == [READ_SIZE] * 3 + [1]
+    assert b"".join(pieces) == content
+
+
+def test_a_log_that_may_not_be_read_is_an_error(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async for _ in read(tmp_path, recent=True):
+            pass
+
+    with pytest.raises(IsADirectoryError):
+        asyncio.run(scene())
 
 
 @pytest.mark.parametrize(
