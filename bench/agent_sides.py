@@ -72,7 +72,7 @@ def _log() -> Sequence[Any]:
         origin = LogOrigin("stdout", datetime.now(UTC))
         for start in range(0, len(data), PIECE):
             made = cutter.messages(data[start : start + PIECE], origin)
-            LOG.extend(messages.InvocationResponse.FromString(message.SerializeToString()) for message in made)
+            LOG.extend(map(messages.InvocationResponse.FromString, made))
     return LOG
 
 

@@ -1,10 +1,12 @@
-"""The messages of the protocol, by the descriptors that `script/protocols.py` compiles."""
+"""The messages of the protocol, by the descriptors that `script/protocols.py` compiles.
+
+What an agent sends is made here as bytes: as it goes on the wire.
+"""
 
 from __future__ import annotations
 
 from enum import IntEnum
-
-from google.protobuf.message import Message
+from typing import Any
 
 from taskrunner.queues.listening.grpc_messages import load_protocol, message_class
 
@@ -41,22 +43,38 @@ class Level(IntEnum):
     FATAL = 5
 
 
-def state_message(state: State) -> Message:
-    response: Message = InvocationResponse(state=state)
-    return response
+def state_message(state: State) -> bytes:
+    return _bytes(state=state)
 
 
-def log_message(text: str, level: Level, timestamp: int) -> Message:
-    """`timestamp` in seconds since 1970."""
-    response: Message = InvocationResponse(log={"message": text, "level": level, "timestamp": timestamp})
-    return response
+def log_message(text: bytes, level: Level, timestamp: int) -> bytes:
+    """`text` is UTF-8; `timestamp` is in seconds since 1970.
+
+    Most of what an agent sends is text, so this is written by hand: protobuf takes a `str`, and copies it three times.
+    """
+    head = b"\x0a" + varint(len(text)) if text else b""
+    tail = (b"\x10" + varint(level) if level else b"") + (b"\x20" + varint(timestamp) if timestamp else b"")
+    return b"".join((b"\x12", varint(len(head) + len(text) + len(tail)), head, text, tail))
 
 
-def artifact_message(filename: str, chunk: bytes) -> Message:
-    response: Message = InvocationResponse(artifact={"filename": filename, "chunk": chunk})
-    return response
+def artifact_message(filename: str, chunk: bytes) -> bytes:
+    return _bytes(artifact={"filename": filename, "chunk": chunk})
 
 
-def error_message(description: str, exit_status: int = 0) -> Message:
-    response: Message = InvocationResponse(error={"description": description, "exit_status": exit_status})
-    return response
+def error_message(description: str, exit_status: int = 0) -> bytes:
+    return _bytes(error={"description": description, "exit_status": exit_status})
+
+
+def varint(number: int) -> bytes:
+    """A number as protobuf writes it: 7 bits in a byte, the lowest first; the eighth bit says that more follow."""
+    encoded = bytearray()
+    while number >> 7:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+def _bytes(**fields: Any) -> bytes:
+    encoded: bytes = InvocationResponse(**fields).SerializeToString()
+    return encoded

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Iterable
 
 import grpc.aio
-from google.protobuf.message import Message
 
 from taskrunner.errors import ClaimLost
 from taskrunner.interfaces.artifacts import ArtifactStore
@@ -87,11 +86,11 @@ class AgentPeer(Peer):
             self._state = TRANSITIONS[self._state, step]
             await self._write(state_message(self._state))
 
-    async def _write_all(self, messages: Iterable[Message]) -> None:
+    async def _write_all(self, messages: Iterable[bytes]) -> None:
         for message in messages:
             await self._write(message)
 
-    async def _write(self, message: Message) -> None:
+    async def _write(self, message: bytes) -> None:
         """A cancelled write goes on, and the next one waits for it: gRPC takes one at a time."""
         if self._writing and not self._writing.done():
             await asyncio.wait([self._writing])

@@ -16,7 +16,7 @@ import grpc.aio
 from taskrunner.errors import ClaimLost, MalformedPayload
 from taskrunner.interfaces.push import Credits, Offer, OfferRefused, PushSource, Taken
 from taskrunner.model import Submission
-from taskrunner.queues.agent.messages import AGENT, InvocationRequest, InvocationResponse
+from taskrunner.queues.agent.messages import AGENT, InvocationRequest
 from taskrunner.queues.agent.peer import AgentPeer
 from taskrunner.queues.agent.services import add_services
 from taskrunner.queues.listening import Listener
@@ -74,9 +74,9 @@ def agent_handler(credits: Credits, submission: Callable[[Any], Submission]) -> 
             except MalformedPayload as error:
                 await peer.throw(str(error))
 
-    # On the wire it is the same call as with one request. gRPC would wait for that one without a limit.
-    serializer = InvocationResponse.SerializeToString
-    method: Any = grpc.stream_stream_rpc_method_handler(run_fastlane, response_serializer=serializer)
+    # On the wire it is the same call as with one request. gRPC would wait for that one without a limit. Its responses
+    # are bytes already.
+    method: Any = grpc.stream_stream_rpc_method_handler(run_fastlane)
     return grpc.method_handlers_generic_handler(AGENT, {"RunFastlane": method})
 
 

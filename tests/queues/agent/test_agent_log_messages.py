@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,16 +12,20 @@ from hypothesis import strategies as st
 
 from taskrunner.interfaces.log import LogOrigin, LogStream
 from taskrunner.queues.agent.log_messages import BEHIND, LogMessages
-from taskrunner.queues.agent.messages import Level
+from taskrunner.queues.agent.messages import InvocationResponse, Level
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 STDOUT = LogOrigin("stdout", AT)
 
 
+def logs(made: Iterable[bytes]) -> list[Any]:
+    return [InvocationResponse.FromString(message).log for message in made]
+
+
 def texts(*pieces: bytes, origin: LogOrigin | None = STDOUT) -> list[str]:
     log = LogMessages()
-    made = [message.log for piece in pieces for message in log.messages(piece, origin)]
-    return [log.message for log in made] + [message.log.message for message in log.rest()]  # type: ignore[attr-defined]
+    made = [message for piece in pieces for message in log.messages(piece, origin)]
+    return [each.message for each in logs([*made, *log.rest()])]
 
 
 @pytest.mark.parametrize(
@@ -33,6 +39,7 @@ def texts(*pieces: bytes, origin: LogOrigin | None = STDOUT) -> list[str]:
         (["a\u2028b\x0bc\n".encode()], ["a\u2028b\x0bc\n"]),
         (["ü\n".encode()[:1], "ü\n".encode()[1:]], ["ü\n"]),
         (["ü".encode()[:1]], ["\ufffd"]),
+        (["ü".encode()[:1], b"a\n"], ["\ufffda\n"]),
         ([b"\xff\x00\n"], ["\ufffd\x00\n"]),
         ([b""], []),
     ],
@@ -46,25 +53,27 @@ def test_a_line_is_a_message_with_its_newline(pieces: list[bytes], expected: lis
     [("stdout", Level.INFO), ("both", Level.INFO), ("stderr", Level.ERROR), ("worker", Level.DEBUG)],
 )
 def test_the_level_is_that_of_the_stream(stream: LogStream, level: Level) -> None:
-    [message] = LogMessages().messages(b"a\n", LogOrigin(stream, AT))
-    assert (message.log.level, message.log.timestamp) == (level, AT.timestamp())  # type: ignore[attr-defined]
+    [log] = logs(LogMessages().messages(b"a\n", LogOrigin(stream, AT)))
+    assert (log.level, log.timestamp) == (level, AT.timestamp())
 
 
 def test_a_line_of_the_worker_is_known_by_its_beginning_where_nothing_else_says_so() -> None:
     made = LogMessages().messages(b"[taskrunner] clone\nhello\n", None)
-    assert [message.log.level for message in made] == [Level.DEBUG, Level.INFO]  # type: ignore[attr-defined]
+    assert [log.level for log in logs(made)] == [Level.DEBUG, Level.INFO]
 
 
 def test_streams_that_alternate_within_a_character_do_not_mix() -> None:
     log, euro = LogMessages(), "€".encode()
     pieces = [(euro[:1], "stdout"), (b"!\n", "stderr"), (euro[1:], "stdout")]
     made = [m for piece, stream in pieces for m in log.messages(piece, LogOrigin(stream, AT))]  # type: ignore[arg-type]
-    assert [message.log.message for message in made] == ["!\n", "€"]  # type: ignore[attr-defined]
+    assert [log.message for log in logs(made)] == ["!\n", "€"]
 
 
 def test_a_log_that_is_far_behind_has_messages_of_many_lines() -> None:
     piece = b"a line\n" * (BEHIND // 7 + 1)
     assert texts(piece, piece[:-3], b"line\n") == [piece.decode(), piece[:-3].decode(), "line\n"]
+    cut = piece + "ü".encode()
+    assert texts(cut[:-1], cut[-1:] + piece) == [piece.decode(), "ü" + piece.decode()]
     assert len(texts(piece[:BEHIND])) == BEHIND // 7 + 1
 
 

@@ -38,16 +38,26 @@ def test_the_enums_have_the_values_of_the_protocol(enum: type[State | Level], na
         (messages.state_message(State.SUCCEEDED), b"\x08\x04"),
         (messages.state_message(State.FAILED), b"\x08\x05"),
         (messages.state_message(State.REJECTED), b"\x08\x06"),
-        (messages.log_message("a\n", Level.ERROR, 127), b"\x12\x08\x0a\x02a\n\x10\x03\x20\x7f"),
-        (messages.log_message("a\n", Level.DEBUG, 127), b"\x12\x06\x0a\x02a\n\x20\x7f"),
+        (messages.log_message(b"a\n", Level.ERROR, 127), b"\x12\x08\x0a\x02a\n\x10\x03\x20\x7f"),
+        (messages.log_message(b"a\n", Level.DEBUG, 127), b"\x12\x06\x0a\x02a\n\x20\x7f"),
+        (messages.log_message("ü".encode(), Level.INFO, 128), b"\x12\x09\x0a\x02\xc3\xbc\x10\x01\x20\x80\x01"),
         (messages.artifact_message("A.tgz", b"\x00\xff"), b"\x1a\x0b\x0a\x05A.tgz\x12\x02\x00\xff"),
         (messages.error_message("no"), b'"\x04\x0a\x02no'),
         (messages.error_message("", 3), b'"\x02\x28\x03'),
     ],
 )
-def test_a_message_has_these_bytes(message: object, wire: bytes) -> None:
-    assert message.SerializeToString() == wire  # type: ignore[attr-defined]
-    assert InvocationResponse.FromString(wire) == message
+def test_a_message_has_these_bytes(message: bytes, wire: bytes) -> None:
+    assert message == wire
+    assert InvocationResponse.FromString(wire).SerializeToString() == wire
+
+
+@pytest.mark.parametrize("size", [0, 1, 127, 128, 16_383, 16_384, 1 << 21])
+@pytest.mark.parametrize("level", list(Level))
+@pytest.mark.parametrize("timestamp", [0, 127, 128, (1 << 32) - 1])
+def test_a_log_message_is_that_of_protobuf(size: int, level: Level, timestamp: int) -> None:
+    """Its numbers have one byte or more, and what is zero is left out."""
+    log = {"message": "x" * size, "level": level, "timestamp": timestamp}
+    assert messages.log_message(b"x" * size, level, timestamp) == InvocationResponse(log=log).SerializeToString()
 
 
 def test_a_request_of_these_bytes_is_read() -> None:
