@@ -181,16 +181,16 @@ class RunFeed:
             self._index.feed(marks)
 
     async def _send_log(self, piece: bytes, origin: LogOrigin | None) -> None:
-        """Sends a piece, cut where a move has happened."""
+        """Sends a piece, cut where a move has happened. Progress comes before it: nothing follows the end of a log."""
         while piece:
             await self._send_moves()
+            await self._send_progress()
             until = min(self._piece, self._moves[0][0] - self._offset if self._moves else self._piece)
             part, piece = piece[:until], piece[until:]
             begin = _now()
             await self._send(partial(self.queue.append_log, self.claim(), self._offset, part, origin))
             self._piece = LONG_PIECE if _now() - begin < QUICK else PIECE
             self._offset += len(part)
-            await self._send_progress()
 
     async def _send_moves(self) -> None:
         """The moves that happened up to this place of the log."""

@@ -32,6 +32,7 @@ class Reader(MemoryQueue):
         self.began = 0.0
         self.pieces: list[tuple[float, bytes]] = []
         self.progresses: list[tuple[float, Progress]] = []
+        self.kinds: list[str] = []
         self.told = asyncio.Event()
 
     @property
@@ -42,10 +43,14 @@ class Reader(MemoryQueue):
         assert offset == len(self.log)
         self.pieces.append((self._elapsed(), chunk))
         self._take()
-        self.told.set()
+        self._note("log")
 
     async def progress(self, claim: Claim, progress: Progress) -> None:
         self.progresses.append((self._elapsed(), progress))
+        self._note("progress")
+
+    def _note(self, kind: str) -> None:
+        self.kinds.append(kind)
         self.told.set()
 
     def _elapsed(self) -> float:
@@ -132,6 +137,17 @@ def test_what_a_thread_prints_or_reports_is_passed_on_too(tmp_path: Path) -> Non
     reader = clock.run(main())
     assert reader.pieces == [(0.0, b"a line\n")]
     assert reader.progresses == [(pytest.approx(GATHER, abs=0.001), progress)]
+
+
+def test_progress_comes_before_the_end_of_the_log(tmp_path: Path) -> None:
+    async def main() -> Reader:
+        async with started(tmp_path) as scene:
+            scene.log.write(b"kept\n", "worker")
+            scene.feed.progressed(Progress("artifacts", 1))
+            await scene.finish()
+            return scene.reader
+
+    assert clock.run(main()).kinds == ["progress", "log"]
 
 
 def test_lines_that_follow_each_other_are_gathered(tmp_path: Path) -> None:
