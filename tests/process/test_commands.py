@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -69,6 +70,15 @@ def test_a_hundred_megabytes_of_output_are_logged_in_pieces(kind: str, tmp_path:
             await bench.run("head", "-c", "100000000", "/dev/zero")
         assert log.total == 100_000_000
         assert log.largest <= PIECE
+
+    asyncio.run(run())
+
+
+def test_the_pipe_of_an_output_holds_a_piece(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(BEST, tmp_path) as bench:
+            await bench.run(sys.executable, "-c", "import fcntl; print(fcntl.fcntl(1, fcntl.F_GETPIPE_SZ))")
+            assert bench.text == f"{PIECE}\n"
 
     asyncio.run(run())
 
