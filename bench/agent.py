@@ -21,7 +21,7 @@ from pathlib import Path
 import attrs
 import grpc.aio
 import psutil
-from agent_sides import LINE, LOG_SIZE, WRITE_LOG, Agent, TimedBuild, bare, run_build, worker
+from agent_sides import LINE, LOG_SIZE, Agent, TimedBuild, bare, print_log, run_build, worker
 
 from tests.support.githttp import GitServer, make_repository
 from tests.support.ports import free_port
@@ -77,11 +77,11 @@ async def rate(agent: Agent, build: TimedBuild) -> float:
     return LOGS * LOG_SIZE / seconds
 
 
-async def log(ours: Agent, peer: Agent, env: dict[str, str]) -> bool:
+async def log(ours: Agent, peer: Agent, env: dict[str, str], prints: str) -> bool:
     await rate(peer, TimedBuild(["log"], env))  # makes its messages
     ratios = []
     for _ in range(ROUNDS):
-        mine = await rate(ours, TimedBuild(["sh", "-c", WRITE_LOG], env))
+        mine = await rate(ours, TimedBuild(["sh", "-c", prints], env))
         theirs = await rate(peer, TimedBuild(["log"], env))
         ratios.append(mine / theirs)
         print(f"log: {mine / 1e6:.0f} MB/s, bare {theirs / 1e6:.0f} MB/s, ratio {ratios[-1]:.2f}")
@@ -100,10 +100,10 @@ async def idle(port: int, running: psutil.Process) -> bool:
     return grown < MAX_MEMORY
 
 
-async def slow_reader(agent: Agent, running: psutil.Process, env: dict[str, str], done: Path) -> bool:
+async def slow_reader(agent: Agent, running: psutil.Process, env: dict[str, str], prints: str, done: Path) -> bool:
     """The task ends while its caller reads nothing; afterwards the caller gets all that the worker keeps of 100 MB."""
     before = running.memory_info().rss
-    build = TimedBuild(["sh", "-c", f"{WRITE_LOG}; {WRITE_LOG}; touch {done}"], env)
+    build = TimedBuild(["sh", "-c", f"{prints}; {prints}; touch {done}"], env)
     messages = agent.invoke(build)
     await anext(messages)
     began, most = time.perf_counter(), 0
@@ -124,12 +124,12 @@ async def main() -> int:
     with tempfile.TemporaryDirectory() as folder, GitServer(Path(folder)) as git:
         sha = make_repository(Path(folder) / "app", {"page.txt": "A page.\n"})
         env = {"GIT_URL": git.url("app"), "GIT_SHA": sha}
-        port = free_port()
+        port, prints = free_port(), print_log(Path(folder))
         async with worker(port) as (ours, running), bare(free_port()) as peer:
             met = [
                 await push(ours, peer, env),
-                await log(ours, peer, env),
-                await slow_reader(ours, running, env, Path(folder) / "done"),
+                await log(ours, peer, env, prints),
+                await slow_reader(ours, running, env, prints, Path(folder) / "done"),
                 await idle(port, running),
             ]
             for agent in (ours, peer):
