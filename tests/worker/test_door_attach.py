@@ -95,6 +95,7 @@ def test_input_output_and_exit_status_come_through(place: Place) -> None:
         worker.log.mask("s3cret-v4lue")
         worker.log.write(b"number? ")
         async with place.attached() as link:
+            assert await until(link, FrameKind.OUTPUT) == b"number? "
             await link.send(FrameKind.INPUT, b"\0 5\n")
             assert unpack_taken(await until(link, FrameKind.TAKEN)) == 4
             await link.send(FrameKind.INPUT_END)
@@ -103,7 +104,7 @@ def test_input_output_and_exit_status_come_through(place: Place) -> None:
             worker.log.write(b"4lue \xff\n", "both")
             worker.log.write(b"failed\n", "stderr")
             worker.end(7)
-            assert await rest(link) == (b"number? *** \xff\n", b"failed\n", 7)
+            assert await rest(link) == (b"*** \xff\n", b"failed\n", 7)
         await worker.until("attach 1 has ended: ")
         assert worker.input.taken == b"\0 5\n"
 
