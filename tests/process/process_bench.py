@@ -5,14 +5,14 @@ from __future__ import annotations
 import secrets
 import stat
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import attrs
 import psutil
 
 from taskrunner.amounts import Amounts
-from taskrunner.errors import TaskrunnerError
+from taskrunner.errors import TaskrunnerError, Unavailable
 from taskrunner.interfaces.execution import Execution
 from taskrunner.interfaces.log import Log
 from taskrunner.interfaces.platform import PlatformContext, RunContext
@@ -38,7 +38,20 @@ def kinds_of_group() -> list[str]:
     return names
 
 
+def limiting_kinds() -> list[str]:
+    """Those that can keep a run to its memory, CPUs and processes: version 1 or 2 of control groups, whichever has the
+    controllers of this machine."""
+    names = []
+    for groups in available_groups("probe"):
+        with suppress(Unavailable):
+            groups.new_limit("probe", Amounts(memory=64 << 20, cpus=1, pids=9))
+            names.append(groups.name)
+        groups.close()
+    return names
+
+
 KINDS = kinds_of_group()
+LIMITING = limiting_kinds() or ["no kind of group can limit a run here"]
 GROUPS = [kind for kind in KINDS if kind.startswith("cgroup")]
 
 
