@@ -14,7 +14,7 @@ from pathlib import Path
 
 import attrs
 
-from taskrunner.errors import TaskFailed, local_failure
+from taskrunner.errors import Bug, TaskFailed, local_failure
 from taskrunner_process.accounts.account import Account
 from taskrunner_process.groups.process_group import MARKER, ProcessGroup
 from taskrunner_process.sudo import REDIRECT, Sudo, script_file, start_script
@@ -56,10 +56,13 @@ class Start:
 
 
 class Child:
-    """A running process that `spawn` has started, the first of its group. Used from the event loop."""
+    """A running process that `spawn` has started, the first of its group. Used from the event loop.
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
+    The group decides how long it stays a zombie after its exit: no other process gets its number meanwhile.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], group: ProcessGroup) -> None:
+        self._process, self._group = process, group
         self.pid = process.pid
         self._exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._watch()
@@ -90,12 +93,22 @@ class Child:
     def _collect(self, descriptor: int) -> None:
         asyncio.get_running_loop().remove_reader(descriptor)
         os.close(descriptor)
-        self._finish(self._process.wait())
+        self._finish(self._status())
 
     def _wait_blocking(self, loop: asyncio.AbstractEventLoop) -> None:
-        status = self._process.wait()
+        status = self._status()
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(self._finish, status)
+
+    def _status(self) -> int:
+        """Blocks until it has exited."""
+        if not hasattr(os, "waitid"):  # Python 3.12 on macOS: its number may be another's at once
+            return self._process.wait()
+        found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        if found is None:
+            raise Bug("waiting for a process has ended before the process")
+        self._group.first_exited(self._process.wait)
+        return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
     def _finish(self, status: int) -> None:
         if not self._exited.done():

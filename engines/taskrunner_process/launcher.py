@@ -113,7 +113,7 @@ class Launcher:
             discard=partial(_end_late, group),
             error=TaskFailedInternally,
         )
-        return Child(process)
+        return Child(process, group)
 
     async def unmount(self) -> None:
         """Unmounts what the run has mounted in its folder or in a cache, and says so in its log. Called when nothing of

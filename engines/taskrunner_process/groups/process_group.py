@@ -15,7 +15,7 @@ which belong in a thread.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 
 from taskrunner.amounts import Amounts
@@ -48,6 +48,11 @@ class ProcessGroup(ABC):
     @abstractmethod
     def add(self, pid: int) -> None:
         """Puts the first process into the group. It leads a session of its own. Raises OSError."""
+
+    def first_exited(self, reap: Callable[[], object]) -> None:
+        """The first process is a zombie, until `reap` is called: at once (the default), or at the latest by `close`,
+        when the group must know its number from that of another process. Called once, from any thread."""
+        reap()
 
     def known_empty(self) -> bool:
         """Whether it is certain, without a search, that nothing of it is alive."""

@@ -49,14 +49,6 @@ class SubreaperGroups(ProcessGroups):
 class SubreaperGroup(SearchedGroup):
     """The part of the worker's descendants that belongs to one run."""
 
-    def __init__(self, marker: str) -> None:
-        super().__init__(marker)
-        self._leaders: set[int] = set()
-
-    def add(self, pid: int) -> None:
-        super().add(pid)
-        self._leaders.add(pid)
-
     def search(self) -> set[int]:
         children = processes_by_parent()
         found: dict[int, Stat] = {}
@@ -77,7 +69,7 @@ class SubreaperGroup(SearchedGroup):
     def _reap(self, found: dict[int, Stat]) -> None:
         """Reaps orphans that the worker has inherited. The first process is not one: its `Child` waits for it."""
         for stat in found.values():
-            if not stat.alive and stat.parent == os.getpid() and stat.pid not in self._leaders:
+            if not stat.alive and stat.parent == os.getpid() and stat.pid not in self.first:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(stat.pid, os.WNOHANG)
 

@@ -58,4 +58,4 @@ async def _to_the_end(start: Start, group: ProcessGroup, limit: float) -> int:
         partial(spawn, start, group), limit=SPAWN_TIME, doing="starting a process", error=TaskFailedInternally
     )
     async with asyncio.timeout(limit):
-        return await Child(process).wait()
+        return await Child(process, group).wait()
