@@ -25,7 +25,8 @@ from script.base_image import base_layer, static_busybox
 
 _START_TIMEOUT = 60.0  # seconds until it listens
 _STOP_TIMEOUT = 30.0  # seconds until it has ended, with its containerd
-_OPTIONS = ("--storage-driver=overlay2", "--bridge=none", "--iptables=false", "--ip6tables=false")
+_OPTIONS = ("--bridge=none", "--iptables=false", "--ip6tables=false")
+_DISK_SIZE = 1 << 30  # bytes of a disk of its own, of which the file takes what is used
 _PATHS = {"config-file": "daemon.json", "data-root": "data", "exec-root": "exec", "pidfile": "pid"}
 ADDRESS = "10.88.0.1"
 """Of its namespace's loopback: Docker takes every registry on 127.0.0.0/8 as one that needs no certificate."""
@@ -59,6 +60,7 @@ class OwnDocker:
     folder: Path
     live_restore: bool
     """Whether its containers go on while it is stopped."""
+    storage_driver: str
     _namespaces: subprocess.Popen[bytes]
     _process: subprocess.Popen[str] | None = None
 
@@ -79,7 +81,8 @@ class OwnDocker:
 
     def start(self) -> None:
         """Returns when it listens."""
-        options = [*_OPTIONS, *(f"--{name}={self.folder / path}" for name, path in _PATHS.items())]
+        options = [*_OPTIONS, f"--storage-driver={self.storage_driver}"]
+        options += [*(f"--{name}={self.folder / path}" for name, path in _PATHS.items())]
         options += ["--live-restore"] if self.live_restore else []
         self._process = process = subprocess.Popen(
             [*entering(self._namespaces.pid), "dockerd", f"--host={self.host}", *options],
@@ -92,6 +95,19 @@ class OwnDocker:
         threading.Thread(target=_read, args=(process, lines, listens), daemon=True).start()
         if not listens.wait(_START_TIMEOUT) or not any("API listen on" in line for line in lines):
             raise RuntimeError("the daemon does not start:\n" + "".join(lines[-20:]))
+
+    def mount_disk(self) -> None:
+        """Gives it a disk of its own, which can limit the size of a container: with `btrfs`, since XFS has quotas in
+        some kernels only. Needs btrfs-progs. Called once, before its start."""
+        image, data = self.folder / "disk", self.folder / _PATHS["data-root"]
+        data.mkdir()
+        with image.open("wb") as file:
+            file.truncate(_DISK_SIZE)
+        for command in (
+            ["mkfs.btrfs", "-q", image],
+            [*entering(self._namespaces.pid), "mount", "-o", "loop", image, data],
+        ):
+            subprocess.run(command, check=True, capture_output=True)
 
     def stop(self) -> None:
         """Ends it as the system does. Does nothing when it has ended."""
@@ -130,17 +146,22 @@ class OwnDocker:
 
 
 @contextmanager
-def own_docker(*, live_restore: bool = False, runtime: Path | None = None) -> Iterator[OwnDocker]:
-    """A daemon that listens. Needs root. `runtime` is a program that takes the place of runc."""
+def own_docker(
+    *, live_restore: bool = False, runtime: Path | None = None, own_disk: bool = False
+) -> Iterator[OwnDocker]:
+    """A daemon that listens. Needs root. `runtime` is a program that takes the place of runc. With a disk of its own,
+    its driver can limit the size of a container."""
     folder = Path(tempfile.mkdtemp(prefix="docker-"))  # a socket's path has 107 characters at most
     runtimes = {"default-runtime": "own", "runtimes": {"own": {"path": str(runtime)}}} if runtime else {}
     (folder / "daemon.json").write_text(json.dumps(runtimes))
     namespaces = subprocess.Popen(["unshare", "--mount", "--net", "sh", "-c", _HOLD], stdout=subprocess.PIPE)
-    daemon = OwnDocker(folder, live_restore, namespaces)
+    daemon = OwnDocker(folder, live_restore, "btrfs" if own_disk else "overlay2", namespaces)
     try:
         assert namespaces.stdout is not None
         with namespaces.stdout as output:
             assert output.readline() == b"there\n", "the namespaces are not made"
+        if own_disk:
+            daemon.mount_disk()
         daemon.start()
         yield daemon
     finally:

@@ -16,6 +16,7 @@ from taskrunner.errors import (
     MalformedPayload,
     NotSupported,
     RunLost,
+    TaskFailed,
     TaskFailedInternally,
     Unavailable,
     local_failure,
@@ -41,6 +42,7 @@ from taskrunner_docker.container.configuration.mounts import bind, mounts_piece
 from taskrunner_docker.container.configuration.pieces import Piece, merged
 from taskrunner_docker.container.configuration.streams import streams_piece
 from taskrunner_docker.container.creation import create_container
+from taskrunner_docker.container.disk import OUT_OF_DISK, out_of_disk
 from taskrunner_docker.container.execution import ContainerExecution
 from taskrunner_docker.container.source_files import copy_source, owner_of
 from taskrunner_docker.container.start_errors import start_error
@@ -229,6 +231,10 @@ class ContainerEngine(Engine[DockerPayload]):
             )
         except OSError as error:
             raise local_failure(f"the files could not be copied: {error.strerror}", error) from None
+        except DockerError:
+            if story := await out_of_disk(self._client, container):
+                raise TaskFailed(OUT_OF_DISK, f"the files of the source do not fit: {story}") from None
+            raise
         for line in left:
             self._context.log.say(line)
 

@@ -22,6 +22,7 @@ from taskrunner_docker.api.docker_errors import DockerError
 from taskrunner_docker.api.frames import STDERR, Demultiplexer, joined
 from taskrunner_docker.container.archive import ContainerFiles
 from taskrunner_docker.container.attachments.run_pod import RunPod
+from taskrunner_docker.container.disk import OUT_OF_DISK, out_of_disk
 from taskrunner_docker.container.exec import ContainerExec
 from taskrunner_docker.container.memory import out_of_memory
 from taskrunner_docker.container.pipes import StreamInput
@@ -167,8 +168,9 @@ class ContainerExecution(Execution):
             reason, message = "start-failed", "steps need a shell, and there is no `sh` in the image"
         elif sequence.exit_code and exit_code != _KILLED:
             reason, message = "container-ended", f"the container ended by itself with exit code {exit_code}; {message}"
-        elif sequence.exit_code and (story := await self._memory_story()):
-            reason, message = "out-of-memory", f"{message}; {story}"
+        elif sequence.exit_code:
+            over, story = await self._limit_story()
+            reason, message = over or reason, "; ".join(filter(None, (message, story)))
         results = ContainerResults(
             self._files,
             self._pod,
@@ -230,10 +232,19 @@ class ContainerExecution(Execution):
 
     async def _explain(self, exit_code: int) -> tuple[str, str]:
         """Reason and message, where the exit code alone explains too little."""
-        if exit_code and (story := await self._memory_story()):
-            return "out-of-memory", story
+        reason, story = await self._limit_story() if exit_code else ("", "")
+        if reason:
+            return reason, story
         if exit_code in _NOT_RUN:
             return "", f"exit code {exit_code}: a program is not in the image, or cannot be run there; the log names it"
+        return "", ""
+
+    async def _limit_story(self) -> tuple[str, str]:
+        """Reason and message, when the container has reached one of its limits."""
+        if story := await self._memory_story():
+            return "out-of-memory", story
+        if story := await out_of_disk(self._client, self._container):
+            return OUT_OF_DISK, story
         return "", ""
 
     async def _memory_story(self) -> str:

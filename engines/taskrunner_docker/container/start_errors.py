@@ -25,6 +25,7 @@ _WRONG = {
     "unable to find (?:user|group)|no matching entries in passwd": "isolation.user",
     "error setting rlimit": "limits.ulimits",
     "gathering device information": "isolation.devices",
+    "disk quota exceeded": "limits.disk",  # less than the image, where that counts
     "capability": "isolation.capabilities",
     "bind source path does not exist": "isolation.host_folders",
 }
