@@ -25,6 +25,7 @@ from taskrunner_process.groups.portable import PortableGroup, PortableGroups
 from taskrunner_process.groups.process_group import UNLIMITED, ProcessGroup
 from taskrunner_process.groups.run_limit import RunLimit
 from tests.process.process_bench import GROUPS, KINDS, Bench, alive, bench_on, descriptors, executable, groups_of, token
+from tests.support.control_groups import control_groups
 
 DAEMON = """
 import os, sys, time
@@ -238,7 +239,7 @@ def test_no_groups_and_no_descriptors_are_left(kind: str, tmp_path: Path) -> Non
             return descriptors() - before
 
     assert asyncio.run(run()) == set()
-    assert list(Path("/sys/fs/cgroup").rglob("*tidy*")) == []
+    assert control_groups("*tidy*") == []
 
 
 ABANDONING = """
@@ -281,7 +282,7 @@ def test_processes_of_a_killed_worker_are_ended(kind: str, tmp_path: Path) -> No
     script = tmp_path / "worker.py"
     executable(script, f"import sys; sys.path.insert(0, {str(Path.cwd())!r})\n" + ABANDONING)
     asyncio.run(run())
-    assert list(Path("/sys/fs/cgroup").rglob("taskrunner.rdead*")) == []
+    assert control_groups("taskrunner.rdead*") == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -308,10 +309,10 @@ def test_what_one_run_has_left_is_ended_and_the_other_runs_of_its_worker_go_on(k
 def test_an_idle_worker_that_was_killed_leaves_a_group_that_the_next_one_removes(kind: str, tmp_path: Path) -> None:
     async def run() -> None:
         groups_of(kind, tmp_path, f"idle {word}")  # and never closed
-        assert groups_named(word)
+        assert control_groups(f"*{word}*")
         async with bench_on(kind, tmp_path) as bench:
             await bench.platform.clean_up_after(f"idle {word}")
-        assert not groups_named(word)
+        assert not control_groups(f"*{word}*")
 
     word = token()
     asyncio.run(run())
@@ -335,10 +336,6 @@ def test_a_group_that_stays_is_an_error_and_not_a_line(
 
     word = token()
     asyncio.run(run())
-
-
-def groups_named(word: str) -> list[Path]:
-    return list(Path("/sys/fs/cgroup").rglob(f"*{word}*"))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -18,6 +18,7 @@ from taskrunner_process import ProcessPayload
 from taskrunner_process.groups.cgroup_files import around_name
 from taskrunner_process.groups.limit_v2 import LimitV2, find_base
 from tests.process.process_bench import KINDS, LIMITING, alive, bench_on, token
+from tests.support.control_groups import control_groups
 from tests.support.queue_processes import until
 
 MIB = 1 << 20
@@ -38,7 +39,7 @@ LIMITED_BY = {"cgroup-v1": {"memory": "rtask1%2F0", "cpu": "rtask1%2F0"}, "cgrou
 
 
 def groups_named(word: str) -> list[Path]:
-    return [path for path in Path("/sys/fs/cgroup").rglob(f"taskrunner.*{word}*") if path.is_dir()]
+    return control_groups(f"taskrunner.*{word}*")
 
 
 async def output_of(command: Exec) -> str:
