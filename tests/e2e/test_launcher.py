@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 import examples.launcher
+from tests.support.e2e import LIMIT
 from tests.support.file_server import serving
 from tests.support.githttp import GitServer, make_repository
-from tests.support.launcher_site import HOST, LauncherSite, bounded, kind
+from tests.support.launcher_site import BUILD, HOST, LauncherSite, bounded, kind
 from tests.support.queue_processes import soon
 
 SECRET, FILE = "correct-horse-battery", "-----BEGIN KEY-----\nstaple\n"
@@ -155,6 +156,67 @@ def test_a_worker_that_was_killed_says_after_its_restart_that_the_build_is_lost(
     assert result["externalBuildError"]["errorCode"] == "UNKNOWN_ERROR"
     assert soon(lambda: not site.processes(), 20)
     assert (site.folder / "begun").read_text() == "\n"
+
+
+def test_the_log_of_a_killed_worker_is_sent_by_the_next_before_it_says_that_the_build_is_lost(
+    site: LauncherSite,
+) -> None:
+    first = site.serve()
+    steps = [
+        {"id": "one", "name": "First", "run": "echo first; echo oops >&2"},
+        {"id": "two", "run": f'echo "secret $TOKEN"; sleep {site.token}'},
+    ]
+    secrets = {"environmentSecrets": [{"name": "TOKEN", "type": "string", "value": SECRET}]}
+    launcher = site.launcher(steps=steps, secrets=secrets)
+
+    async def main() -> Any:
+        building = asyncio.create_task(launcher.run())
+        await asyncio.to_thread(site.wait_for_log, BUILD, "secret ***")
+        first.kill()
+        site.serve()
+        return await building
+
+    result = bounded(main)
+    assert result["internalErrorCode"] == "WORKER_DIED"
+    assert (site.printed(), site.printed("stderr")) == (["first", "secret ***"], ["oops"])
+    assert SECRET not in b"".join(site.storage.bodies).decode()
+    assert site.storage.headers[-1]["x-sent-by"] == "us"
+    ends = [(each["phase"], each["result"]) for each in site.log_lines if each.get("marker") == "END_PHASE"]
+    assert ends == [
+        ("START_BUILD", "success"),
+        ("PREPARE_PROJECT", "success"),
+        ("First", "success"),
+        ("two", "failed"),
+        ("COMPLETE_BUILD", "failed"),
+    ]
+    [of_second] = [each for each in site.log_lines if each["msg"] == "secret ***"]
+    assert (of_second["phase"], of_second["buildStepId"]) == ("two", "two")
+    assert any("died" in each["msg"] for each in site.log_lines)
+    times = [each["time"] for each in site.log_lines]
+    assert times == sorted(times)
+
+
+def test_a_worker_killed_before_its_last_upload_was_taken_leaves_it_to_the_next(site: LauncherSite) -> None:
+    """The build has its result, which the next worker tells when the log is sent."""
+    site.storage.status = 503
+    first = site.serve()
+    launcher = site.launcher("echo done")
+
+    async def main() -> Any:
+        building = asyncio.create_task(launcher.run())
+        assert await asyncio.to_thread(soon, lambda: b'"COMPLETE_BUILD"' in b"".join(site.storage.bodies), LIMIT)
+        first.kill()
+        building.cancel()
+        await asyncio.wait([building])
+        site.storage.bodies.clear()
+        site.storage.status = 200
+        site.serve()
+        return await site.launcher("echo another job").run()
+
+    result = bounded(main)
+    assert (result["type"], result["status"]) == ("state-response", "success")
+    assert site.printed() == ["done"]
+    assert {each["result"] for each in site.log_lines if "result" in each} == {"success"}
 
 
 def test_a_close_in_the_middle_ends_the_build_and_the_worker(site: LauncherSite) -> None:

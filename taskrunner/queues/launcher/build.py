@@ -16,9 +16,10 @@ import attrs
 
 from taskrunner.errors import ClaimLost, MalformedPayload, TaskFailedInternally
 from taskrunner.interfaces.push import Credits, Offer, OfferRefused
-from taskrunner.model import RunKey, Submission
+from taskrunner.model import COMPLETED, RunKey, Submission, exception
 from taskrunner.queues.launcher.build_state import AbortReason, BuildState
 from taskrunner.queues.launcher.log.build_log import LauncherLog
+from taskrunner.queues.launcher.log.left_log import LeftLog, left_run
 from taskrunner.queues.launcher.messages import (
     Abort,
     Close,
@@ -30,7 +31,7 @@ from taskrunner.queues.launcher.messages import (
 )
 from taskrunner.queues.launcher.outcome import lost, malformed
 from taskrunner.queues.launcher.peer import BuildPeer
-from taskrunner.queues.launcher.record import BuildRecord
+from taskrunner.queues.launcher.record import BuildRecord, KeptBuild
 
 log = logging.getLogger(__name__)
 
@@ -64,14 +65,20 @@ class Build:
     closing: bool = False
     """Whether the launcher has said `close`."""
     run: RunKey | None = None
+    step_ids: tuple[str, ...] = ()
+    """The ids of its steps; empty ones for those without."""
     reported: asyncio.Event = attrs.field(factory=asyncio.Event)
     """Set when the build is over, and its launcher knows if there is one."""
     _saving: asyncio.Lock = attrs.field(factory=asyncio.Lock)
 
     async def load(self) -> None:
-        """Takes over what an earlier worker has left. Raises: TaskFailedInternally."""
-        self.state = await self.record.load()
+        """Takes over what an earlier worker has left. What it has not sent of the log is sent first: a launcher that
+        is told the end can read why. Raises: TaskFailedInternally."""
+        kept = await self.record.load()
+        self.state, self.step_ids = kept.state, kept.step_ids
         if self.state.over:
+            if self.log.kept and not kept.log_sent:
+                await self._send_left_log()
             self.reported.set()
 
     def connect(self, launcher: BuildLauncher) -> bool:
@@ -115,13 +122,16 @@ class Build:
     async def _dispatch(self, dispatch: Dispatch) -> None:
         if self.state.status != "new":
             return
-        await self._change(self.state.after("dispatch"))
+        after = self.state.after("dispatch")
         try:
             submission = self.submission(dispatch)
         except MalformedPayload as error:
+            await self._change(after)
             await self.end(partial(malformed, error=error))
             return
-        outcome = self.credits.offer(Offer(submission, BuildPeer(self.end, self.log, step_ids(submission))))
+        self.step_ids = step_ids(submission)
+        await self._change(after)
+        outcome = self.credits.offer(Offer(submission, BuildPeer(self.end, self.log, self.step_ids)))
         if isinstance(outcome, OfferRefused):
             await self.end(partial(lost, reason=outcome.reason, message=outcome.why))
         else:
@@ -149,16 +159,33 @@ class Build:
     async def end(self, change: Callable[[BuildState], BuildState]) -> None:
         """The work is over. An aborted build stays aborted, however its run ended."""
         await self._change(change(self.state))
-        await self.log.finish()
+        await self._finish_log()
         await self._report()
+
+    async def _send_left_log(self) -> None:
+        ending = COMPLETED if self.state.status == "success" else exception("worker-shutdown", "its worker died")
+        try:
+            if folder := left_run(self.log.folder, self.build_id):
+                async for lines in LeftLog(folder, self.step_ids, ending).lines():
+                    await self.log.write(lines)
+        except OSError as error:
+            log.warning("not all of the log that the last worker has left is sent: %s", error)
+        await self._finish_log()
+
+    async def _finish_log(self) -> None:
+        if await self.log.finish():
+            await self._save(log_sent=True)
 
     async def _change(self, state: BuildState) -> None:
         if state is self.state:
             return
         self.state = state
+        await self._save()
+
+    async def _save(self, *, log_sent: bool = False) -> None:
         async with self._saving:
             try:
-                await self.record.save(self.state)
+                await self.record.save(KeptBuild(self.state, self.step_ids, log_sent))
             except TaskFailedInternally as error:
                 log.warning("another worker would not know about this build: %s", error)
 
@@ -176,6 +203,6 @@ class Build:
             await self.launcher.send(message)
 
 
-def step_ids(submission: Submission) -> list[str]:
+def step_ids(submission: Submission) -> tuple[str, ...]:
     steps: Any = submission.document.get("steps", ())
-    return [str(step.get("id") or "") for step in steps]
+    return tuple(str(step.get("id") or "") for step in steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable
@@ -55,6 +56,9 @@ class LauncherSource(PushSource):
             await build.load()
         except TaskFailedInternally as error:
             raise Unavailable(str(error)) from None
+        except asyncio.CancelledError:  # while it sent a log
+            await build.log.close()
+            raise
         self.build = build
         return build
 

@@ -15,12 +15,16 @@ import pytest
 from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner.files.downloads.location import Location
 from taskrunner.files.upload import upload
-from taskrunner.interfaces.log import LogOrigin, LogStream
-from taskrunner.model import COMPLETED, Move, Progress, failed
+from taskrunner.interfaces.log import LogOrigin, LogStream, index_of
+from taskrunner.log.spool import Spool
+from taskrunner.model import COMPLETED, Claim, Move, Progress, Resolution, RunKey, exception, failed
 from taskrunner.queues.launcher.log import build_log as subject
 from taskrunner.queues.launcher.log.build_log import LauncherLog, LogTarget
+from taskrunner.queues.launcher.log.left_log import LeftLog, left_run
 from taskrunner.queues.launcher.log.lines import LONGEST, LogLines
 from taskrunner.queues.launcher.log.phases import LogPhases
+from taskrunner.state.journal import Journal
+from taskrunner.state.run_folder import RunFolder
 from tests.support.signed_storage import Storage, storage
 
 BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -170,6 +174,94 @@ def test_the_progress_of_a_step_of_the_worker_is_told_now_and_then(log: Written)
 def test_a_log_without_an_index_begins_with_lines_of_the_worker(log: Written) -> None:
     log.data += b"".join(log.lines.piece(b"[taskrunner] step 1/3 Build\n", None))
     assert log.markers == [("START_PHASE", "Build", "")]
+
+
+# ---- after the death of the worker ------------------------------------------------------------------------
+
+
+def left_log(home: Path, *, at: str = "running", ending: Resolution) -> Written:
+    """The log that is made of a run which was killed in this state, and of a step that it had begun."""
+    folder = RunFolder(home, RunKey("b-1", 7))
+    journal = Journal.create(folder, Claim("b-1", 7, {}, "worker-1", "token"))
+    spool = Spool(folder.log)
+    for state in ("claimed", "loading", "running"):
+        journal.moved(state, "event")
+        spool.say(f"{state} it is")
+    spool.say("step 1/1 Build")
+    spool.write(b"hello\nno line", "stdout")
+    spool.write(b"oops\n", "stderr")
+    if at == "uploading":
+        spool.say("step 1/1 Build: success after 0.0 s")
+        journal.moved("uploading", "exited")
+    spool.finish(ending, 0.0)
+    journal.close()
+    return made_again(home, ending)
+
+
+def made_again(home: Path, ending: Resolution) -> Written:
+    log = Written()
+
+    async def main() -> None:
+        found = left_run(home, "b-1")
+        assert found
+        async for lines in LeftLog(found, ["build"], ending).lines():
+            log.data += b"".join(lines)
+
+    asyncio.run(main())
+    return log
+
+
+def test_the_log_of_a_killed_worker_is_made_again_of_what_it_has_left(tmp_path: Path) -> None:
+    log = left_log(tmp_path, ending=exception("worker-shutdown", ""))
+    assert log.markers == [
+        ("START_PHASE", "START_BUILD", ""),
+        ("END_PHASE", "START_BUILD", "success"),
+        ("START_PHASE", "PREPARE_PROJECT", ""),
+        ("END_PHASE", "PREPARE_PROJECT", "success"),
+        ("START_PHASE", "Build", ""),
+        ("END_PHASE", "Build", "failed"),
+        ("START_PHASE", "COMPLETE_BUILD", ""),
+        ("END_PHASE", "COMPLETE_BUILD", "failed"),
+    ]
+    assert (log.of("stdout"), log.of("stderr")) == (["hello", "no line"], ["oops"])
+    of_step = [each for each in log.parsed if each.get("buildStepId") == "build"]
+    assert [each["msg"] for each in of_step if "source" in each] == ["hello", "oops", "no line"]
+    times = [each["time"] for each in log.parsed]
+    assert times == sorted(times)
+    assert times[-1] < (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+
+
+def test_a_build_that_had_succeeded_when_its_worker_was_killed_says_so_in_its_log(tmp_path: Path) -> None:
+    log = left_log(tmp_path, at="uploading", ending=COMPLETED)
+    assert log.markers[-5:] == [
+        ("END_PHASE", "Build", "success"),
+        ("START_PHASE", "UPLOAD_ARTIFACTS", ""),
+        ("END_PHASE", "UPLOAD_ARTIFACTS", "success"),
+        ("START_PHASE", "COMPLETE_BUILD", ""),
+        ("END_PHASE", "COMPLETE_BUILD", "success"),
+    ]
+
+
+def test_a_left_log_without_an_index_or_a_journal_has_its_lines(tmp_path: Path) -> None:
+    left_log(tmp_path, ending=COMPLETED)
+    folder = RunFolder(tmp_path, RunKey("b-1", 7))
+    index_of(folder.log).unlink()
+    folder.journal.unlink()
+    log = made_again(tmp_path, COMPLETED)
+    assert ("START_PHASE", "Build", "") in log.markers
+    assert "hello" in log.texts
+
+
+def test_the_log_of_the_last_run_is_the_one(tmp_path: Path) -> None:
+    for number in (9, 10):
+        log = tmp_path / "runs" / "b-1" / str(number) / "log"
+        log.parent.mkdir(parents=True)
+        log.touch()
+    (tmp_path / "runs" / "b-1" / "11").mkdir()
+    found = left_run(tmp_path, "b-1")
+    assert found
+    assert found.run == RunKey("b-1", 10)
+    assert left_run(tmp_path, "b-2") is None
 
 
 # ---- the signed URL ---------------------------------------------------------------------------------------

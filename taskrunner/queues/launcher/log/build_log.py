@@ -53,7 +53,7 @@ class LauncherLog:
 
     def __init__(self, target: LogTarget | None, folder: Path) -> None:
         """The file is on the disk of this folder."""
-        self._target, self._folder = target, folder
+        self._target, self.folder = target, folder
         self._file = -1
         self._size, self._sent = 0, 0
         self._full = False
@@ -61,6 +61,11 @@ class LauncherLog:
         self._sending: asyncio.Task[None] | None = None
         self._failing = False
         """Whether the last upload has failed: the first of a row is worth a warning."""
+
+    @property
+    def kept(self) -> bool:
+        """Whether anybody wants it."""
+        return self._target is not None
 
     async def write(self, lines: Iterable[bytes]) -> None:
         """Appends lines. What the disk does not take is left out, with a warning."""
@@ -71,13 +76,15 @@ class LauncherLog:
         if self._target and self._sending is None:
             self._sending = asyncio.create_task(self._send_regularly(self._target), name="the log of the build")
 
-    async def finish(self) -> None:
-        """Sends the last state of the log. Called again, it sends only what was not taken."""
+    async def finish(self) -> bool:
+        """Sends the last state of the log. Called again, it sends only what was not taken. Returns whether all of it is
+        where it goes."""
         if self._sending:
             self._sending.cancel()
             await asyncio.wait([self._sending])
         if self._target:
             await self._send_last(self._target)
+        return self._sent == self._size
 
     async def close(self) -> None:
         """Nothing is sent any more."""
@@ -96,7 +103,7 @@ class LauncherLog:
 
     def _store(self, data: bytes) -> None:
         if self._file < 0:
-            with tempfile.TemporaryFile(dir=self._folder) as file:
+            with tempfile.TemporaryFile(dir=self.folder) as file:
                 self._file = os.dup(file.fileno())
         if self._size + len(data) > MAX_SIZE:
             data = b"" if self._full else TOO_LONG

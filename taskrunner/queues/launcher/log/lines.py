@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import attrs
@@ -58,11 +58,16 @@ def _cut(line: str) -> Iterator[str]:
         yield line[start : start + LONGEST]
 
 
-class LogLines:
-    """Makes lines of the pieces of one log, and of what happens to its run."""
+def _now() -> datetime:
+    return datetime.now(UTC)
 
-    def __init__(self, phases: LogPhases) -> None:
-        self.phases = phases
+
+class LogLines:
+    """Makes lines of the pieces of one log, and of what happens to its run. `now` is the time of day at which that
+    happens."""
+
+    def __init__(self, phases: LogPhases, now: Callable[[], datetime] = _now) -> None:
+        self.phases, self._now = phases, now
         self._last = EARLIEST
         """The time of the last line."""
         self._told: dict[str, datetime] = {}
@@ -71,18 +76,18 @@ class LogLines:
 
     def piece(self, piece: bytes, origin: LogOrigin | None) -> Iterator[bytes]:
         """A piece may begin and end anywhere."""
-        at = self._time(origin.at if origin else datetime.now(UTC))
+        at = self._time(origin.at if origin else self._now())
         stream = origin.stream if origin else "worker" if piece.startswith(OWN.encode()) else "both"
         for line in self._streams[stream].lines(piece):
             yield from self._line(line, stream, at)
 
     def moved(self, move: Move, ending: Resolution | None) -> Iterator[bytes]:
         yield from self._rests()
-        yield from map(self._marker, self.phases.moved(move, ending, self._time(datetime.now(UTC))))
+        yield from map(self._marker, self.phases.moved(move, ending, self._time(self._now())))
 
     def progress(self, progress: Progress) -> Iterator[bytes]:
         """How far a step of the worker is, such as a download. A step of the job has markers."""
-        at = self._time(datetime.now(UTC))
+        at = self._time(self._now())
         if progress.step == "step" or at - self._told.get(progress.step, EARLIEST) < PROGRESS_EVERY:
             return
         self._told[progress.step] = at
@@ -91,7 +96,7 @@ class LogLines:
 
     def finish(self, resolution: Resolution) -> Iterator[bytes]:
         yield from self._rests()
-        yield from map(self._marker, self.phases.finish(resolution, self._time(datetime.now(UTC))))
+        yield from map(self._marker, self.phases.finish(resolution, self._time(self._now())))
 
     def _time(self, at: datetime) -> datetime:
         """Never earlier than that of the line before: a piece may have the time of its first byte."""
@@ -113,7 +118,7 @@ class LogLines:
 
     def _rests(self) -> Iterator[bytes]:
         """What has no line feed before the run goes on: nothing of it follows."""
-        at = self._time(datetime.now(UTC))
+        at = self._time(self._now())
         for stream, lines in self._streams.items():
             for line in list(lines.lines(b"", final=True)):
                 yield from self._line(line, stream, at)
