@@ -46,11 +46,12 @@ def cancel(site: TaskclusterSite) -> None:
 
 
 def recovery(site: TaskclusterSite) -> None:
-    site.create(f'[ "$RUN_ID" = 1 ] || exec sleep {site.token}', task_id="lost")
+    site.create(f'echo "run $RUN_ID"; [ "$RUN_ID" = 1 ] || exec sleep {site.token}', task_id="lost")
     first = site.start()
-    site.wait_for_state("lost", "running")
+    site.wait_for_log("lost", "run 0")
     first.kill()
     site.start("--max-tasks", "1").wait()
+    show_log(site, "lost")
 
 
 def show_log(site: TaskclusterSite, task_id: str) -> None:

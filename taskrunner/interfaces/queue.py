@@ -67,7 +67,8 @@ class Capabilities:
     """Longest delay of `release`, in seconds; None: any."""
     late_artifacts: bool = False
     """Whether `artifacts` takes the log, and what is kept, of an exception that was resolved already. Otherwise they
-    stay with the worker's own store."""
+    stay with the worker's own store. The log of a run whose worker died is put there by the worker that has resolved
+    it: its claim has the token of the dead one, and no document."""
     reads_room: bool = False
     """Whether `claim` grants only runs for which `Slots.room` has room."""
     answers_cancel: bool = False

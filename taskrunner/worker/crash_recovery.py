@@ -21,6 +21,7 @@ from taskrunner.files.untrusted import remove_folder
 from taskrunner.log.spool import Spool, is_finished
 from taskrunner.model import Resolution, RunKey, exception
 from taskrunner.runs.services import Services
+from taskrunner.runs.upload.hand_over import HandOver
 from taskrunner.state.journal import Journal
 from taskrunner.state.journal_reader import FINAL, Unfinished, is_over, unfinished
 from taskrunner.state.leftovers import Leftover, forget_leftover, leftovers, note_leftover, removing_leftovers
@@ -31,6 +32,9 @@ T = TypeVar("T")
 
 RESOLVE_LIMIT = 30.0
 """Seconds for the queue to take a dead worker's run back; else its lease ends, which takes no longer as a rule."""
+
+UPLOAD_LIMIT = 60.0
+"""Seconds to upload the logs of a dead worker's runs, all at once: the worker begins after that."""
 
 DISK_LIMIT = 600.0
 """Seconds to find a dead worker's runs, or to remove a run's folder: a million files take about a minute."""
@@ -97,10 +101,13 @@ class CrashRecovery:
         noted = await _on_disk(lambda: noted_platforms(home, worker_id), "finding its platforms")
         used = noted | {run.platform for run in runs} & set(self.services.platforms.classes)
         problems = {name: await self._clean_up_after(worker_id, name, lines) for name in sorted(used)}
+        ended: list[Unfinished] = []
         for run in runs:
             if not problems.get(run.platform):
                 await self._clean_up_folder(run, lines)
-                lines.append(await self._hand_back(run))
+                if await self._hand_back(run, lines):
+                    ended.append(run)
+        lines += filter(None, await asyncio.gather(*map(self._upload_log, ended)))
         if left := [problem for problem in problems.values() if problem]:
             note_leftover(home, worker_id, None, "", left)
             raise Unavailable("; ".join(left))
@@ -170,24 +177,43 @@ class CrashRecovery:
 
     # ---- queue, log and journal -------------------------------------------------------------------------
 
-    async def _hand_back(self, run: Unfinished) -> str:
+    async def _hand_back(self, run: Unfinished, lines: list[str]) -> bool:
+        """Whether the queue has the end of the run from its claim."""
         what = f"run {run.claim.run} of worker {run.claim.worker_id}, which died,"
         ending = exception("worker-shutdown", f"worker {run.claim.worker_id} died; another one takes the task over")
         resolving = self.services.queue.resolve(run.claim, ending)
+        ended = False
         try:
             await self.calls.call(resolving, limit=RESOLVE_LIMIT, doing="handing back a run")
         except (Unavailable, OverLimit) as error:
             outcome = f"waits for its lease to end: {error}"
         except Conflict:
-            outcome = "had been resolved by it"
+            outcome, ended = "had been resolved by it", True
         except ClaimLost as lost:
             outcome = "ended with its peer" if lost.why == "disconnected" else "had been taken over already"
         except TaskrunnerError as error:
             outcome = f"cannot be handed back: {error}"
         else:
-            outcome = "was handed back"
+            outcome, ended = "was handed back", True
         _close(run, ending)
-        return f"{what} {outcome}"
+        lines.append(f"{what} {outcome}")
+        return ended
+
+    async def _upload_log(self, run: Unfinished) -> str:
+        """Gives the log to a queue that takes it after the end of the run. Returns why it was not taken; an empty text
+        when it was, or when the queue wants none."""
+        queue = self.services.queue
+        store = queue.artifacts(lambda: run.claim) if queue.capabilities.late_artifacts else None
+        if store is None:
+            return ""
+        copying = HandOver(self.services.store, store, run.claim.run, self.calls).copy_log(run.folder.log)
+        try:
+            await self.calls.call(copying, limit=UPLOAD_LIMIT, doing="uploading the log of a run")
+        except ClaimLost:  # it was no exception: its worker had uploaded the log before
+            return ""
+        except (Unavailable, OverLimit) as error:
+            return f"the log of run {run.claim.run}, whose worker died, is on this machine only: {error}"
+        return ""
 
 
 def _text(error: Exception) -> str:

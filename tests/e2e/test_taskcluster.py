@@ -141,6 +141,54 @@ def test_the_run_of_a_killed_worker_is_handed_back_by_the_next(site: Taskcluster
     assert f"run {task}/0 of worker" in second.output
 
 
+def test_the_log_of_a_killed_workers_run_is_uploaded_by_the_next(site: TaskclusterSite) -> None:
+    """By the name that the author of the task has given it, beside the run that follows."""
+    site.server.tasks.claim_timeout = 1200.0
+    script = f'echo "run $RUN_ID"; [ "$RUN_ID" = 1 ] || exec sleep {site.token}'
+    task = site.create(script, log="public/own.log")
+    first = site.start()
+    site.wait_for_log(task, "run 0")
+    first.kill()
+    assert site.server.artifacts(task) == {}
+    second = site.start("--max-tasks", "1")
+    assert second.wait() == 0, second.output
+    assert site.server.runs(task) == ["exception/worker-shutdown", "completed"]
+    found = site.server.artifacts(task)
+    assert found["public/own.log"]["artifact"] == "public/own_backing.log"
+    log = found["public/own_backing.log"]["body"].decode()
+    assert "\nrun 0\n" in log
+    assert log.splitlines()[-1].endswith("another one takes the task over")
+    assert found["public/own_backing.log"]["expires"] == site.server.tasks.find(task).definition["expires"]
+    assert "run 1" in site.server.artifacts(task, 1)["public/own_backing.log"]["body"].decode()
+
+
+def test_a_worker_killed_between_its_report_and_its_log_leaves_the_log_to_the_next(site: TaskclusterSite) -> None:
+    site.server.tasks.claim_timeout = 1200.0
+    held = site.server.fault("createArtifact", "stall")
+    task = site.create("true", features={"dind": True})
+    first = site.start()
+    site.ends(task, "exception/malformed-payload")
+    first.kill()
+    held.release()
+    site.create("true", task_id="after")
+    second = site.start("--max-tasks", "1")
+    assert second.wait() == 0, second.output
+    assert site.server.runs(task) == ["exception/malformed-payload"]
+    assert "payload.features.dind" in site.has_log(task)
+
+
+def test_nothing_is_uploaded_for_a_killed_workers_run_whose_claim_has_ended(site: TaskclusterSite) -> None:
+    task = site.create(f'[ "$RUN_ID" = 1 ] || {{ echo begun; exec sleep {site.token}; }}')
+    first = site.start()
+    site.wait_for_log(task, "begun")
+    first.kill()
+    site.server.advance(10)
+    second = site.start("--max-tasks", "1")
+    assert second.wait() == 0, second.output
+    assert site.server.runs(task) == ["exception/claim-expired", "completed"]
+    assert site.server.artifacts(task) == {}
+
+
 def test_an_eviction_hands_the_run_back_and_uploads_its_log(site: TaskclusterSite) -> None:
     task = site.create(f"echo begun; exec sleep {site.token}")
     worker = site.start()

@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from taskrunner.errors import ClaimLost, Unavailable
+import attrs
+import pytest
+
+from taskrunner.errors import ClaimLost, TaskFailedInternally, Unavailable
+from taskrunner.interfaces.artifacts import ArtifactStore
 from taskrunner.interfaces.platform import PlatformContext, RunContext
-from taskrunner.interfaces.queue import Applied
-from taskrunner.model import Claim, Resolution, RunKey, Task, exception
+from taskrunner.interfaces.push import ArtifactStream
+from taskrunner.interfaces.queue import Applied, HeldClaim, Queue
+from taskrunner.model import Artifact, Claim, Resolution, RunKey, Task, exception
 from taskrunner.runs.run_record import RunRecord
 from taskrunner.state.journal import Journal
 from taskrunner.state.journal_reader import left_behind, read_journal
@@ -145,6 +151,47 @@ def test_a_run_whose_peer_is_gone_was_not_taken_over(world: World) -> None:
 
     world.run(scene, wrap=Pushed)
     assert "run t/0 of worker dead, which died, ended with its peer" in world.seen.warnings
+
+
+@pytest.mark.parametrize("ending", ["taken", "refused", "never taken", "too late"])
+def test_the_log_of_a_dead_workers_run_goes_to_a_queue_that_takes_it_late(world: World, ending: str) -> None:
+    """Whatever comes of it, the task is run again."""
+    sent: list[str] = []
+
+    class Logs(ArtifactStream):
+        async def put_log(self, run: RunKey, spool: Path) -> None:
+            if run.run_id:
+                return
+            sent.append(spool.read_text())  # noqa: ASYNC240  a small file
+            if ending == "refused":
+                raise TaskFailedInternally("no")
+            if ending == "never taken":
+                await asyncio.Event().wait()
+            if ending == "too late":
+                raise ClaimLost("resolved", "it had been completed")
+
+        async def put(self, run: RunKey, name: str, body: object, **about: object) -> Artifact:
+            raise AssertionError(name)
+
+    class Late(ForwardingQueue):
+        def __init__(self, inner: Queue) -> None:
+            super().__init__(inner)
+            self.capabilities = attrs.evolve(inner.capabilities, late_artifacts=True)
+
+        def artifacts(self, held: HeldClaim) -> ArtifactStore:
+            return Logs()
+
+    async def scene() -> None:
+        await world.submit("t")
+        await die_running(world)
+        assert str((await world.ended("t")).resolution) == "completed"
+
+    world.run(scene, wrap=Late)
+    [log] = sent
+    assert log.startswith("half a line")
+    assert "worker dead died" in log.splitlines()[-1]
+    told = any("is on this machine only" in warning for warning in world.seen.warnings)
+    assert told == (ending in {"refused", "never taken"})
 
 
 def test_a_recovery_that_fails_is_tried_again(world: World) -> None:

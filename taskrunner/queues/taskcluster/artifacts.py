@@ -14,14 +14,13 @@ import attrs
 from yarl import URL
 
 from taskrunner.blocking import run_blocking
-from taskrunner.errors import Bug, TaskFailedInternally, Unavailable
+from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner.interfaces.artifacts import Missing, check_new_name
 from taskrunner.interfaces.push import ArtifactStream
 from taskrunner.interfaces.queue import HeldClaim
 from taskrunner.model import Artifact, RunKey
 from taskrunner.queues.taskcluster.claim import TaskclusterClaim, credentials_of
 from taskrunner.queues.taskcluster.docker_worker.log_names import backing_name
-from taskrunner.queues.taskcluster.docker_worker.translation import log_name
 from taskrunner.queues.taskcluster.live_log import LOG_TYPE
 from taskrunner.queues.taskcluster.service.answers import member
 from taskrunner.queues.taskcluster.service.client import CallRefused, TaskclusterServices, network_problem
@@ -72,7 +71,7 @@ class RunArtifacts(ArtifactStream):
 
     async def put_log(self, run: RunKey, spool: Path) -> None:  # noqa: ARG002  the claim names it
         """As a file, to which the name of the live log is a link from then on."""
-        live = log_name(self._claim.translation.payload)
+        live = self._claim.log
         backing = backing_name(live)
         size = (await _on_disk(spool.stat)).st_size
         with await _on_disk(partial(spool.open, "rb")) as file:
@@ -82,7 +81,7 @@ class RunArtifacts(ArtifactStream):
 
     async def refer_to_log(self, url: str) -> None:
         """The name of the live log leads to this URL, until `put_log` replaces it."""
-        live = log_name(self._claim.translation.payload)
+        live = self._claim.log
         await self._create(live, {"storageType": "reference", "url": url, "contentType": LOG_TYPE})
 
     async def put_missing(self, run: RunKey, missing: Missing) -> None:  # noqa: ARG002  the claim names it
@@ -91,10 +90,7 @@ class RunArtifacts(ArtifactStream):
 
     @property
     def _claim(self) -> TaskclusterClaim:
-        claim = self.held()
-        if not isinstance(claim, TaskclusterClaim):
-            raise Bug("a claim of another queue")
-        return claim
+        return TaskclusterClaim.of(self.held())
 
     async def _put_file(self, name: str, body: AsyncIterator[bytes], size: int, content_type: str) -> Artifact:
         answer = await self._create(name, {"storageType": "s3", "contentType": content_type})

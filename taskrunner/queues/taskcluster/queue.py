@@ -21,10 +21,10 @@ from taskrunner.interfaces.queue import Applied, Capabilities, HeldClaim, Queue,
 from taskrunner.interfaces.queue_file import QueueFile
 from taskrunner.model import Claim, Resolution, RunKey
 from taskrunner.queues.taskcluster.artifacts import RunArtifacts
-from taskrunner.queues.taskcluster.claim import TaskclusterClaim, credentials_of
+from taskrunner.queues.taskcluster.claim import ClaimToken, TaskclusterClaim, credentials_of
 from taskrunner.queues.taskcluster.docker_worker.images import FROM_QUEUE, image_of
 from taskrunner.queues.taskcluster.docker_worker.scopes import has_roles, satisfies
-from taskrunner.queues.taskcluster.docker_worker.translation import PROXY_NAME, needed_scopes, translate
+from taskrunner.queues.taskcluster.docker_worker.translation import PROXY_NAME, log_name, needed_scopes, translate
 from taskrunner.queues.taskcluster.image_lookup import ImageLookup
 from taskrunner.queues.taskcluster.options import KnownAs, TaskclusterOptions, TaskQueueAddress, option_complaints
 from taskrunner.queues.taskcluster.proxy import SigningProxy
@@ -132,12 +132,16 @@ class TaskclusterQueue(Queue):
 
     async def _new_claim(self, grant: ClaimedRun, exchange: TimedAnswer) -> Claim:
         translation = translate(grant, self._address.root_url, await self._scopes_of(grant))
+        expires = grant.task.get("expires")
+        token = ClaimToken(
+            grant.lease.credentials, log_name(translation.payload), expires if isinstance(expires, str) else ""
+        )
         return TaskclusterClaim(
             grant.task_id,
             grant.run_id,
             translation.document,
             self._worker_id,
-            grant.lease.credentials.token,
+            str(token),
             grant.lease.taken_until,
             exchange.valid_until(grant.lease.taken_until),
             grant.task,

@@ -56,11 +56,12 @@ class HandOver:
             raise
         except Unavailable:
             with suppress(Unavailable):
-                await self._put_log(log)
+                await self.copy_log(log)
             raise
-        await self._put_log(log)
+        await self.copy_log(log)
 
-    async def _put_log(self, log: Path) -> None:
+    async def copy_log(self, log: Path) -> None:
+        """Copies the log alone. Same errors."""
         await self._give(LOG_NAME, partial(self.theirs.put_log, self.run, log))
 
     async def _give(self, name: str, put: Put) -> None:
