@@ -7,16 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 import examples.orchestrator
 from examples.orchestrator import Orchestrator
+from tests.e2e.conftest import PASSWORD
 from tests.support.aws import FAKE_CREDENTIALS
 from tests.support.e2e import LIMIT
 from tests.support.ecr import REGION, ecr
+from tests.support.gate import Gate
 from tests.support.orchestrator_site import GIT_TOKEN, OrchestratorSite
 from tests.support.queue_processes import soon
-from tests.support.registry import registry
+from tests.support.registry import Registry, registry
 
 
 @pytest.fixture
@@ -107,3 +110,92 @@ def test_cancels_deaths_and_restarts_lose_no_job_and_leave_nothing(site: Orchest
     assert site.workers[-1].wait() == 0
     assert site.files_containing(GIT_TOKEN) == []
     assert site.leftovers() == []
+
+
+@pytest.fixture
+def gated_registry(tmp_path: Path) -> Iterator[tuple[Gate, Registry]]:
+    """A registry with a login, and the network before it, which stalls at the first layer of an image."""
+    with registry(tmp_path / "registry", {"ann": PASSWORD}) as behind:
+        host, _, port = behind.host.partition(":")
+        with Gate((host, int(port)), tmp_path) as gate:
+            gate.hold(rb"POST /v2/[^ ]+/blobs/uploads/")
+            yield gate, behind
+
+
+@attrs.frozen
+class Stall:
+    """A step of a job that does not go on until it is told to."""
+
+    site: OrchestratorSite
+    gate: Gate
+    step: str
+
+    def begin(self) -> None:
+        if self.step != "push":
+            self.gate.open()
+        if self.step == "clone":
+            self.site.git.stall_after = 0
+        if self.step == "build":
+            self.site.commit(f"RUN sleep {self.site.token}")
+
+    def wait(self) -> None:
+        if self.step == "clone":
+            assert self.site.git.stalled.wait(LIMIT)
+        elif self.step == "build":
+            self.site.wait_for_sleep()
+        else:
+            self.gate.wait_until_held()
+
+    def end(self) -> None:
+        self.site.git.stall_after = None
+        self.site.git.resume.set()
+        self.gate.open()
+        self.site.commit("RUN echo the second time")
+
+
+@pytest.mark.parametrize("end", ["cancelled", "killed"])
+@pytest.mark.parametrize("step", ["clone", "build", "push"])
+def test_a_job_that_ends_in_the_middle_of_a_step_leaves_nothing(
+    site: OrchestratorSite, gated_registry: tuple[Gate, Registry], step: str, end: str
+) -> None:
+    """The orchestrator cancels the call, or the worker is killed and the next one registers. Another job is done."""
+    gate, behind = gated_registry
+    stall = Stall(site, gate, step)
+
+    def nothing_is_left() -> bool:
+        """But what the next job has: the worker, and the mirror of the repository, whose half of a pack it removes."""
+        return not [each for each in site.leftovers() if not each.startswith(("lock", "file"))]
+
+    async def main() -> None:
+        stall.begin()
+        async with site.orchestrator() as orchestrator:
+            worker = site.serve()
+            running = asyncio.create_task(orchestrator.run(site.request()))
+            await asyncio.to_thread(stall.wait)
+            if end == "killed":
+                await asyncio.to_thread(worker.kill)
+            running.cancel()
+            await asyncio.wait([running])
+            if end == "killed":
+                worker = site.serve()
+            await orchestrator.free_worker()
+            assert await asyncio.to_thread(soon, nothing_is_left, LIMIT), site.leftovers()
+            stall.end()
+            assert behind.digests() == set()
+            response = await orchestrator.run(site.request())
+            assert (response.error, "the second time" in response.logs) == ("", True)
+            assert list(orchestrator.workers) == ["builder-1"]
+            worker.terminate()
+            assert await asyncio.to_thread(worker.wait) == 0
+
+    login = f'[docker.registries."{gate.address}"]\nusername = "ann"\npassword = {{secret = "registry"}}\n'
+    site.configure_queue(f'{login}[secrets.registry]\nenv = "REGISTRY_PASSWORD"', registry=gate.address)
+    site.variables["REGISTRY_PASSWORD"] = PASSWORD
+    site.write_dotenv({})
+    asyncio.run(main())
+    assert len(behind.digests()) == 1, "only the second job has pushed"
+    assert site.leftovers() == []
+    for secret in (GIT_TOKEN, PASSWORD):
+        assert site.files_containing(secret) == []
+        assert secret not in "".join(worker.output for worker in site.workers)
+    assert not list(site.folder.glob("**/.docker"))
