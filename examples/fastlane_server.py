@@ -50,6 +50,7 @@ class Build:
     archive: bytearray = attrs.field(factory=bytearray)
     """Archive.tgz."""
     error: str = ""
+    stacktrace: str = ""
     exit_status: int = 0
 
 
@@ -81,6 +82,7 @@ class Agent:
                     build.archive += message.artifact.chunk
                 case "error":
                     build.error, build.exit_status = message.error.description, message.error.exit_status
+                    build.stacktrace = message.error.stacktrace
             yield message
 
     async def run(self, build: Build) -> Build:

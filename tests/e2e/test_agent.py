@@ -15,6 +15,7 @@ from tests.support.agent_site import AgentSite, wait_for_state
 from tests.support.e2e import LIMIT
 from tests.support.githttp import commit
 from tests.support.queue_processes import soon
+from tests.support.site_packages import install_module
 
 
 @pytest.fixture(scope="module")
@@ -204,3 +205,48 @@ def test_a_build_that_lacks_a_toolchain_is_rejected_until_it_is_installed(own: A
     (own.folder / "go").touch()
     worker.wait_for_output("ruby 3.4 is installed")
     assert own.run_build("true", GIT_SHA=sha).status == "success"
+
+
+BROKEN_STORE = """\
+import os
+
+from taskrunner.stores.folder import FolderStore
+
+
+class BrokenStore(FolderStore):
+    @classmethod
+    async def open(cls, options, context):
+        return cls(context.home / "artifacts")
+
+    def batch(self, run):
+        raise RuntimeError("a bug of the store, " + os.environ["GIT_TOKEN"])
+"""
+PROJECT = """\
+[project]
+name = "broken-store"
+version = "1.0"
+
+[project.entry-points."taskrunner.stores"]
+broken = "broken_store:BrokenStore"
+"""
+
+
+def test_an_internal_error_has_its_stack_trace_without_secrets(own: AgentSite) -> None:
+    """A bug of a plugin, in a worker that has one; other ends of an invocation have no trace."""
+    (own.folder / "broken_store.py").write_text(BROKEN_STORE)
+    (own.folder / "project.toml").write_text(PROJECT)
+    install_module(own.folder / "site", own.folder / "broken_store.py", own.folder / "project.toml")
+    own.variables |= {"PYTHONPATH": str(own.folder / "site"), "GIT_TOKEN": "hunter-22"}
+    own.configure('store = "broken"\n')
+    own.serve()
+    url = own.git.url("web").replace("//", "//x:hunter-22@")
+    broken = own.run_build('echo x >"$FASTLANE_CI_ARTIFACTS/a"', GIT_URL=url)
+    assert broken.states[-1] == "BROKEN"
+    assert broken.error == "RuntimeError: a bug of the store, ***"
+    assert broken.stacktrace.startswith("Traceback (most recent call last):\n  File ")
+    assert 'broken_store.py", line 12, in batch\n' in broken.stacktrace
+    assert broken.stacktrace.endswith("\nRuntimeError: a bug of the store, ***")
+    missing = own.run_build("true", GIT_SHA="0" * 40)
+    assert (missing.states[-1], missing.stacktrace) == ("BROKEN", "")
+    failing = own.run_build("echo 'Traceback (most recent call last):' >&2; exit 3")
+    assert (failing.states[-1], failing.stacktrace) == ("FAILED", "")

@@ -61,8 +61,8 @@ def artifact_message(filename: str, chunk: bytes) -> bytes:
     return _bytes(artifact={"filename": filename, "chunk": chunk})
 
 
-def error_message(description: str, exit_status: int = 0) -> bytes:
-    return _bytes(error={"description": description, "exit_status": exit_status})
+def error_message(description: str, exit_status: int = 0, stacktrace: str = "") -> bytes:
+    return _bytes(error={"description": description, "stacktrace": stacktrace, "exit_status": exit_status})
 
 
 def varint(number: int) -> bytes:

@@ -16,6 +16,7 @@ from taskrunner.queues.agent.archive import FILENAME, ArchiveStream
 from taskrunner.queues.agent.invocation import TRANSITIONS, Event, events_to
 from taskrunner.queues.agent.log_messages import LogMessages
 from taskrunner.queues.agent.messages import State, artifact_message, error_message, state_message
+from taskrunner.queues.agent.stacktrace import Stacktrace
 from taskrunner.queues.listening.grpc_messages import Context
 
 SIGNALED = 128
@@ -32,6 +33,7 @@ class AgentPeer(Peer):
         self._completes = False
         """Whether the run is about to succeed."""
         self._log = LogMessages()
+        self._trace = Stacktrace()
         self._writing: asyncio.Future[None] | None = None
         self.over = asyncio.Event()
 
@@ -41,6 +43,7 @@ class AgentPeer(Peer):
             await self._go("run")
 
     async def send_log(self, offset: int, chunk: bytes, origin: LogOrigin | None) -> None:  # noqa: ARG002  no offsets there
+        self._trace.add(chunk, origin)
         await self._write_all(self._log.messages(chunk, origin))
 
     def artifacts(self) -> ArtifactStore | None:
@@ -48,7 +51,8 @@ class AgentPeer(Peer):
         return ArchiveStream(self._finish, self._send_chunk) if self._completes else None
 
     async def answer(self, resolution: Resolution) -> None:
-        await self._end(self._last_event(resolution), resolution.message, resolution.exit_code or 0)
+        trace = self._trace.text if resolution.reason == "internal-error" else ""
+        await self._end(self._last_event(resolution), resolution.message, resolution.exit_code or 0, trace)
 
     async def refuse(self, reason: str, message: str) -> None:  # noqa: ARG002  the message says it
         await self._end("reject", message)
@@ -64,12 +68,13 @@ class AgentPeer(Peer):
         failed = resolution.kind == "failed" and resolution.exit_code is not None
         return "fail" if failed and self._state is not State.FINISHING else "throw"
 
-    async def _end(self, event: Event, description: str, exit_code: int = 0) -> None:
+    async def _end(self, event: Event, description: str, exit_code: int = 0, trace: str = "") -> None:
         try:
             await self._write_all(self._log.rest())
             await self._go(event)
             if event != "succeed":
-                await self._write(error_message(description, exit_code if exit_code >= 0 else SIGNALED - exit_code))
+                status = exit_code if exit_code >= 0 else SIGNALED - exit_code
+                await self._write(error_message(description, status, trace))
         finally:
             self.over.set()  # also for a caller that takes nothing: its call ends
 
