@@ -98,6 +98,14 @@ def test_a_project_from_a_repository(site: LauncherSite) -> None:
     assert (kind(result), site.printed()) == ("success", ["A page.", sha])
 
 
+def test_a_key_of_a_step_that_is_not_known_is_told_in_the_log_and_ignored(site: LauncherSite) -> None:
+    result = site.run_build(steps=[{"run": "echo ran", "uses": "eas/build", "timeout_minutes": 5}])
+    assert (kind(result), site.printed()) == ("success", ["ran"])
+    told = "ignored, since this worker does not know it: job.steps[0].uses, job.steps[0].timeout_minutes"
+    assert [each["phase"] for each in site.log_lines if each["msg"] == told] == ["START_BUILD"]
+    assert f"build {BUILD}: {told}" in site.workers[0].output
+
+
 def test_an_abort_kills_the_whole_tree(site: LauncherSite) -> None:
     site.serve()
     launcher = site.launcher(f"(setsid sleep {site.token} &) ; trap '' TERM; echo begun; sleep {site.token}")

@@ -18,6 +18,8 @@ from taskrunner.errors import ClaimLost, MalformedPayload, TaskFailedInternally
 from taskrunner.interfaces.push import Credits, Offer, OfferRefused
 from taskrunner.model import COMPLETED, RunKey, Submission, exception
 from taskrunner.queues.launcher.build_state import AbortReason, BuildState
+from taskrunner.queues.launcher.job.submission import ignored_keys
+from taskrunner.queues.launcher.job.unknown_keys import told
 from taskrunner.queues.launcher.log.build_log import LauncherLog
 from taskrunner.queues.launcher.log.left_log import LeftLog, left_run
 from taskrunner.queues.launcher.messages import (
@@ -130,8 +132,10 @@ class Build:
             await self.end(partial(malformed, error=error))
             return
         self.step_ids = step_ids(submission)
+        if ignored := told(ignored_keys(dispatch.job)):
+            log.warning("build %s: %s", self.build_id, ignored)
         await self._change(after)
-        outcome = self.credits.offer(Offer(submission, BuildPeer(self.end, self.log, self.step_ids)))
+        outcome = self.credits.offer(Offer(submission, BuildPeer(self.end, self.log, self.step_ids, ignored)))
         if isinstance(outcome, OfferRefused):
             await self.end(partial(lost, reason=outcome.reason, message=outcome.why))
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 
 import attrs
@@ -15,7 +15,7 @@ from taskrunner.model import Artifact, Move, Progress, Resolution, RunKey
 from taskrunner.queues.launcher.build_state import BuildState
 from taskrunner.queues.launcher.job.submission import ARCHIVE, ARTIFACTS
 from taskrunner.queues.launcher.log.build_log import LauncherLog
-from taskrunner.queues.launcher.log.lines import LogLines
+from taskrunner.queues.launcher.log.lines import OWN, LogLines
 from taskrunner.queues.launcher.log.phases import LogPhases
 from taskrunner.queues.launcher.outcome import ended, lost
 
@@ -24,13 +24,17 @@ End = Callable[[Callable[[BuildState], BuildState]], Awaitable[None]]
 
 
 class BuildPeer(Peer):
-    def __init__(self, end: End, log: LauncherLog, step_ids: Sequence[str] = ()) -> None:
-        self._end, self._log = end, log
+    def __init__(self, end: End, log: LauncherLog, step_ids: Sequence[str] = (), note: str = "") -> None:
+        """`note` is a line of the log, after its first marker."""
+        self._end, self._log, self._note = end, log, note
         self._lines = LogLines(LogPhases(step_ids))
         self._names = ArtifactNames()
 
     async def moved(self, move: Move, ending: Resolution | None) -> None:
         await self._log.write(self._lines.moved(move, ending))
+        if note := self._note:
+            self._note = ""
+            await self._log.write(self._lines.piece(f"{OWN}{note}\n".encode(), LogOrigin("worker", datetime.now(UTC))))
 
     async def progress(self, progress: Progress) -> None:
         await self._log.write(self._lines.progress(progress))

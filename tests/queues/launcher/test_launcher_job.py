@@ -16,7 +16,8 @@ from taskrunner.errors import ConfigError, MalformedPayload
 from taskrunner.interfaces.plugin import QueueContext
 from taskrunner.queues.launcher.job.authors_words import in_words_of_job
 from taskrunner.queues.launcher.job.step_script import BASE64_FILES, FOLDER, OUTPUTS, TEXT_FILES, shell_of_step
-from taskrunner.queues.launcher.job.submission import submission
+from taskrunner.queues.launcher.job.submission import ignored_keys, submission
+from taskrunner.queues.launcher.job.unknown_keys import told
 from taskrunner.queues.launcher.messages import Dispatch
 from taskrunner.queues.launcher.options import LauncherOptions, LogUpload, option_complaints
 from taskrunner.queues.launcher.queue import build_id_of, log_target
@@ -72,6 +73,31 @@ def test_a_job_is_a_task_of_steps() -> None:
 
 def test_keys_of_a_job_that_mean_nothing_here_are_ignored() -> None:
     task_of({"platform": "ios", "type": "generic", "builderEnvironment": {"image": "macos", "env": None}, "cache": {}})
+
+
+def test_keys_of_steps_and_secrets_that_are_not_known_are_ignored_and_told() -> None:
+    secret = {"name": "TOKEN", "type": "string", "value": "hunter-22", "scope": "all"}
+    steps = [{"run": "make", "uses": "x", "iff": "false", "timeout": None}, {"run": "x", 'a"\n': 1}]
+    job = {"steps": steps, "secrets": {"environmentSecrets": [secret]}, "cache": {}}
+    _, payload = task_of(job)
+    assert [(step.run, step.if_) for step in payload.steps] == [("make", ""), ("x", "")]
+    assert told(ignored_keys(job)) == (
+        "ignored, since this worker does not know it: job.steps[0].uses, job.steps[0].iff, "
+        'job.steps[1]["a\\"\\n"], job.secrets.environmentSecrets[0].scope'
+    )
+
+
+@pytest.mark.parametrize(
+    "job", [{}, {"steps": 1}, {"steps": [1, {"run": "x"}]}, {"secrets": {"environmentSecrets": {}}}]
+)
+def test_a_job_without_unknown_keys_is_told_nothing_about(job: dict[str, Any]) -> None:
+    assert told(ignored_keys(job)) == ""
+
+
+def test_a_flood_of_unknown_keys_is_one_line() -> None:
+    line = told(ignored_keys({"steps": [{f"{number}-{'x' * 1000}": 1 for number in range(5000)}]}))
+    assert line.endswith(" and 4,990 more")
+    assert len(line) < 5000
 
 
 def test_the_platform_is_the_operators() -> None:
@@ -162,7 +188,7 @@ MALFORMED: dict[str, tuple[dict[str, Any], str]] = {
     "a step that is a text": ({"steps": ["make"]}, "job.steps[0]"),
     "a step without a script": ({"steps": [{"name": "x"}]}, "job.steps[0].run"),
     "a script that is a list": ({"steps": [{"run": ["make"]}]}, "job.steps[0].run"),
-    "a step that uses a function": ({"steps": [{"uses": "eas/build", "run": "x"}]}, "job.steps[0].uses"),
+    "a step that uses a function": ({"steps": [{"uses": "eas/build"}]}, "job.steps[0].run: is missing"),
     "a shell of nothing": ({"steps": [{"run": "x", "shell": " "}]}, "job.steps[0].shell"),
     "a shell with half a quote": ({"steps": [{"run": "x", "shell": "sh '"}]}, "job.steps[0].shell"),
     "an output with a space": ({"steps": [{"run": "x", "outputs": ["a b"]}]}, "job.steps[0].outputs[0]"),

@@ -15,6 +15,7 @@ from taskrunner.model import Json, Submission
 from taskrunner.queues.launcher.job.project_archive import source_of
 from taskrunner.queues.launcher.job.step_script import BASE64_FILES, TEXT_FILES
 from taskrunner.queues.launcher.job.steps import JobStep, task_steps
+from taskrunner.queues.launcher.job.unknown_keys import unknown_keys, without_unknown
 from taskrunner.queues.launcher.messages import Dispatch
 from taskrunner.queues.launcher.options import LauncherOptions
 from taskrunner.schema.decode import decode
@@ -61,6 +62,10 @@ class LauncherJob:
     buildArtifactPaths: tuple[str, ...] = ()  # noqa: N815  as above
 
 
+STEP_KEYS = frozenset(field.name.rstrip("_") for field in attrs.fields(JobStep))
+SECRET_KEYS = frozenset(field.name for field in attrs.fields(EnvironmentSecret))
+
+
 def submission(dispatch: Dispatch, options: LauncherOptions) -> Submission:
     """The task of a job. What a variable may be called, and the like, is checked with every task.
 
@@ -100,13 +105,21 @@ def _known(job: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(kept.get(key), dict):
             own = {"env", "environmentSecrets"}
             kept[key] = {name: value for name, value in kept[key].items() if name in own and value is not None}
-    if isinstance(kept.get("steps"), list):
-        kept["steps"] = [_without_nulls(step) for step in kept["steps"]]
+    if isinstance(secrets := kept.get("secrets"), dict) and "environmentSecrets" in secrets:
+        secrets["environmentSecrets"] = without_unknown(secrets["environmentSecrets"], SECRET_KEYS)
+    if "steps" in kept:
+        kept["steps"] = without_unknown(kept["steps"], STEP_KEYS)
     return kept
 
 
-def _without_nulls(step: Any) -> Any:
-    return {key: value for key, value in step.items() if value is not None} if isinstance(step, dict) else step
+def ignored_keys(job: Mapping[str, Any]) -> list[str]:
+    """The paths of keys of steps and secrets that mean nothing here. Raises nothing."""
+    secrets = job.get("secrets")
+    listed = secrets.get("environmentSecrets") if isinstance(secrets, Mapping) else None
+    return [
+        *unknown_keys(job.get("steps"), "job.steps", STEP_KEYS),
+        *unknown_keys(listed, "job.secrets.environmentSecrets", SECRET_KEYS),
+    ]
 
 
 def _folder(options: LauncherOptions) -> str:
