@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 import examples.fastlane_server
 from tests.support.agent_client import unpack
-from tests.support.agent_site import AgentSite, wait_for_state
+from tests.support.agent_relay import relay
+from tests.support.agent_site import AgentSite, listen, wait_for_state
 from tests.support.e2e import LIMIT
 from tests.support.githttp import commit
+from tests.support.killed import run_until_ready_and_kill
 from tests.support.queue_processes import soon
 from tests.support.site_packages import install_module
 
@@ -142,6 +144,86 @@ def test_a_cancelled_call_kills_the_whole_tree_and_frees_the_slot(own: AgentSite
     assert not own.processes()
     [run, *_] = sorted(own.home.glob("runs/*/*"), key=lambda folder: int(folder.name))
     assert "disconnected" in str(own.records(run.parent.name, int(run.name)))
+
+
+CALLER = """\
+import asyncio, sys
+from examples.fastlane_server import Agent, Build
+
+async def main(address, url, sha, script, kind):
+    env = {"GIT_URL": url, "GIT_SHA": sha, "JOB_NAME": "killed", "BUILD_NUMBER": "1"}
+    async for message in Agent(address).invoke(Build(("sh", "-c", script), env)):
+        text = message.log.message
+        if message.WhichOneof("message_types") == kind and not text.startswith("[taskrunner] "):
+            print("ready", flush=True)
+            await asyncio.Event().wait()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "script"),
+    [
+        ("log", "sleep {token} & exec yes 'a line of the log'"),
+        ("artifact", 'head -c 64000000 /dev/urandom >"$FASTLANE_CI_ARTIFACTS/a"'),
+    ],
+)
+def test_a_caller_that_is_killed_in_the_middle_of_a_stream_leaves_nothing(
+    own: AgentSite, kind: str, script: str
+) -> None:
+    """It does not read any more, and more is sent than fits between both."""
+    own.serve()
+    script = script.format(token=own.token)
+    run_until_ready_and_kill(CALLER, own.address, own.git.url("web"), own.sha, script, kind)
+    [run] = own.home.glob("runs/agent-killed-1-*/*")
+    own.wait_for_state(run.parent.name, "resolved", int(run.name))
+    assert not own.processes_of_builds()
+    assert not (run / "work").exists()
+    again = own.run_build("echo again")
+    assert (again.status, output(again)) == ("success", "again\n")
+
+
+def test_a_caller_that_closes_its_half_of_the_connection_has_hung_up(own: AgentSite) -> None:
+    """No call of gRPC lives on such a connection: its build ends, and the slot is free."""
+    own.serve()
+
+    async def main() -> None:
+        async with asyncio.timeout(LIMIT), own.agent() as agent, relay(own.port) as relaying:
+            through = examples.fastlane_server.Agent(f"127.0.0.1:{relaying.port}")
+            listening = await wait_for_state(through, own.shell(f"sleep {own.token}"), "RUNNING")
+            await asyncio.to_thread(own.wait_for_sleep)
+            await relaying.half_close()
+            assert await asyncio.to_thread(soon, lambda: not own.processes_of_builds(), LIMIT)
+            build = own.shell("echo again")
+            await listen(agent, build)
+            assert build.states == ["RUNNING", "FINISHING", "SUCCEEDED"]
+            listening.cancel()
+            await asyncio.wait([listening])
+            await through.close()
+
+    asyncio.run(main())
+
+
+def test_of_two_callers_that_race_for_one_slot_one_gets_it(own: AgentSite) -> None:
+    own.serve()
+
+    async def race(agents: Sequence[examples.fastlane_server.Agent], go: Path) -> None:
+        builds = [own.shell(f"until [ -e {go} ]; do sleep 0.02; done") for _ in agents]
+        calls = [asyncio.create_task(listen(agent, build)) for agent, build in zip(agents, builds, strict=True)]
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.to_thread(go.touch)
+        await asyncio.wait(calls)
+        first, second = sorted(builds, key=lambda build: len(build.states))
+        assert (first.states, first.error) == (["REJECTED"], "I am busy")
+        assert second.states == ["RUNNING", "FINISHING", "SUCCEEDED"]
+
+    async def main() -> None:
+        async with asyncio.timeout(LIMIT), own.agent() as one, own.agent() as other:
+            for number in range(5):
+                await race([one, other], own.folder / f"go-{number}")
+
+    asyncio.run(main())
 
 
 def test_a_worker_that_is_told_to_stop_finishes_its_build_and_rejects_others(own: AgentSite) -> None:

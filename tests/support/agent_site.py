@@ -62,7 +62,7 @@ class AgentSite(Site):
 
         async def main() -> None:
             async with asyncio.timeout(LIMIT), self.agent() as agent:
-                await asyncio.gather(*(_listen(agent, build) for build in builds))
+                await asyncio.gather(*(listen(agent, build) for build in builds))
 
         asyncio.run(main())
         return builds
@@ -70,6 +70,11 @@ class AgentSite(Site):
     def run_build(self, script: str, **env: str) -> Build:
         [build] = self.run_builds(self.shell(script, **env))
         return build
+
+    def processes_of_builds(self) -> dict[int, str]:
+        """Those with a working folder in the home, and those that sleep for a test."""
+        workers = {worker.process.pid for worker in self.workers}
+        return {pid: line for pid, line in self.processes().items() if pid not in workers}
 
     def close(self) -> None:
         """Nothing here is in Docker."""
@@ -79,14 +84,15 @@ class AgentSite(Site):
         assert not (left := self.processes()), left
 
 
-async def _listen(agent: Agent, build: Build) -> Any:
+async def listen(agent: Agent, build: Build) -> Any:
+    """Sends a build, to its end."""
     async for _ in agent.invoke(build):
         """Kept in the build."""
 
 
 async def wait_for_state(agent: Agent, build: Build, state: str) -> asyncio.Task[Any]:
     """Sends a build and waits until it has a state. The task goes on listening."""
-    listening = asyncio.ensure_future(_listen(agent, build))
+    listening = asyncio.ensure_future(listen(agent, build))
     while state not in build.states:
         done, _ = await asyncio.wait([listening], timeout=0.01)
         assert not done or state in build.states, build  # it may have ended meanwhile
