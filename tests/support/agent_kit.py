@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from taskrunner.queues.push.queue import PushQueue
 from taskrunner.testing import PushClient
 from taskrunner.testing.conformance.push_source.harness import PushSourceKit
 from tests.support.agent_client import AgentClient
+from tests.support.ports import free_port
 
 
 class NamedTaskClient(AgentClient):
@@ -32,8 +32,7 @@ class AgentKit(PushSourceKit):
     carries = frozenset({"refusals", "states", "log", "artifacts"})
 
     def queue(self, worker_id: str, home: Path) -> Queue:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.documents: dict[str, Document] = {}
         source = AgentSource(Listener(Address("127.0.0.1", self.port)), self.submission)
         return PushQueue(source, worker_id, home)
