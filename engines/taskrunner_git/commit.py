@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -38,6 +39,12 @@ class Commit:
     def times_key(self) -> str:
         """Names the memory of the files' times: BuildKit compares times of one key alone."""
         return self._tree.times.key
+
+    @property
+    def state(self) -> str:
+        """Names the list of files with their times, and the limits that it keeps: equal states have equal lists."""
+        limits = repr(self._tree.objects.limits)
+        return hashlib.sha256(f"{self._tree.times.state}\0{limits}".encode()).hexdigest()
 
     def entries(self) -> Iterator[FileEntry]:
         return self._tree.entries()

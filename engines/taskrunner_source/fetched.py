@@ -47,6 +47,12 @@ class FetchedSource(ABC):
         """Names the memory that the times of the files are from: BuildKit compares the times of one key alone. Two
         contents of one path never share size and time under one key."""
 
+    @property
+    def state(self) -> str:
+        """Names all files with their times and modes, under `times_key`: with an equal state no list of `files` has
+        changed. Empty where that is not known."""
+        return ""
+
     @abstractmethod
     async def files(self, path: str, *, keep_git: bool = False) -> FileTree:
         """The folder at `path` as a tree, valid until `release`; links on its way are followed. With `keep_git`, and

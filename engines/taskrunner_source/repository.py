@@ -53,6 +53,10 @@ class FetchedCommit(FetchedSource):
     def times_key(self) -> str:
         return self.commit.times_key
 
+    @property
+    def state(self) -> str:
+        return self.commit.state
+
     async def files(self, path: str, *, keep_git: bool = False) -> FileTree:
         if not keep_git:
             return self.commit.below(path)

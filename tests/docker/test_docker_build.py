@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
@@ -22,6 +23,7 @@ from taskrunner_docker.build_fields.ssh import BuildSsh
 from taskrunner_docker.cleanup.labels import WorkerLabels
 from taskrunner_docker.options import RegistryOptions
 from tests.support.docker_bench import DockerBench, DockerState, SourceRepository, built
+from tests.support.docker_sessions import wait_for_end
 from tests.support.githttp import GitServer, make_repository
 from tests.support.registry import Registry, registry
 from tests.support.stuck_registry import StuckRegistry, stuck_registry
@@ -94,6 +96,26 @@ def test_the_same_commit_has_the_same_digest(
     first, second = bench.run(twice)
     assert first == second
     assert len({image["digest"] for image in first["images"]}) == 1
+
+
+def test_files_that_docker_has_are_not_sent_again(
+    bench: DockerBench, repository: SourceRepository, api: docker.APIClient
+) -> None:
+    repository.commit({"Dockerfile": "FROM taskrunner-base\nCOPY . /src\n", "a": uuid.uuid4().hex})
+
+    async def log_of(spec: BuildSpec) -> str:
+        before = len(bench.log.text)
+        await (await built(bench, spec)).dispose()
+        return bench.log.text[before:]
+
+    async def logs() -> list[str]:
+        first = await log_of(BuildSpec())
+        [record] = (bench.home / "docker" / "contexts").iterdir()
+        await asyncio.to_thread(wait_for_end, api, json.loads(record.read_bytes())["session_id"])
+        return [first, await log_of(BuildSpec()), await log_of(BuildSpec(keep_git=True)), await log_of(BuildSpec())]
+
+    sent = ["transferring context" in log for log in bench.run(logs)]
+    assert sent == [True, False, True, True], "with its `.git` the context is another one, and so is the one after it"
 
 
 def test_an_image_says_where_it_is_from(

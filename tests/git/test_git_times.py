@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from taskrunner.interfaces.source import SourceLimits
-from taskrunner_git import FileTree
+from taskrunner_git import FileEntry, FileTree
 from taskrunner_git.failures import Broken
 from taskrunner_git.packs.index import Place
 from taskrunner_git.packs.objects import Objects
@@ -123,6 +123,51 @@ def test_a_changed_file_of_a_submodule_alone_gets_another_time(root: Path, serve
         newer = {entry.path for entry in source.entries() if entry.mtime_ns != source.below(".").times.first}
         assert newer == {"lib", "lib/d", "lib/d/l"}
         assert {entry.path for entry in source.below("lib/d").entries() if entry.mtime_ns % NS} == {"l"}
+
+
+def test_state_names_the_list_of_files_and_nothing_else(root: Path, server: GitServer, fetcher: Fetcher) -> None:
+    make_repository(root / "web", files("0"))
+    lists: dict[str, list[FileEntry]] = {}
+
+    def fetched() -> str:
+        with fetcher.commit(server.url("web")) as source:
+            assert lists.setdefault(source.state, [*source.entries()]) == [*source.entries()]
+            return source.state
+
+    first = fetched()
+    assert fetched() == first
+    commit(root / "web", {})
+    assert fetched() == first
+    (root / "web" / "parser.c").chmod(0o755)
+    commit(root / "web", {})
+    executable = fetched()
+    commit(root / "web", {"parser.c": "1"})
+    changed = fetched()
+    git(root / "web", "revert", "--no-edit", "HEAD")
+    back = fetched()
+    assert len({first, executable, changed, back}) == 4, "the files are those of before, and their times are not"
+
+
+def test_state_is_another_with_other_limits_submodules_and_memories(
+    root: Path, server: GitServer, fetcher: Fetcher
+) -> None:
+    make_repository(root / "lib", {"l": "1"})
+    make_repository(root / "web", files("0"))
+    states = []
+
+    def fetch() -> None:
+        with fetcher.commit(server.url("web")) as source:
+            states.append(source.state)
+
+    fetch()
+    fetcher.limits = SourceLimits(files=100)
+    fetch()
+    git(root / "web", "submodule", "add", "-q", server.url("lib"), "lib")
+    git(root / "web", "commit", "-q", "-m", "x")
+    fetch()
+    (fetcher.mirror / TIMES).unlink()
+    fetch()
+    assert len(set(states)) == 4
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}", b'{"format": 0}', b'{"roots": {"": "x"}}', b"\xff"])

@@ -94,7 +94,7 @@ class BuildEngine(Engine[DockerPayload]):
         if self._way.classic_because:
             limits = job.spec.limits or BuildLimits()
             return build_by_tar(job.client, request, limits, log=log, progress=progress)
-        return build(job.client, request, log=log, progress=progress)
+        return build(job.client, request, log=log, progress=progress, copies=job.copies)
 
     def _request(self, job: BuildJob, source: FetchedSource, files: FileTree, env: Mapping[str, str]) -> BuildRequest:
         spec = job.spec
@@ -112,6 +112,7 @@ class BuildEngine(Engine[DockerPayload]):
             ssh=self._agents,
             credentials=_credentials(job.transfers, asyncio.get_running_loop()),
             shared_key=f"{source.times_key}/{posixpath.normpath(spec.context)}",
+            context_state="" if spec.keep_git else source.state,
         )
 
 

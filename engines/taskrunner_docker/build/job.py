@@ -6,6 +6,7 @@ import attrs
 
 from taskrunner.interfaces.platform import RunContext
 from taskrunner_docker.api.client import DockerClient
+from taskrunner_docker.buildkit import Copies
 from taskrunner_docker.cleanup.labels import WorkerLabels
 from taskrunner_docker.images.housekeeping import Housekeeping
 from taskrunner_docker.payload import BuildSpec
@@ -27,3 +28,8 @@ class BuildJob:
     def tag(self) -> str:
         """The name of the image during this run. The author's tags are set when it is delivered."""
         return self.labels.build_tag(self.context.run)
+
+    @property
+    def copies(self) -> Copies:
+        """What Docker has of the contexts of this home's builds."""
+        return Copies(self.labels.home / "docker" / "contexts")

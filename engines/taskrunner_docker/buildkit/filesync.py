@@ -72,6 +72,11 @@ class ContextFiles:
         except ValueError as error:
             raise GrpcError(NOT_FOUND, f".dockerignore: {error}") from error
 
+    @property
+    def count(self) -> int | None:
+        """Entries of the list; None while it is not made."""
+        return None if self._entries is None else len(self._entries)
+
     def entries(self) -> list[FileEntry]:
         """Raises TaskFailedInternally."""
         if self._entries is None:

@@ -48,6 +48,9 @@ class BuildRequest:
     shared_key: str = "taskrunner"
     """Builds with the same key share the daemon's copy of their context, so that only changes are sent. One key for
     each repository; builds at the same time do not disturb each other."""
+    context_state: str = ""
+    """Names the files of `context` with their times and modes: under one shared key, equal states have equal files.
+    Empty where that is not known."""
 
 
 @attrs.frozen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import threading
 import uuid
 from concurrent.futures import wait
@@ -14,6 +15,7 @@ from taskrunner.connections import Connections
 from taskrunner.errors import RunLost, TaskFailedInternally, TaskrunnerError, Unavailable
 from taskrunner_docker.api.client import DockerClient
 from taskrunner_docker.api.docker_errors import DockerError
+from taskrunner_docker.buildkit.copies import Copy
 from taskrunner_docker.buildkit.filesync import DIFF_COPY, ContextFiles
 from taskrunner_docker.buildkit.grpc import GrpcServer
 from taskrunner_docker.buildkit.protobuf import WireError
@@ -24,6 +26,10 @@ from taskrunner_docker.context.selection import ignore_rules
 
 END_TIMEOUT = 30.0
 """Seconds for the thread to see that its connection is closed: it may be in the middle of a read."""
+QUICK_LIST = 100_000
+"""Entries that are listed in half a second. A session that is silent for ten is ended."""
+_TAKEN = "already exists"
+"""What BuildKit says of the id of a session that has not ended."""
 _sessions = DaemonExecutor("build-session")
 
 
@@ -31,11 +37,15 @@ class Session:
     """Open within its context. An error in it closes the connections, which ends the build, and is kept as `failure`.
 
     The context is used from the session's thread alone. Its files are listed before the connection is opened: a list of
-    a million takes its time, and a session must answer within seconds.
+    a million takes its time, and a session must answer within seconds. A daemon that has a copy will not ask for it.
     """
 
-    def __init__(self, client: DockerClient, connections: Connections, request: BuildRequest) -> None:
-        self.id = uuid.uuid4().hex
+    def __init__(
+        self, client: DockerClient, connections: Connections, request: BuildRequest, copy: Copy | None = None
+    ) -> None:
+        """`copy` is what the daemon has of exactly these files."""
+        self.id = copy.session_id if copy else _new_id()
+        self._copy = copy
         self.failure: TaskrunnerError | None = None
         self.files = ContextFiles(request.context, ignore_rules(client))
         self._client, self._connections, self._shared_key = client, connections, request.shared_key
@@ -78,11 +88,28 @@ class Session:
             self._begun.set()
 
     def _serve(self) -> None:
-        self.files.entries()
-        with self._client.upgrade(self._connections, "/session", self._headers()) as connection:
+        if self._copy is None or self._copy.entries > QUICK_LIST:
+            self.files.entries()
+        with self._connect() as connection:
             server = GrpcServer(connection, self._methods)
             self._begun.set()
             server.serve()
+
+    def _connect(self) -> socket.socket:
+        """The daemon looks after its sessions once a second, or less often, so that it may still have the last one with
+        this id. Then this one gets a new id, and the daemon the list."""
+        if self._copy:
+            try:
+                return self._upgrade()
+            except DockerError as error:
+                if _TAKEN not in str(error):
+                    raise
+            self.id = _new_id()
+            self.files.entries()
+        return self._upgrade()
+
+    def _upgrade(self) -> socket.socket:
+        return self._client.upgrade(self._connections, "/session", self._headers())
 
     def _headers(self) -> list[tuple[str, str]]:
         return [
@@ -99,3 +126,7 @@ class Session:
         if not self._connections.interrupted:
             self.failure = error
             self._connections.interrupt()
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import threading
 from collections.abc import Callable
@@ -19,12 +20,14 @@ from taskrunner.model import Progress
 from taskrunner_docker.api.client import CALL_TIMEOUT, DockerClient, Query
 from taskrunner_docker.api.docker_errors import DockerError
 from taskrunner_docker.buildkit.answer import BuildFailed, ImageWritten, Output, messages
+from taskrunner_docker.buildkit.copies import Copies, Copy
 from taskrunner_docker.buildkit.diagnosis import diagnose
 from taskrunner_docker.buildkit.render import BuildLog
 from taskrunner_docker.buildkit.request import BuildOutcome, BuildRequest
 from taskrunner_docker.buildkit.session import Session
 from taskrunner_docker.buildkit.steps import Steps
 from taskrunner_docker.buildkit.trace import Trace
+from taskrunner_docker.context.selection import ignore_rules
 
 BUILD_LIMIT = 14 * 24 * 3600.0
 """Seconds, more than any task may run: the limit of the task ends a build."""
@@ -42,18 +45,20 @@ async def build(
     *,
     log: Log,
     progress: Callable[[Progress], None],
+    copies: Copies | None = None,
 ) -> BuildOutcome:
     """Builds an image.
 
-    `log` takes the output, `progress` the steps that are done; both are called from a thread of the build. A build that
-    failed is an outcome, not an exception. Cancelling ends the build at once, with the command that runs in it; an
-    image that was finished just then and has no name is removed, one with a name is the caller's to remove.
+    `copies` are those that the daemon has of the contexts of earlier builds. `log` takes the output, `progress` the
+    steps that are done; both are called from a thread of the build. A build that failed is an outcome, not an
+    exception. Cancelling ends the build at once, with the command that runs in it; an image that was finished just then
+    and has no name is removed, one with a name is the caller's to remove.
 
     Raises: RunLost (Docker ended it), Unavailable (a registry or Docker itself does not answer), TaskFailedInternally
     (the context cannot be read, or the daemon refuses the request), and the project's own errors of the context, the
     log, the secrets and the credentials.
     """
-    work = _Build(client, request, log, progress)
+    work = _Build(client, request, log, progress, copies)
     with client.watch.closing_when_lost(work.connections.interrupt):
         try:
             return await run_blocking(
@@ -78,6 +83,7 @@ class _Build:
     request: BuildRequest
     log: Log
     progress: Callable[[Progress], None]
+    copies: Copies | None = None
     connections: Connections = attrs.field(factory=Connections)
     build_id: str = attrs.field(factory=lambda: uuid4().hex)
     """The daemon's name of this build, by which it is cancelled."""
@@ -97,7 +103,9 @@ class _Build:
 
     def _build(self) -> BuildOutcome:
         steps = Steps()
-        with Session(self.client, self.connections, self.request) as session:
+        state = self._state()
+        copy = self.copies.take(self.request.shared_key, state) if self.copies else None
+        with Session(self.client, self.connections, self.request, copy) as session:
             if self.canceled:
                 raise Unavailable("the build was cancelled before it began")
             try:
@@ -108,7 +116,16 @@ class _Build:
                 raise
             if session.failure and self.image_id is None:
                 raise session.failure
+        if self.copies and self.image_id is not None and self.error is None:
+            entries = session.files.count or (copy.entries if copy else 0)
+            self.copies.keep(self.request.shared_key, Copy(session.id, state, entries))
         return self._outcome(steps, session.files.sent_bytes)
+
+    def _state(self) -> str:
+        """Names the files, and all that decides which of them BuildKit reads; empty when the files have no name."""
+        request, rules = self.request, ignore_rules(self.client).__name__
+        read = [request.context_state, request.dockerfile, request.target, sorted(request.build_args.items()), rules]
+        return hashlib.sha256(json.dumps(read).encode()).hexdigest() if request.context_state else ""
 
     def _follow(self, session_id: str, steps: Steps) -> None:
         """Reads the answer to its end."""

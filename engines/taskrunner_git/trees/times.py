@@ -50,7 +50,7 @@ TIMES = "times"
 EARLIEST, LATEST = 315_705_600, 4_102_444_800
 """Seconds: 1980-01-03, the first day that is in 1980 in every time zone, and 2100-01-01."""
 _FORMAT = 1
-"""Another number when the same objects give other contents than before."""
+"""Another number when the same objects give other contents, or another list of files, than before."""
 _NS = 10**9
 _COMMITTER = re.compile(rb"^committer .*> (\d{1,18}) [+-]\d+$", re.MULTILINE)
 
@@ -70,6 +70,11 @@ class FileTimes:
     """The time of what changed in this commit; the largest of all."""
     changed: Mapping[str, int] = attrs.field(factory=dict)
     format: int = _FORMAT
+
+    @property
+    def state(self) -> str:
+        """Names all that a list of the files is made of: the folders, and the time of each path."""
+        return json.dumps([self.format, self.key, sorted(self.roots.items()), self.first, sorted(self.changed.items())])
 
 
 def remember(folder: Path, tree: CommitTree, commit: str, clock: Callable[[], float] = time.time) -> FileTimes:
