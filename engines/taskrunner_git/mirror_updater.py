@@ -88,11 +88,16 @@ class MirrorUpdater:
             self._mirror.incoming.unlink()
         tip, root = find_commit(self._mirror.objects, bytes.fromhex(answer.sha))
         if spool.size > EMPTY:
-            CommitTree(self._mirror.objects, root).check()
+            CommitTree(self._mirror.objects, root).check(self._newest_root())
             self._connections.check()
             self._mirror.keep_incoming()
         self._remember(tip, answer)
         return self._found(self._stepped(tip, revision, ref) if revision.steps else tip)
+
+    def _newest_root(self) -> bytes | None:
+        """The root folder of the last commit whose objects were all here before; None for an empty mirror."""
+        tips = self._mirror.tips
+        return find_commit(self._mirror.objects, bytes.fromhex(tips[-1]))[1] if tips else None
 
     def _stepped(self, tip: str, revision: Revision, ref: str) -> str:
         """The commit that is some steps before another one."""

@@ -215,6 +215,13 @@ class MemoryObjects:
             )
         return self.add(TREE, b"".join(b"%s %s\0%s" % (m, n.encode(), s) for n, (m, s) in sorted(items.items())))
 
+    @property
+    def ids(self) -> set[bytes]:
+        return {*self._objects}
+
+    def remove(self, sha: bytes) -> None:
+        del self._objects[sha]
+
     def spend(self, size: int) -> None: ...
 
     def read(self, sha: bytes) -> tuple[int, bytes]:
@@ -291,3 +298,26 @@ def test_the_memory_has_no_more_paths_than_the_commit(fetches: list[tuple[dict[s
             root = CommitTree(cast("Objects", history.objects), history.objects.folder(tree))
             times = remember(history.mirror, root, history.objects.add(COMMIT, b"x").hex())
             assert set(times.changed) <= entries
+
+
+# ---- what a commit needs ----------------------------------------------------------------------------------
+
+
+@given(TREES, TREES, some.sampled_from(["", *PATHS]))
+@settings(deadline=None)
+def test_a_missing_object_is_found_beside_a_complete_commit_too(
+    before: dict[str, str], after: dict[str, str], lost: str
+) -> None:
+    objects = MemoryObjects()
+    complete = objects.folder(before)
+    known = objects.ids
+    root = objects.folder(after)
+    tree = CommitTree(cast("Objects", objects), root)
+    tree.check(complete)
+    missing = objects.add(BLOB, after.get(lost, "").encode())
+    if missing in known or lost not in after:
+        return
+    objects.remove(missing)
+    for other in (None, complete):
+        with pytest.raises(Broken):
+            CommitTree(cast("Objects", objects), root).check(other)

@@ -119,19 +119,24 @@ class CommitTree:
         """Path and commit of each submodule that the commit itself names."""
         return self._gitlinks("", self.root, 0)
 
-    def check(self) -> None:
-        """Looks for every object that is needed. Raises Broken when one is missing."""
-        todo, seen = [self.root], {self.root}
+    def check(self, complete: bytes | None = None) -> None:
+        """Looks for every object that is needed. `complete` is a root folder that nothing is missing of: what it has at
+        the same path is not looked for. Raises Broken when an object is missing."""
+        todo, seen = [(self.root, complete)], {self.root}
         while todo:
-            for item in self.items(todo.pop()).values():
-                if item.is_submodule or item.sha in seen:
+            root, other = todo.pop()
+            known = self.items(other) if other else {}
+            for name, item in self.items(root).items():
+                before = known.get(name)
+                is_known = before is not None and (before.sha, before.mode) == (item.sha, item.mode)
+                if item.is_submodule or is_known or item.sha in seen:
                     continue
                 place = self.objects.find(item.sha)
                 if place is None or place.kind != (TREE if item.is_folder else BLOB):
                     raise Broken(f"the object {item.sha.hex()} is missing")
                 if item.is_folder:
                     seen.add(item.sha)
-                    todo.append(item.sha)
+                    todo.append((item.sha, before.sha if before is not None and before.is_folder else None))
 
     def converted(self, path: str, item: TreeItem, conversion: Conversion) -> bytes:
         """The contents of a file on checkout. Raises TaskFailed, which names the path, where that is not possible."""
