@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.limited_tests import pytest_runtest_protocol  # noqa: F401  a hook of pytest
+from tests.support.nameless_images import pytest_sessionfinish  # noqa: F401  another one
 from tests.support.parallel_tests import pytest_xdist_make_scheduler  # noqa: F401  another one
 
 

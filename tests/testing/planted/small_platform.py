@@ -43,7 +43,7 @@ from taskrunner.interfaces.results import Entry
 from taskrunner.testing import FakeCacheFolder, PlatformConformance, Script
 from tests.testing.planted.planting import Bugs
 from tests.testing.planted.small_exec import SmallExec
-from tests.testing.planted.small_processes import INTERVAL, RUN, PipeInput, kill, kill_all, processes
+from tests.testing.planted.small_processes import INTERVAL, RUN, PipeInput, kill, kill_all, processes, processes_in
 
 KILLED = 128 + signal.SIGKILL
 
@@ -348,7 +348,7 @@ class SmallPlatformTests(PlatformConformance):
 
     def end(self) -> None:
         if self.home:
-            kill(self.living(), signal.SIGKILL)
+            kill([*self.living(), *processes_in(self.home.parent)], signal.SIGKILL)  # a bug may forget its own mark
 
     def living(self) -> list[int]:
         return processes(RUN, f"{self.home}/", prefix=True)

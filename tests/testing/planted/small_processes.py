@@ -29,6 +29,17 @@ def processes(variable: str, value: str, *, prefix: bool = False) -> list[int]:
     return found
 
 
+def processes_in(folder: Path) -> list[int]:
+    """The processes that work in this folder, or below it."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if Path((entry / "cwd").readlink()).is_relative_to(folder):
+                    found.append(int(entry.name))
+    return found
+
+
 def kill(pids: Sequence[int], number: int = signal.SIGKILL) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
