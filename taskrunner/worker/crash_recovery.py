@@ -233,7 +233,7 @@ def _remove_work(folder: RunFolder) -> list[str]:
 def _close(run: Unfinished, ending: Resolution) -> None:
     """Ends the dead run's log and journal with its resolution; a log that has its end keeps it."""
     if not is_finished(run.folder.log):
-        lasted = (run.records[-1].at - run.records[0].at).total_seconds()  # up to its last record
+        lasted = max(0.0, (run.records[-1].at - run.records[0].at).total_seconds())  # up to its last record
         with suppress(TaskrunnerError):
             Spool.reopen(run.folder.log).finish(ending, lasted)
     with suppress(TaskrunnerError):
