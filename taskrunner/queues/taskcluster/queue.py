@@ -131,7 +131,7 @@ class TaskclusterQueue(Queue):
         return [await self._new_claim(grant, exchange) for grant in grants]
 
     async def _new_claim(self, grant: ClaimedRun, exchange: TimedAnswer) -> Claim:
-        translation = translate(grant, self._address.root_url, await self._scopes_of(grant))
+        translation = translate(grant, self._address, await self._scopes_of(grant))
         expires = grant.task.get("expires")
         token = ClaimToken(
             grant.lease.credentials, log_name(translation.payload), expires if isinstance(expires, str) else ""

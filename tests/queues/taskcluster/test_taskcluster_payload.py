@@ -9,6 +9,7 @@ import pytest
 
 from taskrunner.errors import Complaint, MalformedPayload
 from taskrunner.queues.taskcluster.docker_worker.translation import Translation, translate
+from taskrunner.queues.taskcluster.options import TaskQueueAddress
 from taskrunner.queues.taskcluster.service.answers import ClaimedRun, TakenLease
 from taskrunner.queues.taskcluster.service.credentials import Credentials
 from taskrunner.schema.check import check_task
@@ -34,7 +35,7 @@ EVERYTHING = {
 
 def translated(payload: Any, scopes: tuple[str, ...] = (), **task: Any) -> Translation:
     definition = {"payload": payload, "taskGroupId": "G1", "deadline": NEW_YEAR, "metadata": {"name": "build"}, **task}
-    return translate(ClaimedRun("T1", 0, LEASE, definition), ROOT, scopes)
+    return translate(ClaimedRun("T1", 0, LEASE, definition), TaskQueueAddress(ROOT, "proj-web/linux"), scopes)
 
 
 def complaints(payload: Any, **task: Any) -> list[str]:
@@ -311,6 +312,21 @@ def test_an_author_is_told(payload: Any, begins: list[str]) -> None:
     assert len(said) == len(begins), said
     for text in begins:
         assert any(each.startswith(text) for each in said), said
+
+
+@pytest.mark.parametrize(
+    ("more", "scope", "is_enough"),
+    [
+        ({"capabilities": {"privileged": True}}, "docker-worker:capability:privileged", True),
+        ({"capabilities": {"privileged": True}}, "docker-worker:capability:privileged:proj-web/linux", True),
+        ({"capabilities": {"privileged": True}}, "docker-worker:capability:privileged:proj-web/*", True),
+        ({"capabilities": {"privileged": True}}, "docker-worker:capability:privileged:proj-web/other", False),
+        ({"capabilities": {"devices": {"kvm": True}}}, "docker-worker:capability:device:kvm:proj-web/linux", True),
+        ({"features": {"allowPtrace": True}}, "docker-worker:feature:allowPtrace:proj-web/linux", False),
+    ],
+)
+def test_a_capability_may_be_granted_for_one_task_queue(more: dict[str, Any], scope: str, *, is_enough: bool) -> None:
+    assert (translated(with_(**more), scopes=(scope,)).complaints == ()) is is_enough
 
 
 BEYOND = ("docker-worker:capability:*", "docker-worker:feature:allowPtrace")

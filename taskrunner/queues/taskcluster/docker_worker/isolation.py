@@ -20,6 +20,9 @@ PTRACE = "SYS_PTRACE"
 SHARED_MEMORY = "/dev/shm"  # noqa: S108  the machine's own is what is asked for
 
 
+CAPABILITY = "docker-worker:capability:"
+
+
 @attrs.frozen
 class Beyond:
     """Something that reaches the machine."""
@@ -31,19 +34,23 @@ class Beyond:
     path: str
     """Where it is in the document of the Docker platform."""
 
+    def scopes_in(self, task_queue: str) -> tuple[str, ...]:
+        """Each of these is enough: a capability may be granted for the workers of one task queue alone."""
+        return (self.scope, f"{self.scope}:{task_queue}") if self.scope.startswith(CAPABILITY) else (self.scope,)
+
 
 def beyond(payload: Payload) -> Iterator[Beyond]:
     """What a payload asks for and this worker can give."""
     wanted, devices = payload.capabilities, payload.capabilities.devices
     if wanted.privileged:
-        scope = "docker-worker:capability:privileged"
+        scope = f"{CAPABILITY}privileged"
         yield Beyond("payload.capabilities.privileged", scope, "isolation.privileged")
     if payload.features.allowPtrace:
         path = "isolation" if wanted.privileged else f"isolation.capabilities[{len(DOCKERS_OWN)}]"
         yield Beyond("payload.features.allowPtrace", "docker-worker:feature:allowPtrace", path)
     for name, path in (("kvm", "isolation.devices[0]"), ("hostSharedMemory", "isolation.host_folders[0]")):
         if getattr(devices, name):
-            yield Beyond(f"payload.capabilities.devices.{name}", f"docker-worker:capability:device:{name}", path)
+            yield Beyond(f"payload.capabilities.devices.{name}", f"{CAPABILITY}device:{name}", path)
 
 
 def isolation_fields(payload: Payload) -> dict[str, Json]:

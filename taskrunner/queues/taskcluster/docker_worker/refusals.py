@@ -34,12 +34,12 @@ _LACKING = ("disableSeccomp", "devices.loopbackVideo", "devices.loopbackAudio")
 """Capabilities of docker-worker that no container gets here, whatever the operator allows."""
 
 
-def refusals(payload: Payload, scopes: tuple[str, ...]) -> Iterator[Complaint]:
-    """`scopes` are those of the task."""
+def refusals(payload: Payload, scopes: tuple[str, ...], task_queue: str) -> Iterator[Complaint]:
+    """`scopes` are those of the task, which is in `task_queue`."""
     yield from _feature_refusals(payload.features)
     yield from _capability_refusals(payload)
     for each in beyond(payload):
-        if not satisfies(scopes, each.scope):
+        if not any(satisfies(scopes, scope) for scope in each.scopes_in(task_queue)):
             yield Complaint(each.field, f"the task lacks the scope {each.scope}", "add it to task.scopes")
     yield from _cache_refusals(payload.cache, scopes)
     for name, artifact in payload.artifacts.items():

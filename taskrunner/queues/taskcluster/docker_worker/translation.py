@@ -23,6 +23,7 @@ from taskrunner.queues.taskcluster.docker_worker.payload import DEFAULT_LOG, Pay
 from taskrunner.queues.taskcluster.docker_worker.refusals import refusals
 from taskrunner.queues.taskcluster.docker_worker.scopes import cache_scope
 from taskrunner.queues.taskcluster.docker_worker.unknown_fields import explained
+from taskrunner.queues.taskcluster.options import TaskQueueAddress
 from taskrunner.queues.taskcluster.service.answers import ClaimedRun, time_of
 from taskrunner.schema.decode import decode
 from taskrunner.schema.validators import at_key
@@ -83,21 +84,21 @@ _PATHS = {
 }
 
 
-def translate(grant: ClaimedRun, root_url: str, scopes: Sequence[str]) -> Translation:
-    """`scopes` are those of the task, with those of its roles."""
+def translate(grant: ClaimedRun, address: TaskQueueAddress, scopes: Sequence[str]) -> Translation:
+    """`address` is that of the queue which the task came from; `scopes` are its own, with those of its roles."""
     try:
         payload = decode(Payload, grant.task.get("payload"), "payload")
     except MalformedPayload as error:
         told = explained(error.complaints, grant.task.get("payload"))
         return Translation({"platform": PLATFORM}, complaints=tuple(told))
-    complaints = list(refusals(payload, tuple(scopes)))
+    complaints = list(refusals(payload, tuple(scopes), address.task_queue_id))
     try:
         image = image_of(payload.image)
     except MalformedPayload as error:
         complaints += error.complaints
         image = ""
     document = {**task_fields(grant.task), **_payload_fields(payload), **image_fields(image)}
-    document["env"] = {**payload.env, **_implicit(grant, payload, root_url)}
+    document["env"] = {**payload.env, **_implicit(grant, payload, address.root_url)}
     return Translation(document, payload, tuple(complaints))
 
 
