@@ -115,7 +115,7 @@ def test_a_shell_in_a_container_through_a_worker(tmp_path: Path, base_image: str
             person.type(b"stty size; echo in $((40 + 2))\r")
             assert b"24 80" in person.until(b"in 42")
             person.resize(33, 111)
-            person.type(b"echo on$((40 + 2)); sleep 1000000\r")
+            person.type(b"sh -c 'echo on$((40 + 2)); exec sleep 1000000'\r")  # Ctrl-C is for whoever printed it
             person.until(b"on42")
             person.type(b"\x03")
             person.type(b"stty size; exit 9\r")
