@@ -206,6 +206,14 @@ def test_a_grant_is_released_although_one_of_its_tasks_was_cancelled() -> None:
         [claim] = await queue.claim(2, lease=LONG, wait=0)
         assert claim.task_id == "two"
         assert await queue.resolve(claim, COMPLETED) == "applied"
+        status = await queue.status("two")
+        assert status is not None
+        released = status.runs[0].resolution
+        assert released is not None
+        assert (str(released), released.message) == (
+            "exception (claim-canceled)",
+            f"released by the worker, which costs the task no retry: {ledger_queue.UNTAKEN}",
+        )
 
     clock.run(main())
 

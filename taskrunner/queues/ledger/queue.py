@@ -180,8 +180,11 @@ def _page(before: int | None, most: int) -> Callable[[Ledger], tuple[Sequence[Ta
     return lambda ledger: tasks.newest(ledger, before, most)
 
 
+UNTAKEN = "the worker stopped claiming while this claim was on its way to it"
+
+
 def release_grant(ledger: Ledger, grant: Grant) -> None:
     """Releases claims that no caller has taken."""
     for claim in grant.claims:
         with suppress(ClaimLost):
-            claims.release(ledger, claim, delay=0, reason="claim-canceled")
+            claims.release(ledger, claim, delay=0, reason="claim-canceled", message=UNTAKEN)
