@@ -180,7 +180,7 @@ class CrashRecovery:
     async def _hand_back(self, run: Unfinished, lines: list[str]) -> bool:
         """Whether the queue has the end of the run from its claim."""
         what = f"run {run.claim.run} of worker {run.claim.worker_id}, which died,"
-        ending = exception("worker-shutdown", f"worker {run.claim.worker_id} died; another one takes the task over")
+        ending = exception("worker-shutdown", f"worker {run.claim.worker_id} died during this run")
         resolving = self.services.queue.resolve(run.claim, ending)
         ended = False
         try:

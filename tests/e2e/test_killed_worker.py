@@ -95,7 +95,7 @@ def test_the_run_of_a_dead_worker_says_that_it_died(site: Site) -> None:
     first.kill()
     second = site.run_worker()
     dead = site.status(task).runs[0].worker_id
-    message = f"worker {dead} died; another one takes the task over"
+    message = f"worker {dead} died during this run"
     assert f"warning  run {task}/0 of worker {dead}, which died, was handed back" in second.output
     run = site.status(task).runs[0]
     assert run.resolution is not None

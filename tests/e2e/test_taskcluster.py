@@ -157,7 +157,7 @@ def test_the_log_of_a_killed_workers_run_is_uploaded_by_the_next(site: Taskclust
     assert found["public/own.log"]["artifact"] == "public/own_backing.log"
     log = found["public/own_backing.log"]["body"].decode()
     assert "\nrun 0\n" in log
-    assert log.splitlines()[-1].endswith("another one takes the task over")
+    assert log.splitlines()[-1].endswith("died during this run")
     assert found["public/own_backing.log"]["expires"] == site.server.tasks.find(task).definition["expires"]
     assert "run 1" in site.server.artifacts(task, 1)["public/own_backing.log"]["body"].decode()
 

@@ -152,7 +152,7 @@ def test_a_call_that_is_cancelled_or_whose_deadline_is_over_ends_its_job(tmp_pat
             await until_free(channel)
             scene.kit.documents["late"] = {"platform": "fake", **FOREVER}  # type: ignore[attr-defined]
             request = jobs.JobRequest(jobId="late")
-            late = job_method(channel, "RunJob", jobs.JobRequest, jobs.JobResponse)(request, timeout=0.5)
+            late = job_method(channel, "RunJob", jobs.JobRequest, jobs.JobResponse)(request, timeout=3)
             assert (await outcome(late)).status is grpc.StatusCode.DEADLINE_EXCEEDED
             await until_free(channel)
             assert [each.reason for each in scene.seen.endings.values()] == ["claim-expired"] * 2
