@@ -57,14 +57,20 @@ class Terminal:
 def at_terminal(
     command: Sequence[str], *, cwd: Path, env: Mapping[str, str], rows: int = 24, columns: int = 80
 ) -> Iterator[Terminal]:
-    """Starts a program at a terminal of its own, and kills it at the end of the block."""
+    """Starts a program at a terminal of its own, and kills it at the end of the block. Keys such as Ctrl-C reach it,
+    also when the tests run in the background of a script or by `nohup`, where whatever begins ignores signals."""
     screen, device = pty.openpty()
     fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     setsid = shutil.which("setsid")
     assert setsid
     try:
         with subprocess.Popen(
-            [setsid, "--ctty", *command], stdin=device, stdout=device, stderr=device, cwd=cwd, env={**env}
+            ["env", "--default-signal", setsid, "--ctty", *command],
+            stdin=device,
+            stdout=device,
+            stderr=device,
+            cwd=cwd,
+            env={**env},
         ) as process:
             try:
                 yield Terminal(screen, process)
