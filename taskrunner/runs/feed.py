@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import attrs
@@ -188,7 +187,7 @@ class RunFeed:
             until = min(self._piece, self._moves[0][0] - self._offset if self._moves else self._piece)
             part, piece = piece[:until], piece[until:]
             begin = _now()
-            await self._send(partial(self.queue.append_log, self.claim(), self._offset, part, origin))
+            await self._send(self.queue.append_log, self._offset, part, origin)
             self._piece = LONG_PIECE if _now() - begin < QUICK else PIECE
             self._offset += len(part)
 
@@ -196,17 +195,18 @@ class RunFeed:
         """The moves that happened up to this place of the log."""
         while self._moves and self._moves[0][0] <= self._offset:
             _, move, ending = self._moves[0]
-            await self._send(partial(self.queue.moved, self.claim(), move, ending))
+            await self._send(self.queue.moved, move, ending)
             self._moves.popleft()
 
     async def _send_progress(self) -> None:
         for step in list(self._progress):
-            await self._send(partial(self.queue.progress, self.claim(), self._progress.pop(step)))
+            await self._send(self.queue.progress, self._progress.pop(step))
 
-    async def _send(self, call: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _send(self, call: Callable[..., Coroutine[Any, Any, None]], *what: object) -> None:
+        """Each try has the claim as it is then: that of an earlier one may have ended."""
         while True:
             try:
-                await call()
+                await call(self.claim(), *what)
             except Unavailable as unavailable:
                 await asyncio.sleep(unavailable.retry_after or RETRY)
             else:

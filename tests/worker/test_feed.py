@@ -11,9 +11,10 @@ import attrs
 import pytest
 
 from taskrunner.bounded import BoundedCalls
+from taskrunner.errors import Unavailable
 from taskrunner.interfaces.log import LogOrigin
 from taskrunner.log.spool import Spool
-from taskrunner.model import COMPLETED, Claim, Progress
+from taskrunner.model import COMPLETED, Claim, Move, Progress, Resolution
 from taskrunner.queues.memory import MemoryQueue
 from taskrunner.runs import feed as feed_module
 from taskrunner.runs.feed import GATHER, LONG_PIECE, PIECE, RunFeed
@@ -172,3 +173,44 @@ def test_a_run_that_does_nothing_costs_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(clock.Deadlock, match="no timer is set"):
         clock.run(main())
+
+
+class Renewing(MemoryQueue):
+    """Does not answer the first call of each kind, while the claim is renewed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.claimed = CLAIM
+        self.tokens: dict[str, list[str]] = {"log": [], "move": [], "progress": []}
+
+    async def append_log(self, claim: Claim, offset: int, chunk: bytes, origin: LogOrigin | None = None) -> None:
+        self._answer("log", claim)
+
+    async def moved(self, claim: Claim, move: Move, ending: Resolution | None) -> None:
+        self._answer("move", claim)
+
+    async def progress(self, claim: Claim, progress: Progress) -> None:
+        self._answer("progress", claim)
+
+    def _answer(self, kind: str, claim: Claim) -> None:
+        self.tokens[kind].append(claim.token)
+        if len(self.tokens[kind]) == 1:
+            self.claimed = attrs.evolve(claim, token=f"renewed while a {kind} was sent")
+            raise Unavailable("not now")
+
+
+def test_what_is_sent_again_has_the_claim_as_it_is_then(tmp_path: Path) -> None:
+    """The credentials of the first try may have ended."""
+
+    async def main() -> dict[str, list[str]]:
+        queue, log = Renewing(), Spool(tmp_path / "log")
+        feed = RunFeed(queue, lambda: queue.claimed, log, BoundedCalls(print))
+        feed.moved(Move("", "claim", "claimed"), None)
+        feed.progressed(Progress("pull", 1, 2))
+        log.finish(COMPLETED, 1.0)
+        feed.start()
+        assert await feed.finish() == ""
+        return queue.tokens
+
+    for kind, tokens in clock.run(main()).items():
+        assert tokens[1] == f"renewed while a {kind} was sent"
