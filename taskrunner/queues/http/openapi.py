@@ -19,8 +19,8 @@ from taskrunner.queues.http.requests import FORMATS
 from taskrunner.schema.json_schema import object_schema, task_schema
 from taskrunner.schema.validators import Schema
 
-ALWAYS = (400, 401, 403, 408, 503)
-"""Statuses of refusals that every operation has."""
+ALWAYS = (400, 401, 403, 408, 422, 503)
+"""Statuses of refusals that every operation has. 422: a parameter that it does not know."""
 
 EVENT_VIEWS = (views.TaskView, views.MoveEvent, views.LogEvent, views.ProgressEvent)
 

@@ -13,6 +13,9 @@ PREFIX = "/v1"
 
 JSON, BYTES, EVENTS = "application/json", "application/octet-stream", "text/event-stream"
 
+ANY = "*/*"
+"""Of an artifact: its own."""
+
 
 @attrs.frozen
 class Operation:
@@ -41,7 +44,7 @@ OPERATIONS = (
         "Submit a task. One without an id gets a new one; to be able to repeat a request, use PUT.",
         {201: TaskView, 200: TaskView},
         body="task",
-        errors=(409, 413, 415, 422),
+        errors=(409, 413, 415),
     ),
     Operation(
         "list_tasks",
@@ -50,7 +53,6 @@ OPERATIONS = (
         "The newest tasks first.",
         {200: TaskList},
         {"limit": "integer: at most so many, by default 100"},
-        errors=(422,),
     ),
     Operation(
         "submit",
@@ -59,7 +61,7 @@ OPERATIONS = (
         "Submit a task under this id. The same again changes nothing (200); another document is refused (409).",
         {201: TaskView, 200: TaskView},
         body="task",
-        errors=(409, 413, 415, 422),
+        errors=(409, 413, 415),
     ),
     Operation("status", "GET", "/tasks/{id}", "A task and its runs.", {200: TaskView}, errors=(404,)),
     Operation(
@@ -69,7 +71,7 @@ OPERATIONS = (
         "End a task, pending or running. `done` is false when it had been resolved.",
         {200: Done},
         body=Message,
-        errors=(404, 413, 415, 422),
+        errors=(404, 413, 415),
     ),
     Operation(
         "retry",
@@ -87,7 +89,7 @@ OPERATIONS = (
         "`log`, `progress`. After a disconnect, send the last id as Last-Event-ID to go on there.",
         {200: EVENTS},
         {"log": "boolean: with false, only `status` and `answer`"},
-        errors=(404, 422),
+        errors=(404,),
     ),
     Operation(
         "log",
@@ -96,7 +98,7 @@ OPERATIONS = (
         "The log of a run, as the task wrote it.",
         {200: BYTES},
         {"run": RUN, "offset": "integer: leave out the first bytes", "follow": "boolean: wait for more until it ends"},
-        errors=(404, 422),
+        errors=(404,),
     ),
     Operation(
         "log_index",
@@ -105,7 +107,7 @@ OPERATIONS = (
         "When each piece of the log came, and from which stream: records of 16 bytes.",
         {200: BYTES},
         {"run": RUN, "offset": "integer: leave out the first bytes"},
-        errors=(404, 422),
+        errors=(404,),
     ),
     Operation(
         "story",
@@ -114,7 +116,7 @@ OPERATIONS = (
         "The states of a run and how long each took, what its clean-up has left, and when retention removed its files.",
         {200: StoryView},
         {"run": RUN},
-        errors=(404, 422),
+        errors=(404,),
     ),
     Operation(
         "artifacts",
@@ -123,16 +125,16 @@ OPERATIONS = (
         "The artifacts of a run.",
         {200: ArtifactList},
         {"run": RUN},
-        errors=(404, 422),
+        errors=(404,),
     ),
     Operation(
         "artifact",
         "GET",
         "/tasks/{id}/artifacts/{name}",
         "One artifact of a run. Its name may have slashes.",
-        {200: BYTES},
+        {200: ANY},
         {"run": RUN, "offset": "integer: leave out the first bytes"},
-        errors=(404, 422),
+        errors=(404, 416),
     ),
     Operation("counts", "GET", "/counts", "How many tasks wait to be claimed.", {200: Counts}),
     Operation(
@@ -142,6 +144,5 @@ OPERATIONS = (
         "The ids that begin with a text.",
         {200: IdList},
         {"prefix": "string: the beginning", "limit": "integer: at most so many, by default 10"},
-        errors=(422,),
     ),
 )

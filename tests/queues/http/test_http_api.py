@@ -11,7 +11,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from taskrunner.model import COMPLETED, Claim, Progress
-from taskrunner.queues.http.operations import OPERATIONS, PREFIX
+from taskrunner.queues.http.operations import ANY, OPERATIONS, PREFIX, Operation
 from taskrunner.stores.folder import FolderStore
 from tests.support.http_server import HttpServer
 
@@ -179,3 +179,27 @@ def test_answers_are_of_the_classes_of_the_document(http: httpx.Client, server: 
         jsonschema.validate(answer, {**described["schema"], "components": document["components"]})
     unknown = http.get("/v1/tasks/none").json()
     jsonschema.validate(unknown, {**document["components"]["schemas"]["Problem"], "components": document["components"]})
+
+
+def responses(http: httpx.Client, path: str, method: str = "get") -> dict[str, Any]:
+    """What the document says of one operation."""
+    found: dict[str, Any] = http.get("/openapi.json").json()["paths"][PREFIX + path][method]["responses"]
+    return found
+
+
+@pytest.mark.parametrize("each", OPERATIONS, ids=lambda each: each.name)
+def test_an_unknown_parameter_is_refused_as_the_document_says(http: httpx.Client, each: Operation) -> None:
+    path = PREFIX + each.path.replace("{id}", "nothing").replace("{name}", "nothing")
+    answer = http.request(each.method, path, params={"nothing": "1"})
+    assert answer.status_code == 422
+    assert "422" in responses(http, each.path, each.method.lower())
+
+
+def test_the_document_knows_the_type_and_the_end_of_an_artifact(http: httpx.Client, server: HttpServer) -> None:
+    store(server, finished(server, http, "typed"))
+    path = "/tasks/{id}/artifacts/{name}"
+    url = PREFIX + path.format(id="typed", name="public/a%20b.html")
+    known = responses(http, path)
+    assert http.get(url).headers["content-type"].startswith("text/html")
+    assert list(known["200"]["content"]) == [ANY]
+    assert str(http.get(url, params={"offset": 99}).status_code) in known
