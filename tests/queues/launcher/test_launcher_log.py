@@ -21,7 +21,7 @@ from taskrunner.model import COMPLETED, Claim, Move, Progress, Resolution, RunKe
 from taskrunner.queues.launcher.log import build_log as subject
 from taskrunner.queues.launcher.log.build_log import LauncherLog, LogTarget
 from taskrunner.queues.launcher.log.left_log import LeftLog, left_run
-from taskrunner.queues.launcher.log.lines import LONGEST, LogLines
+from taskrunner.queues.launcher.log.lines import LONGEST, WARNING, LogLines
 from taskrunner.queues.launcher.log.phases import LogPhases
 from taskrunner.state.journal import Journal
 from taskrunner.state.run_folder import RunFolder
@@ -381,4 +381,8 @@ def test_a_log_that_is_too_long_is_marked(tmp_path: Path, monkeypatch: pytest.Mo
 
     with storage() as kept:
         asyncio.run(main(kept))
-    assert kept.bodies == [b"123456\n" + subject.TOO_LONG]
+    [sent] = kept.bodies
+    first, last = sent.splitlines()
+    mark = json.loads(last)
+    assert (first, mark["level"], mark["msg"]) == (b"123456", WARNING, subject.TOO_LONG)
+    assert datetime.fromisoformat(mark["time"]).tzinfo

@@ -8,6 +8,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
@@ -16,6 +17,7 @@ from taskrunner.blocking import OverLimit, run_blocking
 from taskrunner.errors import TaskFailedInternally, Unavailable
 from taskrunner.files.downloads.location import Location
 from taskrunner.files.upload import upload
+from taskrunner.queues.launcher.log.lines import WARNING, json_line
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ WRITE_LIMIT = 20.0
 MAX_SIZE = 256 << 20
 """Bytes. A run keeps 64 MiB of its log; in lines of JSON a usual one takes three times as much."""
 
-TOO_LONG = b'{"level": 40, "msg": "[the log is too long: what follows is in the log of the run on its worker]"}\n'
+TOO_LONG = "[the log is too long: what follows is in the log of the run on its worker]"
 
 
 @attrs.frozen
@@ -106,7 +108,7 @@ class LauncherLog:
             with tempfile.TemporaryFile(dir=self.folder) as file:
                 self._file = os.dup(file.fileno())
         if self._size + len(data) > MAX_SIZE:
-            data = b"" if self._full else TOO_LONG
+            data = b"" if self._full else json_line(TOO_LONG, datetime.now(UTC), WARNING, {})
             self._full = True
         view = memoryview(data)
         while view:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import attrs
@@ -18,7 +18,7 @@ from taskrunner.limits import EARLIEST
 from taskrunner.model import Move, Progress, Resolution
 from taskrunner.queues.launcher.log.phases import LogPhases, Marker
 
-INFO, ERROR = 30, 50
+INFO, WARNING, ERROR = 30, 40, 50
 """Levels of bunyan, whose format it is."""
 
 LONGEST = 16 << 10
@@ -129,13 +129,13 @@ class LogLines:
         text = text if text and not begins else f"{'Start' if begins else 'End'} phase: {marker.phase.name}"
         name = "START_PHASE" if begins else "END_PHASE"
         level = ERROR if marker.result == "failed" else INFO
-        return _json(
+        return json_line(
             text, marker.at, level, _of_phase(marker.phase.name, marker.phase.step_id) | {"marker": name} | more
         )
 
     def _json(self, text: str, at: datetime, **more: object) -> bytes:
         phase = self.phases.current
-        return _json(text, at, INFO, (_of_phase(phase.name, phase.step_id) if phase else {}) | more)
+        return json_line(text, at, INFO, (_of_phase(phase.name, phase.step_id) if phase else {}) | more)
 
 
 def _of_phase(name: str, step_id: str) -> dict[str, object]:
@@ -143,9 +143,9 @@ def _of_phase(name: str, step_id: str) -> dict[str, object]:
     return {"phase": name, **step}
 
 
-def _json(text: str, at: datetime, level: int, more: dict[str, object]) -> bytes:
+def json_line(text: str, at: datetime, level: int, more: Mapping[str, object]) -> bytes:
     time = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return (
-        json.dumps({"level": level, "msg": text, "time": time} | more, ensure_ascii=False).encode("utf-8", "replace")
+        json.dumps({"level": level, "msg": text, "time": time, **more}, ensure_ascii=False).encode("utf-8", "replace")
         + b"\n"
     )
