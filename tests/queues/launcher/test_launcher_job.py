@@ -203,6 +203,10 @@ MALFORMED: dict[str, tuple[dict[str, Any], str]] = {
     "a secret of another type": (_secret(name="A", type="env", value="x"), "job.secrets.environmentSecrets[0].type"),
     "a secret without a value": (_secret(name="A", type="string"), "job.secrets.environmentSecrets[0].value"),
     "an empty secret": (_secret(name="A", type="string", value=""), "job.secrets.environmentSecrets[0].value"),
+    "a secret with a zero byte": (
+        _secret(name="A", type="string", value="a\0b"),
+        "job.secrets.environmentSecrets[0].value: holds a zero byte",
+    ),
     "a file that is no base64": (_secret(name="A", type="file", value="?"), "job.secrets.environmentSecrets[0].value"),
     "a secret with a hostile name": (
         _secret(name="A; rm -rf /", type="file", value="eA=="),

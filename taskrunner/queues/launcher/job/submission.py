@@ -158,6 +158,8 @@ def _secret_complaints(secrets: tuple[EnvironmentSecret, ...]) -> Iterator[Compl
             yield Complaint(f"{path}.value", "is empty", "leave the secret out")
         elif secret.type == "file" and not _is_base64(secret.value):
             yield Complaint(f"{path}.value", "is no base64", "encode the content of the file")
+        elif "\0" in secret.value:
+            yield Complaint(f"{path}.value", "holds a zero byte", "encode it, for instance as base64")
 
 
 def _is_base64(value: str) -> bool:
