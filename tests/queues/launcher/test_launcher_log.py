@@ -38,8 +38,11 @@ class Written:
     data: bytes = b""
     at: datetime = BEGIN
 
-    def moved(self, source: str, target: str) -> None:
-        self.data += b"".join(self.lines.moved(Move(source, "x", target), None))
+    def moved(self, source: str, target: str, ending: Resolution | None = None) -> None:
+        self.data += b"".join(self.lines.moved(Move(source, "x", target), ending))
+
+    def finish(self, ending: Resolution) -> None:
+        self.data += b"".join(self.lines.finish(ending))
 
     def write(self, text: str | bytes, stream: LogStream = "stdout", after: float = 0.0) -> None:
         self.at += timedelta(seconds=after)
@@ -99,9 +102,8 @@ def test_phases_are_states_and_steps_with_their_results_and_durations(log: Writt
     log.say("step 2/3 make test: skipped")
     log.say("step 3/3 Report")
     log.say("step 3/3 Report: success after 0.2 s", after=0.2)
-    log.moved("running", "uploading")
-    log.moved("uploading", "cleanup")
-    log.data += b"".join(log.lines.finish(failed("step-failed", "step 1/3")))
+    log.moved("running", "uploading", failed("step-failed", "step 1/3"))
+    log.finish(failed("step-failed", "step 1/3"))
     assert log.markers == [
         ("START_PHASE", "START_BUILD", ""),
         ("END_PHASE", "START_BUILD", "success"),
@@ -126,6 +128,30 @@ def test_phases_are_states_and_steps_with_their_results_and_durations(log: Writt
     assert log.texts == ["clone: https://example.com/app"]
     times = [each["time"] for each in log.parsed]
     assert times == sorted(times), "a piece may have the time of its first byte"
+
+
+def test_an_upload_that_has_failed_is_the_phase_that_failed(log: Written) -> None:
+    log.say("step 1/1 Build")
+    log.say("step 1/1 Build: success after 0.2 s")
+    log.moved("running", "uploading")
+    log.finish(failed("artifact-refused", "app.ipa"))
+    assert log.markers[-3] == ("END_PHASE", "UPLOAD_ARTIFACTS", "failed")
+    assert log.lines.phases.failed == "UPLOAD_ARTIFACTS"
+
+
+def test_a_step_that_was_stopped_has_failed_even_after_another_one(log: Written) -> None:
+    log.say("step 1/2 Build")
+    log.say("step 1/2 Build: failed (exit code 1) after 3.1 s")
+    log.say("step 2/2 Report")
+    log.moved("running", "uploading", failed("max-run-time", "too long"))
+    log.finish(failed("max-run-time", "too long"))
+    ends = [(phase, result) for _, phase, result in log.markers if result]
+    assert ends == [
+        ("Build", "failed"),
+        ("Report", "failed"),
+        ("UPLOAD_ARTIFACTS", "success"),
+        ("COMPLETE_BUILD", "failed"),
+    ]
 
 
 @pytest.mark.parametrize("name", ["x: failed", "x: skipped after", "step 2/3 x", "a: success (b) after 1.0 s"])

@@ -64,8 +64,7 @@ class LogPhases:
 
     def moved(self, move: Move, ending: Resolution | None, at: datetime) -> Iterator[Marker]:
         """The run is in another state."""
-        bad = ending is not None and ending.kind != "completed"
-        yield from self._end("failed" if bad else "success", at)
+        yield from self._end(self._result(ending), at)
         if name := PHASES.get(move.target):
             yield self._begin(Phase(name, at))
 
@@ -83,10 +82,16 @@ class LogPhases:
 
     def finish(self, resolution: Resolution, at: datetime) -> Iterator[Marker]:
         """The build is over."""
-        result: Result = "success" if resolution.kind == "completed" else "failed"
-        yield from self._end(result, at)
+        yield from self._end(self._result(resolution), at)
         yield self._begin(Phase(LAST_PHASE, at))
-        yield from self._end(result, at)
+        yield from self._end("success" if resolution.kind == "completed" else "failed", at)
+
+    def _result(self, ending: Resolution | None) -> Result:
+        """Of what ends now. After a step that has failed, the upload has not: it is not what ended the run."""
+        if ending is None or ending.kind == "completed":
+            return "success"
+        of_run = self.current is not None and not self.current.step_id
+        return "success" if of_run and self.failed else "failed"
 
     def _begin(self, phase: Phase) -> Marker:
         self.current = phase
