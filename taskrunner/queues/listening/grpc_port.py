@@ -36,6 +36,10 @@ PING_EVERY, PING_TIMEOUT = 30_000, 10_000
 """Milliseconds after which a connection that is silent is asked whether it lives, and for the answer. So a client whose
 machine has gone frees the slot of its run within a minute."""
 
+PINGS_APART = 1000
+"""Milliseconds between two such pings of a client, with a call or without. gRPC ends the connection of one whose pings
+come sooner, and all its calls with it. Clients ask every 8 to 30 s, in gRPC's own examples too.
+"""
 
 _LOG = logging.getLogger("grpc._cython.cygrpc")
 """Where gRPC reports what a method of a service has raised."""
@@ -84,7 +88,8 @@ def _options(listener: Listener) -> dict[str, int]:
         "grpc.keepalive_time_ms": PING_EVERY,
         "grpc.keepalive_timeout_ms": PING_TIMEOUT,
         "grpc.http2.ping_timeout_ms": PING_TIMEOUT,  # without it, newer versions wait for a minute
-        "grpc.http2.min_ping_interval_without_data_ms": PING_TIMEOUT,
+        "grpc.keepalive_permit_without_calls": 1,  # in both directions: else pings of a client must be 2 hours apart
+        "grpc.http2.min_ping_interval_without_data_ms": PINGS_APART,
     }
 
 

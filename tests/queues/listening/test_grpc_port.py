@@ -19,6 +19,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
+from hyperframe.frame import PingFrame, SettingsFrame
 
 from taskrunner.errors import Unavailable
 from taskrunner.queues.listening import Address, BearerTokens, Listener
@@ -125,6 +126,13 @@ async def connect(port: int) -> asyncio.StreamReader:
     return reader
 
 
+async def connect_silently(port: int) -> asyncio.StreamReader:
+    """A connection without a call."""
+    reader = await connect(port)
+    reader.writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize())  # type: ignore[attr-defined]
+    return reader
+
+
 async def ended(reader: asyncio.StreamReader) -> None:
     try:
         while await reader.read(1000):
@@ -191,6 +199,33 @@ def test_a_client_that_answers_no_ping_loses_its_call(monkeypatch: pytest.Monkey
             client.kill()
             await client.wait()
             await opened.server.stop(0)
+
+    run(scene)
+
+
+def test_a_client_that_answers_no_ping_loses_its_connection_without_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "PING_EVERY", 1000)
+    monkeypatch.setattr(subject, "PING_TIMEOUT", 500)
+
+    async def scene() -> None:
+        async with serving(LOCAL) as port:
+            await ended(await connect_silently(port))
+
+    run(scene)
+
+
+def test_a_client_may_ask_as_often_as_it_is_told_whether_the_server_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also without a call. By default gRPC takes this for an attack, and ends the connection at the fourth ping."""
+    monkeypatch.setattr(subject, "PINGS_APART", 0)
+
+    async def scene() -> None:
+        async with serving(LOCAL) as port:
+            reader = await connect_silently(port)
+            for number in range(10):
+                asked = b"%08d" % number
+                reader.writer.write(PingFrame(0, asked).serialize())  # type: ignore[attr-defined]
+                await reader.readuntil(PingFrame(0, asked, flags=["ACK"]).serialize())
+            reader.writer.close()  # type: ignore[attr-defined]
 
     run(scene)
 
