@@ -76,6 +76,17 @@ def test_the_command_gets_the_environment_of_the_request_and_none_of_the_worker(
     assert names - of_the_platform == given
 
 
+@pytest.mark.parametrize("path", ["/nonexistent", ""])
+def test_the_path_of_a_request_is_only_for_its_command(shared: AgentSite, path: str) -> None:
+    """The folder of the artifacts is there all the same."""
+    script = 'echo "$PATH"; [ -d "$FASTLANE_CI_ARTIFACTS" ] && echo x >"$FASTLANE_CI_ARTIFACTS/a"'
+    [build] = shared.run_builds(shared.build("/bin/sh", "-c", script, PATH=path))
+    assert (build.status, output(build)) == ("success", f"{path}\n")
+    assert unpack(bytes(build.archive)) == {"a": b"x\n"}
+    [missing] = shared.run_builds(shared.build("sh", PATH="/nonexistent"))
+    assert (missing.states, missing.exit_status) == (["RUNNING", "FAILED"], 127)
+
+
 def test_a_command_that_fails_is_told_with_its_exit_status(shared: AgentSite) -> None:
     builds = {3: shared.shell("exit 3"), 137: shared.shell("kill -9 $$"), 127: shared.build("no-such-program")}
     for status, build in builds.items():

@@ -21,8 +21,9 @@ ARTIFACTS = "FASTLANE_CI_ARTIFACTS"
 FOLDER = ".tmp/artifacts"
 """This folder, in that of the run: among its temporary files, which git does not report."""
 
-COMMAND = ("/bin/sh", "-c", f'mkdir -p "${ARTIFACTS}" && exec "$0" "$@"')
-"""Makes the folder and becomes the command, which is an argument vector to the end."""
+COMMAND = ("/bin/sh", "-c", f'command -p mkdir -p "${ARTIFACTS}" && exec "$0" "$@"')
+"""Makes the folder and becomes the command, which is an argument vector to the end. With `-p`, the shell finds `mkdir`
+whatever the `PATH` of the request is."""
 
 
 def submission(request: Any, options: AgentOptions) -> Submission:
