@@ -113,6 +113,8 @@ class TaskRun:
     _resources: Resources = attrs.field(init=False)
     _platform: Platform[Any, Any] = attrs.field(init=False)
     _timers: Timers = attrs.field(init=False, factory=Timers)
+    _doubted: bool = attrs.field(init=False, default=False)
+    """Whether the claim may be lost already when the run begins."""
     _reporting: QueueReport = attrs.field(init=False)
     upload: RunUpload = attrs.field(init=False)
 
@@ -186,13 +188,14 @@ class TaskRun:
         self.driver.tell(Signal(event, data))
 
     def reclaim_now(self) -> None:
-        """Renews the claim, which decides whether it is lost. Does nothing once the report has begun: that decides
-        too."""
+        """Renews the claim, which decides whether it is lost; of a run that has not begun, when it does. Does nothing
+        once the report has begun: that decides too."""
+        self._doubted = True
         self._timers.hasten("claim", self._begin_reclaiming)
 
     async def run(self) -> Resolution:
         """Runs to the end and returns the resolution. Raises only CancelledError."""
-        self._timers.after(self.kept.pause, "claim", self._begin_reclaiming)
+        self._timers.after(0.0 if self._doubted else self.kept.pause, "claim", self._begin_reclaiming)
         self._reporting.start(self.machine.at, self.resolution if self.attempt.resolution else None)
         try:
             await self.driver.run()

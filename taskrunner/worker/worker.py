@@ -87,6 +87,8 @@ class Worker:
     """Whether the last claim returned nothing, so that another one without waiting would spin."""
     _arriving: int = attrs.field(init=False, default=0)
     """Number of claimed runs that have no slot yet."""
+    _doubted: set[str] = attrs.field(init=False, factory=set)
+    """Tasks whose claim may have been lost before their run has got its slot."""
     _offer: SlotOffer = attrs.field(init=False)
     _booted: asyncio.Event = attrs.field(init=False, factory=asyncio.Event)
     _changed: asyncio.Event = attrs.field(init=False, factory=asyncio.Event)
@@ -240,6 +242,7 @@ class Worker:
         for claim in claims:
             self._arriving -= 1
             self._take(claim)
+        self._doubted.clear()
 
     async def _done(self, idle_for: float) -> str:
         """Why the worker is done; empty when it is not. It does not idle while its machine is unfit."""
@@ -280,6 +283,8 @@ class Worker:
         run.on_vacated = partial(self._vacated, run)
         self._tell(WorkerEvent.TOOK)
         self.services.observer.started(run.view)
+        if claim.task_id in self._doubted:
+            run.reclaim_now()
         if self.load.hands_back:
             run.tell(TaskEvent.REJECT, after=0.0, message=f"the worker is stopping: {self.load.why}")
         self._group.create_task(self._run_in_slot(run), name=f"run {claim.run}")
@@ -357,6 +362,8 @@ class Worker:
             self._tell(WorkerEvent.UNFIT, why=health.why)
 
     def _handle(self, notice: Notice) -> None:
+        if self._claiming.granted:
+            self._doubted.add(notice.task_id)
         if notice.kind == "cancel":
             self.cancel(notice.task_id, notice.message)
         elif notice.kind == "reclaim":

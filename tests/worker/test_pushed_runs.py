@@ -113,6 +113,30 @@ def test_a_run_that_is_claimed_and_has_no_slot_yet_is_no_free_slot(pushed: Pushe
     assert not pushed.world.platform.alive
 
 
+@pytest.mark.parametrize("part", [ScriptedPeer.disconnect, ScriptedPeer.cancel])
+def test_a_peer_that_leaves_at_any_moment_ends_its_run_at_once(
+    pushed: Pushed, part: Callable[[ScriptedPeer], None]
+) -> None:
+    """Also between the claim and the begin of the run, and not only when the claim is renewed."""
+    lasted: list[float] = []
+
+    async def scene() -> None:
+        peer = await pushed.dispatch("t", run_for=3600)
+        for turns in range(60):
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            left_at = asyncio.get_running_loop().time()
+            part(peer)
+            peer = await pushed.dispatch(f"t{turns}", run_for=3600)  # waits for the slot
+            lasted.append(asyncio.get_running_loop().time() - left_at)
+        part(peer)
+        pushed.world.worker.shutdown(immediate=False, why="over")
+
+    pushed.run(scene)
+    assert max(lasted) < 1
+    assert not pushed.world.platform.alive
+
+
 # ---- removal --------------------------------------------------------------------------------------------
 
 
