@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -26,6 +25,7 @@ from taskrunner.queues.orchestrator.messages import (
 from taskrunner.queues.orchestrator.peer import OrchestratorPeer
 from taskrunner.queues.orchestrator.request import OrchestratorJob, failed_step
 from taskrunner.queues.orchestrator.steps import ImageStep, failure
+from taskrunner.queues.push.waiting_calls import WaitingCalls
 
 POOL.AddSerializedFile(reflection_pb2.DESCRIPTOR.serialized_pb)
 
@@ -42,6 +42,10 @@ class JobService:
     credits: Credits
     pinged: Callable[[], None]
     """Is called at each Ping."""
+    _calls: WaitingCalls = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._calls = WaitingCalls(self.credits)
 
     async def ping(self, _: bytes, __: Context) -> Any:
         """BUSY also while the worker is stopping or its machine is not fit: it would take no job."""
@@ -59,25 +63,19 @@ class JobService:
             await self._run(request, peer)
 
     async def _run(self, request: Any, peer: OrchestratorPeer) -> None:
-        """One job, to its end. A call that is cancelled, or whose deadline or connection ends, ends its run.
-
-        Raises: ClaimLost.
-        """
+        """One job, to its end. Raises: ClaimLost."""
         try:
             job = self.job_of(request)
         except MalformedPayload as error:
             await peer.fail(failure(failed_step(error.complaints), str(error)))
             return
         peer.expect(aws=job.aws)
-        outcome = self.credits.offer(Offer(job.submission, peer))
+        outcome = await self._calls.offer(Offer(job.submission, peer))
         if isinstance(outcome, OfferRefused):
             await _refuse(outcome, peer)
-        try:
             await peer.finish()
-        except asyncio.CancelledError:
-            if not isinstance(outcome, OfferRefused):
-                self.credits.withdraw(outcome.run, canceled=False, why=HUNG_UP)
-            raise
+        else:
+            await self._calls.wait(outcome.run, peer.finish(), HUNG_UP)
 
 
 async def _refuse(refused: OfferRefused, peer: OrchestratorPeer) -> None:

@@ -160,6 +160,25 @@ def test_a_call_that_is_cancelled_or_whose_deadline_is_over_ends_its_job(tmp_pat
     asyncio.run(main())
 
 
+def test_a_job_that_follows_the_end_of_another_one_at_once_waits_for_its_slot(tmp_path: Path) -> None:
+    """An orchestrator takes `currently busy` for a job that it does not know."""
+
+    async def main() -> None:
+        async with claiming(tmp_path) as (scene, channel):
+            documents = scene.kit.documents  # type: ignore[attr-defined]
+            for number in range(10):
+                held, *after = (f"{name}{number}" for name in ("held", "one", "two"))
+                documents |= {held: {"platform": "fake", **FOREVER}} | {key: {"platform": "fake"} for key in after}
+                call = run_job(channel, jobId=held)
+                while (await ping(channel)).status == jobs.FREE:
+                    """The call is on its way."""
+                call.cancel()
+                for job_id in after:
+                    assert (await run_job(channel, jobId=job_id)).success
+
+    asyncio.run(main())
+
+
 def test_a_worker_that_stops_answers_that_the_job_was_cancelled(tmp_path: Path) -> None:
     async def main() -> None:
         kit = OrchestratorKit()
