@@ -57,6 +57,11 @@ def test_the_id_says_which_job_it_is_and_never_repeats() -> None:
     assert all(re.fullmatch(r"job-(job-)?7-[0-9a-f]{12}", each) for each in ids)
 
 
+def test_an_id_as_long_as_it_may_be_makes_a_task() -> None:
+    task, _ = task_of(made(jobId="x" * 256))
+    assert task.name == "x" * 200
+
+
 def test_a_job_without_a_token_is_fetched_without_one() -> None:
     task, _ = task_of(made(githubToken=""))
     assert task.source
