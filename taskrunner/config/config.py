@@ -53,7 +53,7 @@ class Config:
     """How many runs at a time."""
     queue: str = attrs.field(
         default="",
-        validator=matches_re(r"(?:[a-z][a-z0-9+.-]*://[^\x00-\x20\x7f]+)?"),
+        validator=matches_re(r"(?:[a-z][a-z0-9+.-]*://[^\x00-\x20\x7f]*)?"),
         metadata={"hint": "write a URL: sqlite:///var/lib/taskrunner/queue.db"},
     )
     """Where runs come from, as a URL. Empty: a SQLite file under the worker's home."""

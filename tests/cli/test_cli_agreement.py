@@ -100,6 +100,7 @@ WRONG = {
     "a queue without a path": Case(
         variables={"TASKRUNNER_QUEUE": "sqlite:///"}, says="TASKRUNNER_QUEUE: names no file"
     ),
+    "a queue with nothing but its scheme": Case(flags=("--queue", "sqlite://"), says="--queue: names no file"),
     "a queue with a relative path": Case('queue = "sqlite://q.db"', "taskrunner.toml: queue: names no file"),
     "a queue with a question": Case(
         '[queue]\nurl = "sqlite:///q?mode=ro"', "taskrunner.toml: queue.url: names no file"

@@ -68,6 +68,11 @@ def test_every_key_of_a_file(folder: Path) -> None:
     assert "abc" not in repr(config)
 
 
+def test_the_url_of_a_queue_may_leave_all_but_its_scheme_to_defaults() -> None:
+    """A port of this machine, or what variables say."""
+    assert decode_config({"queue": "agent://"}).queue == "agent://"
+
+
 @pytest.mark.parametrize("path", ["archives", "", "~/archives", "/srv//x", "/srv/\n"])
 def test_an_allowed_archive_has_its_full_path(path: str) -> None:
     with pytest.raises(ConfigError, match=r"source\.archives\[0\]: is not of the form it needs \(write the full path"):
