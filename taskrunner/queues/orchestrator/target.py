@@ -66,7 +66,10 @@ def _address(parts: SplitResult) -> Address | None:
 
 
 def _from_environment(environment: Mapping[str, str]) -> Address:
-    address = _address(_split(f"//{environment.get(VARIABLE, '').strip()}", VARIABLE))
+    parts = _split(f"//{environment.get(VARIABLE, '').strip()}", VARIABLE)
+    if "@" in parts.netloc or parts.path or parts.query or parts.fragment:
+        raise ConfigError(f"{VARIABLE} is no HOST:PORT, such as build.example:{ORCHESTRATOR_PORT}")
+    address = _address(parts)
     if address is None:
         raise ConfigError(f"the URL names no orchestrator ({EXAMPLE}, or set {VARIABLE} to HOST:{ORCHESTRATOR_PORT})")
     return address

@@ -56,6 +56,14 @@ def test_a_mistake_in_the_variable_is_named() -> None:
         parse_target("orchestrator:", {"ORCHESTRATOR_ADDR": "host:port"})
 
 
+@pytest.mark.parametrize("address", ["http://build.example:5051", "x:s3cret@build.example", "build.example/path"])
+def test_a_variable_that_is_a_url_is_refused(address: str) -> None:
+    """Its scheme would be the name of a host."""
+    with pytest.raises(ConfigError, match="ORCHESTRATOR_ADDR is no HOST:PORT") as refused:
+        parse_target("orchestrator:", {"ORCHESTRATOR_ADDR": address})
+    assert "s3cret" not in str(refused.value)
+
+
 def test_the_own_address_is_the_one_that_the_orchestrator_can_reach() -> None:
     assert asyncio.run(local_ip(Address("127.0.0.1", 5051))) == "127.0.0.1"
     assert asyncio.run(local_ip(Address("localhost", 5051))) == "127.0.0.1"
