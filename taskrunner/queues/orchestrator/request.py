@@ -102,9 +102,11 @@ def _source(request: Any, options: OrchestratorOptions) -> dict[str, Json]:
 
 
 def _registry(image: str) -> str:
-    """The registry in front of an image's name, as Docker finds it; empty when there is none."""
+    """The registry in front of an image's name, as Docker finds it; empty when there is none. A part with a capital can
+    be nothing else: names have none."""
     first, slash, _ = image.partition("/")
-    return first if slash and ("." in first or ":" in first or first == "localhost") else ""
+    named = "." in first or ":" in first or first == "localhost" or first != first.lower()
+    return first if slash and named else ""
 
 
 def _inner_path(path: str) -> str:

@@ -123,6 +123,7 @@ REFUSED: dict[str, tuple[dict[str, str], str, ImageStep]] = {
     "an id with control characters": ({"jobId": "x\x1b[2J"}, "jobId: is no id", ImageStep.BUILD),
     "no image": ({"imageName": ""}, "imageName: is empty", ImageStep.PUSH),
     "a registry": ({"imageName": "evil.example/web"}, "imageName: evil.example is not among", ImageStep.PUSH),
+    "a registry in capitals": ({"imageName": "EVIL/web"}, "imageName: EVIL is not among", ImageStep.PUSH),
     "a registry of this machine": ({"imageName": "localhost:5000/web"}, "localhost:5000 is not among", ImageStep.PUSH),
 }
 
