@@ -52,9 +52,16 @@ def served_url(queue: str, listen: str | None) -> str:
     if scheme in {"http", "https"} and listen is None:
         return queue
     where = listen or DEFAULT
-    if scheme != "sqlite" or urlsplit(where).scheme not in {"http", "https"} or "?" in where:
+    if scheme != "sqlite" or not _is_address(where):
         raise CommandError("serve: --listen is http://HOST:PORT or https://HOST:PORT, and --queue sqlite:///PATH")
     return f"{where}?file={quote(unquote(urlsplit(queue).path))}"
+
+
+def _is_address(url: str) -> bool:
+    try:
+        return urlsplit(url).scheme in {"http", "https"} and "?" not in url
+    except ValueError:  # its brackets hold no IPv6 address
+        return False
 
 
 async def _stopped() -> None:

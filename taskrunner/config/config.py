@@ -12,6 +12,7 @@ from attrs.validators import and_, deep_mapping, ge, le, matches_re, min_len, op
 
 from taskrunner.config.choice import CHOICES
 from taskrunner.config.plugins import platforms
+from taskrunner.config.queue_url import check_queue_url
 from taskrunner.config.resource_options import ResourceOptions, check_default
 from taskrunner.config.retention import Retention
 from taskrunner.config.secrets import SecretSource
@@ -53,7 +54,7 @@ class Config:
     """How many runs at a time."""
     queue: str = attrs.field(
         default="",
-        validator=matches_re(r"(?:[a-z][a-z0-9+.-]*://[^\x00-\x20\x7f]*)?"),
+        validator=[matches_re(r"(?:[a-z][a-z0-9+.-]*://[^\x00-\x20\x7f]*)?"), check_queue_url],
         metadata={"hint": "write a URL: sqlite:///var/lib/taskrunner/queue.db"},
     )
     """Where runs come from, as a URL. Empty: a SQLite file under the worker's home."""

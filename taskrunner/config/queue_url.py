@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
+import attrs
+
 from taskrunner.url_secrets import login_secrets
+
+
+def check_queue_url(_: object, __: attrs.Attribute[Any], url: str) -> None:
+    """Raises ValueError, which does not repeat the URL: it may hold a password. A validator, so that all that read the
+    URL can split it."""
+    try:
+        urlsplit(url)
+    except ValueError:
+        raise ValueError("has a host that is none: brackets are for an IPv6 address, as in [::1]:80") from None
 
 
 def public_url(url: str) -> str:

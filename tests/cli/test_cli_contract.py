@@ -14,6 +14,10 @@ from taskrunner.state.run_folder import RunFolder
 from tests.support.command_line import CommandLine
 
 ARTIFACT = '[[artifacts]]\nname = "public/made.txt"\npath = "made.txt"\n'
+NO_HOST = (
+    "has a host that is none: brackets are for an IPv6 address, as in [::1]:80 "
+    "(write a URL: sqlite:///var/lib/taskrunner/queue.db)"
+)
 MALFORMED = 'id = "wrong"\nplatform = "process"\ncommand = "rm"\nretries = -1\ncolour = "red"\n'
 
 
@@ -218,6 +222,34 @@ def test_a_full_disk_under_stdout_is_one_line(cli: CommandLine, arguments: list[
     assert cli("run", "--task", cli.task("hello", "echo said")).status == 0
     ended = cli.to_full_disk(*arguments)
     assert (ended.status, ended.err) == (4, "taskrunner: this machine: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("verb", "url"),
+    [
+        ("run", "https://[::1"),
+        ("config check", "agent://[::1"),
+        ("serve", "sqlite://["),
+        ("list", "http://\N{ACCOUNT OF}.example"),
+    ],
+)
+def test_a_queue_whose_host_is_none_is_one_line(cli: CommandLine, verb: str, url: str) -> None:
+    ended = cli(*verb.split(), "--queue", url)
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err == f"taskrunner: --queue: {NO_HOST}\n"
+
+
+def test_a_place_to_listen_whose_host_is_none_is_one_line(cli: CommandLine) -> None:
+    ended = cli("serve", "--listen", "http://[::1")
+    assert (ended.status, len(ended.err.splitlines())) == (2, 1)
+    assert "--listen is http://HOST:PORT" in ended.err
+
+
+def test_a_server_whose_port_is_none_is_one_line(cli: CommandLine) -> None:
+    ended = cli("list", "--queue", "http://host:80:90")
+    assert (ended.status, ended.err) == (
+        2, "taskrunner: --queue: the URL is that of no server (Invalid port: '80:90'): write http://HOST:PORT\n",
+    )  # fmt: skip
 
 
 def test_a_misspelt_verb_gets_the_near_one(cli: CommandLine) -> None:

@@ -90,7 +90,10 @@ class HttpSubmitter(Submitter):
         url = f"{parts.scheme}://{parts.netloc}"
         headers = {"Authorization": f"Bearer {context.reveal(options.token)}"} if options.token else {}
         verify = _authorities(options.ca_file) if parts.scheme == "https" else False
-        http = httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT, verify=verify, trust_env=False)
+        try:
+            http = httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT, verify=verify, trust_env=False)
+        except httpx.InvalidURL as error:
+            raise ConfigError(f"the URL is that of no server ({error}): write http://HOST:PORT") from None
         return cls(Connection(url, http))
 
     async def submit(self, submission: Submission) -> bool:
