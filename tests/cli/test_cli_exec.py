@@ -105,6 +105,20 @@ def test_a_task_that_does_not_run_here_is_told_from_one_that_runs_elsewhere(cli:
     assert f"no worker on {tmp_path}/home runs a task shell" in refused(elsewhere, SLEEPER, "--", "ls")[1]
 
 
+def test_a_task_whose_worker_has_died_is_told_from_one_that_runs_elsewhere(tmp_path: Path) -> None:
+    cli = CommandLine(tmp_path)
+    cli("submit", cli.task("orphan", "test $RUN_ID != 0 || exec sleep 600"))
+    with cli.start("run") as worker:
+        worker.until("orphan/0  running")
+        worker.signal(signal.SIGKILL)
+        worker.process.wait()
+    status, message = refused(cli, "orphan", "--", "ls")
+    assert status == 125
+    assert f"which has died: the next worker on {tmp_path}/home removes what is left" in message
+    assert cli("run", "--until-empty").status == 0
+    assert cli.show("orphan")["resolution"] == "completed"
+
+
 def test_a_shell_at_a_terminal(cli: CommandLine) -> None:
     with terminal(cli, "sh") as person:
         person.type(b"PS1='; '; stty size; echo $TERM; test -t 2 && echo at $((40 + 2))\r")

@@ -11,7 +11,7 @@ from taskrunner.cli.shared_options import chosen_run, found_status, listed, load
 from taskrunner.cli.verb import CommandError
 from taskrunner.errors import TaskrunnerError, Unavailable, UnknownTask
 from taskrunner.model import RunKey, TaskStatus
-from taskrunner.state.worker_lock import live_workers
+from taskrunner.state.worker_lock import dead_workers, live_workers
 from taskrunner.worker.door.client import ask
 
 
@@ -78,5 +78,7 @@ def _place(home: Path, status: TaskStatus) -> str:
         return f"does not run any more: {status.resolution}"
     last = status.runs[-1] if status.runs else None
     worker = f"worker {last.worker_id}" if last else "a worker"
+    if last and last.worker_id in dead_workers(home):
+        return f"ran on {worker}, which has died: the next worker on {home} removes what is left, and hands it back"
     there = f"TASKRUNNER_HOME={last.home}" if last and last.home and Path(last.home) != home else "its machine"
     return f"runs on {worker}, which is not on {home}: call this on {there}"
