@@ -93,6 +93,7 @@ IMAGES: list[tuple[dict[str, Any], str]] = [
     ({"image": ""}, "image: is missing (name the image to run, or write an `image_file` or a `build`)"),
     ({"image": "Web:1"}, f"image: 'Web:1' is no image name: the name 'Web' must be in lower case {NAMED}"),
     ({"image": "web:1:2"}, "image: 'web:1:2' is no image name: '1:2' is no tag: up to 128 letters, digits and _ . -, and no . or - in front (write it as registry.example/team/app:1.0)"),
+    ({"image": "web//app"}, f"image: 'web//app' is no image name: the name 'web//app' is not of lower-case letters and digits, separated by one of / . _ - {NAMED}"),
     ({"image": "web@sha256:12"}, "image: 'web@sha256:12' is no image name: after @ comes a digest such as sha256:… with 64 hexadecimal digits (write it as registry.example/team/app:1.0)"),
     ({"image": 7}, "image: expected a text, got a whole number (write it in quotes)"),
     ({"build": {}, "image": "web"}, "build: stands beside `image` (a task either runs an image or builds one: make it two tasks)"),

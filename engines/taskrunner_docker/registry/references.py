@@ -92,7 +92,7 @@ def _check(host: str, path: str, tag: str | None) -> None:
     if path != path.lower():
         raise ValueError(f"the name {path!r} must be in lower case")
     if not _PATH.fullmatch(path):
-        raise ValueError(f"{path!r} is no image name: lower-case letters and digits, separated by one of / . _ -")
+        raise ValueError(f"the name {path!r} is not of lower-case letters and digits, separated by one of / . _ -")
     if len(host) + 1 + len(path) > _LONGEST_NAME:
         raise ValueError(f"the name is longer than {_LONGEST_NAME} characters")
     if tag is not None and not _TAG.fullmatch(tag):
