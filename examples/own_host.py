@@ -18,7 +18,7 @@ class FileHost(Host):
     """The text of the file is the reason; with the text `now`, the worker hands back its runs at once."""
 
     def __init__(self, notice: Path) -> None:
-        self._notice, self._arrived = notice, False
+        self._notice, self._arrived, self._urgent = notice, False, False
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -36,4 +36,5 @@ class FileHost(Host):
         why = self._notice.read_text().strip() or "the notice appeared"
         self._notice.unlink()
         self._arrived = True
-        return Leave(immediate=why == "now", why=why)
+        self._urgent = self._urgent or why == "now"  # a later notice may only be more urgent
+        return Leave(immediate=self._urgent, why=why)

@@ -35,6 +35,9 @@ class TestHost(HostConformance):
     def notify(self, host: Host) -> None:  # noqa: ARG002  all hosts have one file
         self.notice.write_text("maintenance at 12:03")
 
+    def notify_again(self, host: Host) -> None:  # noqa: ARG002  as above
+        self.notice.write_text("now")
+
     def run(self, main: Coroutine[Any, Any, None]) -> None:
         clock.run(main)
 

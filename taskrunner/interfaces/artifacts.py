@@ -75,7 +75,8 @@ class ArtifactStore(Plugin):
         """Streams a file in. It is listed once it is complete; the same name again replaces it. LOG_NAME and INDEX_NAME
         are refused with ValueError: an artifact cannot take the place of the log.
 
-        `size` is that of the body in bytes, when it is known before; a body of another size is refused with ValueError.
+        `size` is that of the body in bytes, when it is known before; a body of another size is refused with ValueError,
+        whose text has the number of bytes. The artifact that is returned has the `sha256` of the body.
         `content_type` is guessed from the name when empty. `content_encoding` says what the body is compressed with, as
         in HTTP; it is kept with the file, which is stored as it comes. `expires` is a time of day after which the store
         may remove the file; until then it does not. None: as the store is set up.
