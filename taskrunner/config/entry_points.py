@@ -21,7 +21,7 @@ class Plugins(Mapping[str, type[T]], Generic[T]):
         self._loaded: dict[str, type[T]] = {}
 
     def __getitem__(self, name: str) -> type[T]:
-        """Raises KeyError; ConfigError when the plugin cannot be loaded; Bug when it breaks its contract."""
+        """Raises KeyError; ConfigError when the plugin cannot be loaded, or breaks its contract."""
         if name not in self._loaded:
             plugin = _load(self._points[name], self._kind, self._base)
             self._check(name, plugin)

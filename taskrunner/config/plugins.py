@@ -27,7 +27,7 @@ from typing import Any
 import attrs
 
 from taskrunner.config.entry_points import Plugins
-from taskrunner.errors import Bug, ConfigError
+from taskrunner.errors import ConfigError
 from taskrunner.interfaces.artifacts import ArtifactStore
 from taskrunner.interfaces.host import Host
 from taskrunner.interfaces.platform import Platform
@@ -67,10 +67,10 @@ def load_platform(name: str) -> type[Platform[Any, Any]]:
 
 
 def _check_class_methods(name: str, plugin: type, methods: Iterable[str]) -> None:
-    """Raises: Bug. Without this, the first call of one would be an error of Python's about its arguments."""
+    """Raises: ConfigError. Without this, the first call of one would be an error of Python's about its arguments."""
     for method in methods:
         if not isinstance(getattr(plugin, method, None), MethodType):
-            raise Bug(
+            raise ConfigError(
                 f"`{method}` of {plugin.__name__}, the class of {name}, is no class method: put @classmethod above it"
             )
 
@@ -85,15 +85,15 @@ def _check_plugin(name: str, plugin: type[Plugin]) -> None:
 
 def _check_platform(name: str, platform: type[Platform[Any, Any]]) -> None:
     if absent := [each for each in ("name", "payload", "options") if not hasattr(platform, each)]:
-        raise Bug(
+        raise ConfigError(
             f"the class {platform.__name__} of the {name} platform has no `{absent[0]}`: it needs all of "
             "`name`, `payload` and `options`"
         )
     if taken := sorted(set(TASK_FIELDS) & {field.name for field in attrs.fields(platform.payload)}):
-        raise Bug(f"the payload of the {name} platform has a field {taken[0]}, which every task has: rename it")
+        raise ConfigError(f"the payload of the {name} platform has a field {taken[0]}, which every task has: rename it")
     _check_class_methods(name, platform, ("open", "check", "check_options"))
     if platform.name != name:
-        raise Bug(f"the {name} platform calls itself {platform.name}: its entry point needs the same name")
+        raise ConfigError(f"the {name} platform calls itself {platform.name}: its entry point needs the same name")
 
 
 def payload_classes() -> Mapping[str, type]:

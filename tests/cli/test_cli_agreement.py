@@ -286,6 +286,7 @@ class Plugin(MemoryQueue):
             2,
         ),
         ("class Plugin: pass", "is no subclass of Queue", 2),
+        (PLUGIN.format(body="...").replace("@classmethod", ""), "is no class method: put @classmethod above it", 2),
     ],
 )
 def test_both_say_the_same_of_a_plugin_that_does_not_open(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from taskrunner.config import plugins
-from taskrunner.errors import Bug, ConfigError
+from taskrunner.errors import ConfigError
 from taskrunner.interfaces.host import Host
 from tests.support.document_sample import PLATFORM
 
@@ -71,7 +71,7 @@ def test_the_error_of_a_broken_plugin_names_its_package(install: Any, source: st
 
 def test_a_payload_may_not_have_a_field_of_every_task(install: Any) -> None:
     install("greedy-engine", "platforms", "greedy", PLATFORM.format(name="greedy", field="env"))
-    with pytest.raises(Bug, match="has a field env"):
+    with pytest.raises(ConfigError, match="has a field env"):
         plugins.load_platform("greedy")
 
 
@@ -80,20 +80,20 @@ def test_the_error_of_a_platform_without_options_names_them(install: Any) -> Non
         PLATFORM.format(name="bare", field="word").replace("options:", "choices:").replace("options =", "choices =")
     )
     install("bare-engine", "platforms", "bare", source)
-    with pytest.raises(Bug, match="of the bare platform has no `options`: it needs all of"):
+    with pytest.raises(ConfigError, match="of the bare platform has no `options`: it needs all of"):
         plugins.load_platform("bare")
 
 
 def test_a_platform_has_the_name_of_its_entry_point(install: Any) -> None:
     install("liar-engine", "platforms", "liar", PLATFORM.format(name="honest", field="word"))
-    with pytest.raises(Bug, match="calls itself honest"):
+    with pytest.raises(ConfigError, match="calls itself honest"):
         plugins.load_platform("liar")
 
 
 def test_a_method_of_the_instance_in_the_place_of_one_of_the_class_is_named(install: Any) -> None:
     source = PLATFORM.format(name="mixed", field="word") + "\n    def check(self, payload): pass\n"
     install("mixed-engine", "platforms", "mixed", source)
-    with pytest.raises(Bug, match="`check` of Plugin, the class of mixed, is no class method: put @classmethod"):
+    with pytest.raises(ConfigError, match="`check` of Plugin, the class of mixed, is no class method: put"):
         plugins.load_platform("mixed")
 
 
