@@ -16,6 +16,9 @@ from typing import Any, SupportsIndex
 
 KIT = __name__.rpartition(".")[0]
 
+_LOOP = asyncio.BaseEventLoop.run_forever.__code__
+"""What is called outside of this has begun the loop, and is no part of what blocks it."""
+
 _watchers: list[Callable[[str], None]] = []
 _installed: list[bool] = []
 
@@ -58,7 +61,7 @@ def _blocked(what: str, caller: FrameType) -> None:
 def _place(frame: FrameType | None) -> str:
     """The line of the plugin that called. Empty for a hook of the kit, which may block: its author wrote a test."""
     place = "" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
-    while frame is not None:
+    while frame is not None and frame.f_code is not _LOOP:
         if getattr(frame.f_locals.get("self"), "is_conformance_kit", False):
             return place if frame.f_globals.get("__name__", "").startswith(KIT) else ""
         frame = frame.f_back
