@@ -44,6 +44,16 @@ def test_compressed_artifacts_are_decompressed_when_they_are_fetched(cli: Comman
     assert "report.txt is damaged" in damaged.err
 
 
+def test_a_run_without_artifacts_has_nothing_to_print(cli: CommandLine) -> None:
+    cli("submit", cli.task("t", "true"))
+    cli("run", "--until-empty")
+    for arguments in ((), ("--output", str(cli.folder / "out"))):
+        nothing = cli("artifacts", "t", *arguments)
+        assert (nothing.status, nothing.out, nothing.err) == (1, "", "taskrunner: t has no artifacts\n")
+    listed = cli("artifacts", "t", "--json")
+    assert (listed.status, listed.out) == (0, "[]\n")
+
+
 def _damage(cli: CommandLine) -> None:
     [data] = (cli.folder / "home" / "artifacts" / "t" / "0" / "data").glob("*-report.txt")
     content = bytearray(data.read_bytes())

@@ -90,7 +90,7 @@ async def _show(
     if run is None or (name is not None and not found):
         click.echo(f"taskrunner: {task_id} has no artifact{f' {name}' if name else ''}{gone}", err=True)
         return USAGE if name is not None else NOTHING_DONE
-    if not found and gone:
+    if not found and (gone or not as_json):
         click.echo(f"taskrunner: {task_id} has no artifacts{gone}", err=True)
         return NOTHING_DONE
     if name is None and output is None:
