@@ -13,6 +13,9 @@ import attrs
 from taskrunner.files.untrusted import walk
 from taskrunner.interfaces.log import Log
 
+_NEVER_THERE = frozenset({errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR})
+"""A loop of links, a name that is too long, a folder that is a file."""
+
 
 @attrs.frozen
 class ArtifactFile:
@@ -37,7 +40,7 @@ class ArtifactFiles:
     def file(self, path: str) -> ArtifactFile:
         """Raises FileNotFoundError, IsADirectoryError, PermissionError (it leads out of the folder)."""
         real = self._resolve(path)
-        status = real.stat(follow_symlinks=False)
+        status = _status(real, path)
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, "is a folder", path)
         if not stat.S_ISREG(status.st_mode):
@@ -53,7 +56,7 @@ class ArtifactFiles:
     def top(self, path: str) -> Path:
         """The real path of a folder. Same errors as `folder`."""
         top = self._resolve(path)
-        if not stat.S_ISDIR(top.stat(follow_symlinks=False).st_mode):
+        if not stat.S_ISDIR(_status(top, path).st_mode):
             raise NotADirectoryError(errno.ENOTDIR, "is no folder", path)
         return top
 
@@ -84,6 +87,16 @@ class ArtifactFiles:
         if not real.is_relative_to(self.root):
             raise PermissionError(errno.EACCES, "it leads out of the run's folder", path)
         return real
+
+
+def _status(real: Path, path: str) -> os.stat_result:
+    """That of a path without links. One that no file can have is not there. Raises FileNotFoundError, OSError."""
+    try:
+        return real.stat(follow_symlinks=False)
+    except OSError as error:
+        if error.errno in _NEVER_THERE:
+            raise FileNotFoundError(errno.ENOENT, error.strerror, path) from None
+        raise
 
 
 def kind_of(mode: int) -> str:

@@ -73,6 +73,21 @@ def test_a_single_file_follows_the_same_rules(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_a_path_that_no_file_can_have_is_not_there(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with bench_on(BEST, tmp_path) as bench:
+            results = await bench.shell("ln -s loop loop; ln -s loop/x behind; echo a > file")
+            for path in ("loop", "loop/x", "behind", "file/x", "x" * 256, f"file/{'x' * 256}"):
+                with pytest.raises(FileNotFoundError):
+                    await results.archive_file(path)
+                with pytest.raises((FileNotFoundError, NotADirectoryError)):
+                    await anext(aiter(results.archive_folder(path)))
+                with pytest.raises((FileNotFoundError, NotADirectoryError)):
+                    await results.archive(path)
+
+    asyncio.run(run())
+
+
 def test_a_folder_that_is_swapped_for_a_link_is_not_followed(tmp_path: Path) -> None:
     async def run() -> None:
         async with bench_on(BEST, tmp_path) as bench:

@@ -39,6 +39,15 @@ def is_link_loop(error: DockerError) -> bool:
     return bool(_LINK_LOOP.search(error.message))
 
 
+_WRONG_PATH = re.compile("not a directory|file name too long")
+
+
+def is_wrong_path(error: DockerError) -> bool:
+    """Whether a path in a container leads through a file, or has a name that no file can have. Docker gives that the
+    status of a fault of its own, too."""
+    return bool(_WRONG_PATH.search(error.message))
+
+
 def unreachable(socket: str, error: Exception) -> Unavailable:
     """Why there is no connection to Docker, and what to do."""
     text = str(error)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from taskrunner.connections import Connections
 from taskrunner.errors import RunLost, TaskFailedInternally, Unavailable
 from taskrunner_docker.api.client import DockerClient
-from taskrunner_docker.api.docker_errors import DockerError, is_link_loop
+from taskrunner_docker.api.docker_errors import DockerError, is_link_loop, is_wrong_path
 from taskrunner_docker.api.exchange import Exchange
 from taskrunner_docker.api.tar import TarStream, ask_for_tar, read_in_thread
 from taskrunner_docker.container.read_ahead import ReadAhead
@@ -124,6 +124,8 @@ async def reading(step: Awaitable[T], path: str) -> T:
 def missing(error: DockerError, path: str) -> Exception:
     if error.status == NOT_FOUND:
         return FileNotFoundError(f"{path} is not in the container")
+    if is_wrong_path(error):
+        return FileNotFoundError(f"{path} leads through a file, or has a name that is too long")
     if is_link_loop(error):
         return FileNotFoundError(f"{path} cannot be reached: there is a loop of links")
     return TaskFailedInternally(f"Docker cannot show {path}: {error}")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 
 from taskrunner.errors import TaskFailed, TaskFailedInternally, Unavailable
-from taskrunner_docker.api.docker_errors import DockerError, is_link_loop
+from taskrunner_docker.api.docker_errors import DockerError, is_link_loop, is_wrong_path
 
 _UNABLE = {
     "storage-opt|pquota": ("limits.disk", "has a storage driver that cannot limit the size of a container"),
@@ -22,7 +22,7 @@ _UNABLE = {
 """What this Docker cannot do, and another worker's perhaps can, by its words."""
 
 _WRONG = {
-    "unable to find (?:user|group)|no matching entries in passwd": "isolation.user",
+    "unable to find (?:user|group)|no matching entries in passwd|uids and gids must be": "isolation.user",
     "error setting rlimit": "limits.ulimits",
     "gathering device information": "isolation.devices",
     "disk quota exceeded": "limits.disk",  # less than the image, where that counts
@@ -34,6 +34,10 @@ _WRONG = {
 _WRONG_COMMAND = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND})
 """Docker's statuses for a program that cannot be run, or is not in the image."""
 
+_CLOSED_PLACE = re.compile("container init.*(?:read-only file system|inside /proc)")
+"""Where nothing can be made: `/proc`, `/sys`, or a folder of the machine that the task may only read. Before this step
+of a start, the same words are about Docker's own disk."""
+
 
 def start_error(image: str, error: DockerError) -> Exception:
     """The error of the run. A limit that cannot be set is never left out in silence."""
@@ -44,9 +48,14 @@ def start_error(image: str, error: DockerError) -> Exception:
     for words, field in _WRONG.items():
         if re.search(words, str(error)):
             return TaskFailed("start-failed", f"{what}; check `{field}`")
-    if error.status in _WRONG_COMMAND or "not a directory" in str(error) or is_link_loop(error):
+    if error.status in _WRONG_COMMAND or _is_wrong_place(error):
         return TaskFailed("start-failed", f"{what}; check `command`, `working_dir` and where `caches` and `mounts` go")
     return TaskFailedInternally(what)
+
+
+def _is_wrong_place(error: DockerError) -> bool:
+    """Whether nothing can be mounted, or no folder made, where the task wants it."""
+    return is_wrong_path(error) or is_link_loop(error) or bool(_CLOSED_PLACE.search(str(error)))
 
 
 def check_warnings(warnings: Iterable[str]) -> None:
