@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +71,44 @@ def test_a_step_has_the_limits_of_the_build(
     assert "50000" in seen
     assert "without BuildKit, the context as a tar: BuildKit takes no limits" in bench.log.text
     assert {progress.step for progress in bench.reported} >= {"build"}
+
+
+@pytest.mark.parametrize(
+    ("files", "target", "why"),
+    [
+        ({"Dockerfile": "FROM taskrunner-base\nBOGUS x\n"}, "", "unknown instruction: BOGUS"),
+        ({"Dockerfile": "# nothing\n"}, "", "no instructions"),
+        ({"Dockerfile": "FROM taskrunner-base\n"}, "nope", "target nope"),
+        ({"other": "1\n"}, "", "there is no file Dockerfile in the build context"),
+        ({"Dockerfile/other": "1\n"}, "", "is a directory"),
+        ({"Dockerfile": "FROM taskrunner-base\n", ".dockerignore": "a[\n"}, "", r"\.dockerignore: the pattern 'a\['"),
+        ({"Dockerfile": "FROM taskrunner-base\n", ".dockerignore/a": "1\n"}, "", r"reading \.dockerignore"),
+    ],
+)
+def test_a_mistake_in_the_context_is_the_fault_of_the_build(
+    bench: DockerBench, repository: SourceRepository, files: dict[str, str], target: str, why: str
+) -> None:
+    repository.commit(files)
+    results = bench.run(lambda: built(bench, BuildSpec(limits=LIMITS, target=target)))
+    assert results.reason == "build-failed"
+    assert re.search(why, results.message)
+
+
+@pytest.mark.parametrize("link", ["Dockerfile", "/nowhere", "../../etc/passwd"])
+def test_a_dockerfile_that_is_a_link_to_nothing_is_the_fault_of_the_build(
+    bench: DockerBench, repository: SourceRepository, link: str
+) -> None:
+    (repository.folder / "Dockerfile").symlink_to(link)
+    repository.commit({"other": "1\n"})
+    assert bench.run(lambda: built(bench, BuildSpec(limits=LIMITS))).reason == "build-failed"
+
+
+def test_a_dockerfile_may_be_a_link(bench: DockerBench, repository: SourceRepository, api: docker.APIClient) -> None:
+    (repository.folder / "docker").mkdir()
+    (repository.folder / "docker" / "Dockerfile").symlink_to("../Dockerfile.real")
+    repository.commit({"Dockerfile.real": "FROM taskrunner-base\nRUN echo made > /made\n"})
+    spec = BuildSpec(limits=LIMITS, dockerfile="docker/Dockerfile")
+    assert image_of(bench, api, spec, ["cat", "/made"]) == "made\n"
 
 
 def test_a_step_that_needs_more_memory_is_said_to(bench: DockerBench, repository: SourceRepository) -> None:

@@ -68,7 +68,16 @@ def test_each_attempt_of_docker_at_a_layer_is_told_once() -> None:
 REFUSED = 'failed to do request: Head "http://x:1/v2/a/manifests/b": dial tcp 10.0.0.1:1: connect: connection refused'
 
 
-@pytest.mark.parametrize("step", ["[internal] load metadata for x:1/a:b", "[1/2] FROM x:1/a:b", "https://x.example/f"])
+REMOTE_STEPS = [
+    "[internal] load metadata for x:1/a:b",
+    "[1/2] FROM x:1/a:b",
+    "https://x.example/f",
+    "resolve image config for x:1/docker/dockerfile:1",
+    "docker-image://x:1/docker/dockerfile:1@sha256:0a1b",
+]
+
+
+@pytest.mark.parametrize("step", REMOTE_STEPS)
 def test_a_server_that_does_not_answer_a_build_is_no_fault_of_the_build(step: str) -> None:
     assert asks_registry(step)
     with pytest.raises(Unavailable, match=r"connection refused.*; the registry may be down"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
+import stat
 
 from taskrunner.errors import TaskFailedInternally
 from taskrunner_docker.buildkit.request import BuildRequest
@@ -11,6 +13,8 @@ from taskrunner_git import read_small
 
 _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)", re.IGNORECASE | re.MULTILINE)
 _HUB_ADDRESS = "https://index.docker.io/v1/"
+_MOST_LINKS = 40
+"""Links that a path may lead over: the kernel's own limit."""
 
 
 def base_registries(request: BuildRequest) -> set[str]:
@@ -19,12 +23,25 @@ def base_registries(request: BuildRequest) -> set[str]:
     Raises: TaskFailedInternally (the context cannot be read).
     """
     try:
-        if not any(entry.path == request.dockerfile for entry in request.context.entries()):
+        if not (path := _dockerfile(request)):
             return set()
-        text = read_small(request.context, request.dockerfile).decode("utf-8", "replace")
+        text = read_small(request.context, path).decode("utf-8", "replace")
     except (OSError, ValueError) as error:
         raise TaskFailedInternally(f"the build context cannot be read: {error}") from error
     return {registry for name in _FROM.findall(text) if (registry := _registry(name))}
+
+
+def _dockerfile(request: BuildRequest) -> str:
+    """The path of the file that a link as the Dockerfile leads to. Empty where there is none: the daemon says why."""
+    kinds = {entry.path: entry for entry in request.context.entries() if not stat.S_ISDIR(entry.mode)}
+    path = posixpath.normpath(request.dockerfile)
+    for _ in range(_MOST_LINKS):
+        if (entry := kinds.get(path)) is None:
+            return ""
+        if stat.S_ISREG(entry.mode):
+            return path
+        path = posixpath.normpath(posixpath.join("/", posixpath.dirname(path), entry.link)).lstrip("/")
+    return ""
 
 
 def _registry(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -25,11 +26,14 @@ from taskrunner_docker.buildkit.request import BuildOutcome, BuildRequest
 from taskrunner_docker.buildkit.solve import BUILD_LIMIT, END_TIMEOUT
 from taskrunner_docker.classic.answer import ClassicAnswer
 from taskrunner_docker.classic.base_images import base_registries
-from taskrunner_docker.classic.context_tar import context_tar
+from taskrunner_docker.classic.context_tar import BadIgnoreFile, context_tar
 from taskrunner_docker.classic.leftovers import remove_last_image
 
 _CPU_PERIOD = 100_000
 """Microseconds, of which a limit of CPUs is a part: the kernel's own default."""
+_NO_DOCKERFILE = re.compile(r"^Cannot locate specified Dockerfile: (.+)")
+_WRONG_FILE = re.compile(r"^Error reading \.dockerignore: |^forbidden path outside the build context: |is a directory$")
+"""What of the context the daemon cannot read, and gives the status of a fault of its own."""
 _builds = DaemonExecutor("classic-build")
 
 
@@ -68,8 +72,10 @@ class _ClassicBuild:
         try:
             self._follow(answer)
             return self._outcome(answer, began)
+        except BadIgnoreFile as error:
+            return BuildOutcome(error=str(error))
         except DockerError as error:
-            raise _fault(error) from None
+            return _refused(error)
         finally:
             self.connections.close()
             if answer.image_id is None and answer.last_image:
@@ -116,10 +122,18 @@ class _ClassicBuild:
         return bool(container) and was_out_of_memory(self.client, self.connections, container, began)
 
 
-def _fault(error: DockerError) -> Unavailable | TaskFailedInternally:
+def _refused(error: DockerError) -> BuildOutcome:
+    """The daemon reads the Dockerfile before its answer begins, so that its mistakes come as the status of that.
+
+    Raises: TaskFailedInternally, Unavailable, when the fault is not the build's.
+    """
+    if found := _NO_DOCKERFILE.search(str(error)):
+        return BuildOutcome(error=f"there is no file {found[1]} in the build context to build from")
+    if error.status == HTTPStatus.BAD_REQUEST or _WRONG_FILE.search(str(error)):
+        return BuildOutcome(error=str(error))
     if error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        return TaskFailedInternally(f"the Docker daemon refuses: {error}")
-    return Unavailable(f"the Docker daemon has failed: {error}")
+        raise TaskFailedInternally(f"the Docker daemon refuses: {error}")
+    raise Unavailable(f"the Docker daemon has failed: {error}")
 
 
 def _query(request: BuildRequest, limits: BuildLimits) -> list[tuple[str, str]]:

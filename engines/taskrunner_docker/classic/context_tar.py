@@ -16,13 +16,15 @@ _IGNORE = ".dockerignore"
 _BLOCK = tarfile.BLOCKSIZE
 
 
+class BadIgnoreFile(Exception):
+    """The author's `.dockerignore` has a pattern that is none, or is too large."""
+
+
 def context_tar(client: DockerClient, request: BuildRequest) -> Iterator[bytes]:
-    """The tar in pieces. Raises: TaskFailedInternally (the context cannot be read), ValueError (a bad pattern)."""
+    """The tar in pieces. Raises: BadIgnoreFile, TaskFailedInternally (the context cannot be read)."""
     tree = request.context
     try:
-        entries = list(tree.entries())
-        exclude = _patterns(tree, entries, request.dockerfile)
-        for entry in select_entries(entries, exclude, rules=ignore_rules(client)):
+        for entry in _selected(client, request):
             yield _head(entry)
             if stat.S_ISREG(entry.mode):
                 yield from tree.read(entry.path)
@@ -30,6 +32,16 @@ def context_tar(client: DockerClient, request: BuildRequest) -> Iterator[bytes]:
     except OSError as error:
         raise local_failure(f"the build context cannot be read: {error}", error) from error
     yield bytes(2 * _BLOCK)
+
+
+def _selected(client: DockerClient, request: BuildRequest) -> Iterator[FileEntry]:
+    tree = request.context
+    entries = list(tree.entries())
+    try:
+        exclude = _patterns(tree, entries, request.dockerfile)
+        return select_entries(entries, exclude, rules=ignore_rules(client))
+    except ValueError as error:
+        raise BadIgnoreFile(f"{_IGNORE}: {error}") from None
 
 
 def _patterns(tree: FileTree, entries: list[FileEntry], dockerfile: str) -> list[str]:

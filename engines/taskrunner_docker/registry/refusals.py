@@ -23,7 +23,10 @@ _GARBAGE = re.compile(
     r"invalid checksum digest format|empty Content-Type header",
     re.IGNORECASE,
 )
-_REMOTE_STEP = re.compile(r"load metadata for |\bFROM |^https?://", re.MULTILINE)
+_REMOTE_STEP = re.compile(
+    r"load metadata for |^resolve image config for |\bFROM |^docker-image://|^https?://", re.MULTILINE
+)
+"""Base images, the image that a `# syntax=` line names, and the files of an ADD."""
 
 
 def may_pass(text: str) -> bool:
