@@ -1,7 +1,8 @@
 """A plugin of pytest: what the tests have built leaves no layers in Docker.
 
 The classic builder keeps an image without a name for each step, as its cache. They would fill the disk of a machine
-that runs the tests every day.
+that runs the tests every day. Young ones stay until a later session: another one on the same Docker may be amid a
+build, which fails when the image of its last step is removed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 from contextlib import closing, suppress
 
 import pytest
+
+_AGE = "10m"
+"""More than a build of a test takes."""
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -21,4 +25,4 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         from script.base_image import LABEL
 
         with closing(docker.from_env()) as client:
-            client.images.prune({"dangling": True, "label": LABEL})
+            client.images.prune({"dangling": True, "label": LABEL, "until": _AGE})
