@@ -110,7 +110,8 @@ class _Handler(QuietHandler):
     def _pass_on(self, body: bytes) -> None:
         behind = HTTPConnection(self.server.behind, timeout=_LIMIT)  # type: ignore[attr-defined]
         try:
-            headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP}
+            names = {name.lower() for name in self.headers} - _HOP
+            headers = {name: ", ".join(self.headers.get_all(name, ())) for name in names}
             behind.request(self.command, self.path, body, headers)
             answer = behind.getresponse()
             kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in _HOP]

@@ -22,6 +22,10 @@ class DockerError(Exception):
         return self.message
 
 
+class DockerUnavailable(Unavailable):
+    """Docker itself does not answer, whatever it was asked for. A registry that does not is Unavailable."""
+
+
 def read_refusal(status: int, body: bytes) -> DockerError:
     """The error of an answer whose status is not a good one: its message, or the body as it is."""
     try:
@@ -48,22 +52,22 @@ def is_wrong_path(error: DockerError) -> bool:
     return bool(_WRONG_PATH.search(error.message))
 
 
-def unreachable(socket: str, error: Exception) -> Unavailable:
+def unreachable(socket: str, error: Exception) -> DockerUnavailable:
     """Why there is no connection to Docker, and what to do."""
     text = str(error)
     if isinstance(error, PermissionError) or "Permission denied" in text:
         why = f"no permission for Docker's socket {socket}: add this user to the group docker, and log in again"
-        return Unavailable(why)
+        return DockerUnavailable(why)
     gone = isinstance(error, FileNotFoundError | ConnectionRefusedError)
     why = "nothing listens there" if gone or "refused" in text or "No such file" in text else text
-    return Unavailable(
+    return DockerUnavailable(
         f"Docker does not answer at {socket} ({why}): start it, or name its socket as `host` in [docker]"
     )
 
 
-def no_answer(socket: str, limit: float) -> Unavailable:
+def no_answer(socket: str, limit: float) -> DockerUnavailable:
     """Docker took longer than it may."""
-    return Unavailable(f"Docker has not answered within {limit:g} seconds ({socket})")
+    return DockerUnavailable(f"Docker has not answered within {limit:g} seconds ({socket})")
 
 
 def broken(error: Exception) -> RunLost:

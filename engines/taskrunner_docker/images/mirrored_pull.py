@@ -10,12 +10,13 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 import attrs
 
 from taskrunner.errors import RunLost, TaskFailed, TaskFailedInternally, Unavailable
 from taskrunner_docker.api.client import DockerClient
-from taskrunner_docker.api.docker_errors import DockerError
+from taskrunner_docker.api.docker_errors import DockerError, DockerUnavailable
 from taskrunner_docker.cleanup.push_lock import PushLock
 from taskrunner_docker.cleanup.removal import remove_tag
 from taskrunner_docker.images.store import ImageStore
@@ -38,6 +39,14 @@ class MirroredPull:
     store: ImageStore
     lock: PushLock
     mirrors: Mapping[str, Sequence[str]]
+
+    async def pull_patiently(self, image: str) -> None:
+        """As `pull`, and tries all places again when the registry does not answer, has a fault or wants fewer requests.
+
+        A push goes on after a restart of Docker, which has kept what was built. A pull has nothing to lose: its run is
+        handed back at once, and no worker takes it until Docker answers.
+        """
+        await self.transfers.retry(partial(self.pull, image), final=(RunLost, DockerUnavailable))
 
     async def pull(self, image: str) -> None:
         """Raises: TaskFailed (`pull-failed`, `login-failed`), Unavailable, TaskFailedInternally."""

@@ -40,7 +40,8 @@ class ImageProvision:
         return self.housekeeping.store
 
     async def provide(self, image: str, asked: Sequence[PullPolicy] = ()) -> LeasedImage:
-        """The image of this name, by the first policy that has it. The caller releases it.
+        """The image of this name, by the first policy that has it. The caller releases it. A registry that does not
+        answer, has a fault or wants fewer requests is tried again for the last policy: before it, there is another way.
 
         Raises: TaskFailed (`pull-failed`, `login-failed`, `image-missing`), MalformedPayload (a policy that is not
         allowed), Unavailable, TaskFailedInternally.
@@ -50,32 +51,34 @@ class ImageProvision:
         await self.lock.wait(image)
         for policy, following in pairwise(order):
             try:
-                return await self._by(policy, name)
+                return await self._by(policy, name, patient=False)
             except RunLost:
                 raise
             except (TaskFailed, Unavailable) as error:
                 self.transfers.say(f"pull policy {policy}: {error}; trying {following}")
-        return await self._by(order[-1], name)
+        return await self._by(order[-1], name, patient=True)
 
-    async def _by(self, policy: PullPolicy, name: Reference) -> LeasedImage:
+    async def _by(self, policy: PullPolicy, name: Reference, *, patient: bool) -> LeasedImage:
         if policy != "always" and (found := await self._present(name)):
             return found
         if policy == "never":
             raise TaskFailed("image-missing", f"Docker does not have {name}, and the pull policy is `never`")
-        await self._pull(name)
+        await self._pull(name, patient=patient)
         if found := await self._present(name):
             self.housekeeping.schedule()
             return found
         raise TaskFailedInternally(f"{name} was pulled, and is gone again: does another program remove images?")
 
-    async def _pull(self, name: Reference) -> None:
+    async def _pull(self, name: Reference, *, patient: bool) -> None:
         transfers = self.transfers
 
         async def begin(say: Say, progress: Report) -> None:
             shared = attrs.evolve(transfers, say=say, progress=progress)
-            await MirroredPull(transfers.client, shared, self.store, self.lock, self.options.mirrors).pull(str(name))
+            places = MirroredPull(transfers.client, shared, self.store, self.lock, self.options.mirrors)
+            await (places.pull_patiently if patient else places.pull)(str(name))
 
-        await self.pulls.pull(str(name), begin, Follower(transfers.say, transfers.progress))
+        follower = Follower(transfers.say, transfers.progress)
+        await self.pulls.pull(str(name), begin, follower, patient=patient)
 
     async def _present(self, name: Reference) -> LeasedImage | None:
         """The image, when Docker has it. It is looked at again under the lease: it may have been removed before."""

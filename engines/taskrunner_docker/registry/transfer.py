@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeVar
 
 import attrs
 
@@ -21,12 +22,14 @@ from taskrunner_docker.registry.references import Reference
 from taskrunner_docker.registry.refusals import may_pass
 from taskrunner_docker.registry.remedies import Remedies
 
+T = TypeVar("T")
+
 IDLE = 300.0
 """Seconds without a report, of which Docker sends several a second, before a transfer counts as stuck. Docker's own
 retries of a layer pause for 20 seconds at most."""
 PAUSES = (1.0, 4.0, 16.0)
-"""Seconds between the attempts at a whole push. Docker itself tries each layer five times, in 50 seconds; what it has
-pushed by then is not sent again."""
+"""Seconds between the attempts at a whole push or pull. Docker itself tries each layer five times, in 50 seconds;
+what it has pushed by then is not sent again."""
 _IN_PROGRESS = frozenset({"Downloading", "Pushing"})
 _RETRYING = re.compile(r"Retrying in (\d+) seconds?")
 _PULLED = "Status: "
@@ -44,7 +47,8 @@ class Transfers:
     progress: Callable[[Progress], None]
 
     async def pull(self, image: str, idle: float | None = None) -> None:
-        """Pulls an image. `idle` is how many seconds may pass without a report, in place of the usual ones.
+        """Pulls an image, in one attempt. `idle` is how many seconds may pass without a report, in place of the usual
+        ones.
 
         Raises: TaskFailed (`pull-failed`, `login-failed`), Unavailable."""
         name = Reference.parse(image)
@@ -62,14 +66,23 @@ class Transfers:
 
         Raises: TaskFailed (`push-failed`, `login-failed`), Unavailable.
         """
-        remedies = Remedies(self.registries, self.say)
+        return await self.retry(partial(self._push_remedied, image, Remedies(self.registries, self.say)))
+
+    async def retry(self, attempt: Callable[[], Awaitable[T]], *, final: tuple[type[Unavailable], ...] = ()) -> T:
+        """Calls `attempt` until it raises no Unavailable, a few times with growing pauses. Errors of the types `final`
+        end it at once.
+
+        Raises: the errors of the last attempt.
+        """
         for pause in PAUSES:
             try:
-                return await self._push_remedied(image, remedies)
+                return await attempt()
+            except final:
+                raise
             except Unavailable as error:
                 self.say(f"{error}; trying again in {pause:.0f} s")
             await asyncio.sleep(pause)
-        return await self._push_remedied(image, remedies)
+        return await attempt()
 
     async def _push_remedied(self, image: str, remedies: Remedies) -> str:
         while True:

@@ -10,7 +10,7 @@ import pytest
 from taskrunner.errors import Unavailable
 from taskrunner.testing import MemoryLog
 from taskrunner_docker import DockerPayload
-from taskrunner_docker.images.shared_pulls import Follower, Report, Say, SharedPulls
+from taskrunner_docker.images.shared_pulls import Begin, Follower, Report, Say, SharedPulls
 from taskrunner_docker.registry import transfer
 from tests.support.docker_bench import DockerBench
 from tests.support.stalling_registry import stalling_registry
@@ -44,6 +44,7 @@ async def cancelled(*tasks: asyncio.Task[object]) -> None:
 
 def test_a_pull_without_progress_is_ended_in_docker(bench: DockerBench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "IDLE", 1.0)
+    monkeypatch.setattr(transfer, "PAUSES", ())
 
     async def load() -> None:
         with pytest.raises(Unavailable, match="Docker has been silent for 1 seconds"):
@@ -81,3 +82,25 @@ def test_a_failure_reaches_all_and_the_next_pull_is_a_new_one(tmp_path: Path) ->
 
     asyncio.run(main())
     assert len(begun) == 2
+
+
+def test_a_run_with_another_way_to_its_image_shares_no_pull_that_is_tried_again() -> None:
+    begun = list[bool]()
+
+    async def main() -> None:
+        pulls, both = SharedPulls(), asyncio.Event()
+
+        def begin(patient: bool) -> Begin:
+            async def work(_say: Say, _progress: Report) -> None:
+                begun.append(patient)
+                if len(begun) == 2:
+                    both.set()
+                await both.wait()
+
+            return work
+
+        follower = Follower(lambda _: None, lambda _: None)
+        await asyncio.gather(*(pulls.pull("app", begin(kind), follower, patient=kind) for kind in (True, False)))
+
+    asyncio.run(main())
+    assert begun == [True, False]
