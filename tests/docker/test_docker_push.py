@@ -18,6 +18,7 @@ from taskrunner_docker.registry.transfer import Transfers
 from tests.support.answering_registry import answering_registry
 from tests.support.aws import FAKE_CREDENTIALS, aws
 from tests.support.ports import free_port
+from tests.support.random_layer import random_layer
 from tests.support.registry import Registry, registry
 from tests.support.stuck_registry import stuck_registry
 from tests.support.transfer_bench import PASSWORD, TransferBench, login
@@ -110,7 +111,11 @@ def test_a_registry_that_comes_back_gets_its_push(
     assert bench.run(push_while_it_starts).startswith("sha256:")
 
 
-def test_a_cancelled_push_closes_its_connection(tagged: Callable[[str], str]) -> None:
+LARGE = 16 << 20
+"""Bytes: more than a socket's buffers take, so that Docker is sending it for as long as the registry reads nothing."""
+
+
+def test_a_cancelled_push_closes_its_connection(tagged: Callable[[str], str], api: docker.APIClient) -> None:
     async def cancel(transfers: Transfers) -> None:
         pushing = asyncio.create_task(transfers.push(name))
         assert await asyncio.to_thread(stuck.came.wait, 30)
@@ -122,6 +127,7 @@ def test_a_cancelled_push_closes_its_connection(tagged: Callable[[str], str]) ->
 
     with stuck_registry() as stuck:
         name = tagged(f"{stuck.host}/app:1.0")
+        api.import_image_from_data(random_layer(LARGE), repository=f"{stuck.host}/app", tag="1.0")
         TransferBench().run(cancel)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
-import tarfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,6 +11,7 @@ import docker
 import pytest
 
 from tests.support.docker_bench import DockerBench, DockerState
+from tests.support.random_layer import random_layer
 from tests.support.registry import Registry, registry
 
 
@@ -48,12 +46,3 @@ def publish(api: docker.APIClient) -> Iterator[Callable[[str], str]]:
     for image in images:
         with suppress(docker.errors.ImageNotFound):
             api.remove_image(image, force=True)
-
-
-def random_layer(size: int = 10_000) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        info = tarfile.TarInfo("random")
-        info.size = size
-        tar.addfile(info, io.BytesIO(os.urandom(size)))
-    return buffer.getvalue()
