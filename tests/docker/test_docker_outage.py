@@ -88,6 +88,12 @@ KINDS = {
 }
 
 
+def lose_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on a daemon counts as lost after a moment. One that is only busy must not, before it is sick."""
+    monkeypatch.setattr(watch, "LOST_AFTER", 0.5)
+    monkeypatch.setattr(client, "PING_TIMEOUT", 0.5)
+
+
 @pytest.mark.parametrize("sick", KINDS.values(), ids=KINDS.keys())
 def test_a_sick_daemon_costs_the_run_and_no_more(
     bench: DockerBench,
@@ -96,9 +102,7 @@ def test_a_sick_daemon_costs_the_run_and_no_more(
     sick: Callable[[DockerProxy], Awaitable[None]],
 ) -> None:
     """The run is lost, the platform takes no other, comes back by itself, and removes what was left."""
-    for name, seconds in {"INTERVAL": 0.05, "LOST_AFTER": 0.5}.items():
-        monkeypatch.setattr(watch, name, seconds)
-    monkeypatch.setattr(client, "PING_TIMEOUT", 0.5)
+    monkeypatch.setattr(watch, "INTERVAL", 0.05)
     monkeypatch.setattr(execution, "_LOST_LIMIT", 0.2)
 
     async def health(*, fit: bool) -> None:
@@ -113,6 +117,7 @@ def test_a_sick_daemon_costs_the_run_and_no_more(
                 await bench.log.until("up")
                 await health(fit=True)
                 monkeypatch.setattr(client, "CALL_TIMEOUT", 1)
+                lose_soon(monkeypatch)
                 await sick(proxy)
                 with pytest.raises(RunLost):
                     await running.wait()
@@ -133,8 +138,6 @@ def test_a_build_ends_when_the_daemon_is_lost(
     bench: DockerBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "INTERVAL", 0.05)
-    monkeypatch.setattr(watch, "LOST_AFTER", 0.5)
-    monkeypatch.setattr(client, "PING_TIMEOUT", 0.5)
     repository = SourceRepository(tmp_path / "repository")
     repository.commit({"Dockerfile": "FROM taskrunner-base\nRUN echo begun; exec sleep 1000000\n"})
     bench.source = Source(repository.url)
@@ -145,6 +148,7 @@ def test_a_build_ends_when_the_daemon_is_lost(
             async def lose() -> None:
                 running = await (await bench.loaded(DockerPayload(build=BuildSpec()))).start({})
                 await bench.log.until("begun")
+                lose_soon(monkeypatch)
                 proxy.freeze()
                 with pytest.raises(RunLost):
                     await running.wait()

@@ -123,7 +123,7 @@ async def hanging_daemon(socket: Path) -> AsyncIterator[asyncio.Event]:
 
 
 def test_a_daemon_that_hangs_is_unhealthy_until_it_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "PING_TIMEOUT", 0.2)
+    monkeypatch.setattr(client, "PING_TIMEOUT", 1.0)
     monkeypatch.setattr(watch, "INTERVAL", 0.02)
 
     async def health(of: DockerPlatform, *, fit: bool) -> Health:
@@ -148,16 +148,16 @@ def test_a_daemon_that_hangs_is_unhealthy_until_it_answers(tmp_path: Path, monke
         async with asyncio.timeout(60):
             return await main()
 
-    assert "has not answered within 0.2 seconds" in asyncio.run(bounded())
+    assert "has not answered within 1 seconds" in asyncio.run(bounded())
 
 
 def test_a_daemon_that_hangs_at_first_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "PING_TIMEOUT", 0.2)
+    monkeypatch.setattr(client, "PING_TIMEOUT", 1.0)
 
     async def main() -> None:
         async with hanging_daemon(tmp_path / "docker.sock"):
             context = PlatformContext("w1", tmp_path, lambda secret: secret.literal)
             await DockerPlatform.open(DockerOptions(host=f"{tmp_path}/docker.sock"), context)
 
-    with pytest.raises(Unavailable, match=r"has not answered within 0\.2 seconds"):
+    with pytest.raises(Unavailable, match=r"has not answered within 1 seconds"):
         asyncio.run(main())

@@ -384,8 +384,8 @@ def test_a_connection_that_breaks_is_tried_again(answer: Answer, client: Client,
 
 def test_a_server_that_is_silent_before_its_answer(client: Client, server: FileServer) -> None:
     server.answers = [Exchange.stall, whole]
-    client.get(server.url(), silence=0.1)
-    assert client.lines == [f"[taskrunner] download: 127.0.0.1:{server.port} was silent for 0.1 s; starts again in 1 s"]
+    client.get(server.url(), silence=0.5)
+    assert client.lines == [f"[taskrunner] download: 127.0.0.1:{server.port} was silent for 0.5 s; starts again in 1 s"]
 
 
 # ---- what is resumed -----------------------------------------------------------------------------------
@@ -397,11 +397,11 @@ def stalled_half(exchange: Exchange) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "why"), [(half, "broke off the connection"), (stalled_half, "was silent for 0.1 s")]
+    ("answer", "why"), [(half, "broke off the connection"), (stalled_half, "was silent for 0.5 s")]
 )
 def test_a_transfer_goes_on_where_it_ended(answer: Answer, why: str, client: Client, server: FileServer) -> None:
     server.answers = [answer, part]
-    assert client.get(server.url(), silence=0.1) == len(CONTENT)
+    assert client.get(server.url(), silence=0.5) == len(CONTENT)
     assert client.target.read_bytes() == CONTENT
     at = client.lines[0].partition("goes on at ")[2].partition(" bytes")[0]
     assert 0 < int(at) <= HALF

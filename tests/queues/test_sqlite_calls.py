@@ -95,12 +95,12 @@ def test_calls_at_once_leave_the_loop_to_others(path: Path) -> None:
 
 
 def test_a_lock_of_another_process_is_waited_for_in_the_thread(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "CALL_LIMIT", 0.3)
-
     async def main() -> None:
         async with prompt_queue(path) as queue:
-            with locked(path), pytest.raises(Unavailable, match="locked by another process"):
-                await queue.submit(Submission("one", {}))
+            with locked(path), monkeypatch.context() as impatient:
+                impatient.setattr(calls, "CALL_LIMIT", 0.3)
+                with pytest.raises(Unavailable, match="locked by another process"):
+                    await queue.submit(Submission("one", {}))
             [claim] = await queue.claim(1, lease=LONG, wait=LONG)
             assert await queue.resolve(claim, COMPLETED) == "applied"
 

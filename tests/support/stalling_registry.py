@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,8 @@ from tests.support.small_server import host_of
 
 _LAYER_SIZE = 1 << 26
 """Bytes, more than the kernel takes for a client that does not read."""
-_LAYER = f"sha256:{hashlib.sha256(b'never sent').hexdigest()}"
+_LAYER = f"sha256:{hashlib.sha256(os.urandom(32)).hexdigest()}"
+"""Of this process alone: Docker asks once for a layer that two tests pull at the same time."""
 _IMAGE = json.dumps(
     {
         "architecture": "amd64",

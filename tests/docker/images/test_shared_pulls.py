@@ -43,11 +43,11 @@ async def cancelled(*tasks: asyncio.Task[object]) -> None:
 
 
 def test_a_pull_without_progress_is_ended_in_docker(bench: DockerBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "IDLE", 1.0)
+    monkeypatch.setattr(transfer, "IDLE", 3.0)  # Docker asks for the layer within it, also on a busy machine
     monkeypatch.setattr(transfer, "PAUSES", ())
 
     async def load() -> None:
-        with pytest.raises(Unavailable, match="Docker has been silent for 1 seconds"):
+        with pytest.raises(Unavailable, match="Docker has been silent for 3 seconds"):
             await bench.loaded(DockerPayload(image=f"{stalling.host}/app:1"))
 
     with stalling_registry() as stalling:

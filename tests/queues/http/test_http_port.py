@@ -26,9 +26,9 @@ AUTH = f"Authorization: Bearer {TOKEN}\r\n".encode()
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limits of a connection are over in no time."""
-    monkeypatch.setattr(PortConnection, "request_timeout", 0.2)
-    monkeypatch.setattr(PortConnection, "stall_timeout", 0.2)
-    monkeypatch.setattr(requests, "BODY_LIMIT", 0.2)
+    monkeypatch.setattr(PortConnection, "request_timeout", 0.5)
+    monkeypatch.setattr(PortConnection, "stall_timeout", 0.5)
+    monkeypatch.setattr(requests, "BODY_LIMIT", 0.5)
 
 
 @pytest.fixture

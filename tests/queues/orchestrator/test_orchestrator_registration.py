@@ -150,7 +150,7 @@ def test_it_registers_again_when_it_is_not_called_any_more(monkeypatch: pytest.M
             assert len(orchestrator.registered) == 1
             await until(lambda: len(orchestrator.registered) == 2)
 
-    monkeypatch.setattr(registration, "SILENCE", 0.5)
+    monkeypatch.setattr(registration, "SILENCE", 2.0)
     keeping(test)
 
 
