@@ -59,7 +59,7 @@ def test_the_story_of_five_steps(cli: CommandLine) -> None:
 
 
 def test_a_run_that_is_stopped_for_its_time_keeps_its_steps(cli: CommandLine) -> None:
-    task = {"id": "slow", "platform": "process", "max_run_time": 1, "steps": [{"run": "true"}, {"run": "sleep 1000"}]}
+    task = {"id": "slow", "platform": "process", "max_run_time": 3, "steps": [{"run": "true"}, {"run": "sleep 1000"}]}
     cli("run", "--task", "-", stdin=json.dumps({**task, "steps": [*task["steps"], {"if": "always()", "run": "true"}]}))
     shown = cli.show("slow")
     assert shown["reason"] == "max-run-time"
