@@ -49,9 +49,8 @@ class DockerProxy:
         self._flowing.set()
         writers, self._writers = self._writers, set()
         for writer in writers:
-            writer.close()
+            _abort(writer)
         for writer in writers:
-            writer.transport.abort()  # what nobody reads would keep it open
             with suppress(OSError):
                 await writer.wait_closed()
 
@@ -77,11 +76,20 @@ class DockerProxy:
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, longest: int = 1 << 62) -> None:
         while longest > 0 and (data := await reader.read(min(longest, 1 << 16))):
             await self._flowing.wait()
+            if writer.is_closing():
+                return
             writer.write(data)
             await writer.drain()
             longest -= len(data)
         if not writer.is_closing():
             writer.write_eof()
+
+
+def _abort(writer: asyncio.StreamWriter) -> None:
+    """What nobody reads would keep it open. asyncio fails for a connection that has ended after a `close` which had to
+    wait for its last bytes."""
+    with suppress(AttributeError):
+        writer.transport.abort()
 
 
 @asynccontextmanager

@@ -75,7 +75,7 @@ class ClientSession:
                 await self._wait_for_room(len(data))
                 await self.link.send(FrameKind.INPUT, data)
             if self.tty:
-                self.link.writer.close()  # the terminal has gone, and the command goes with it
+                self.link.writer.transport.abort()  # the terminal has gone, and the command goes with it
             else:
                 await self.link.send(FrameKind.INPUT_END)
 
