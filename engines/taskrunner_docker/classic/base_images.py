@@ -8,13 +8,12 @@ import stat
 
 from taskrunner.errors import TaskFailedInternally
 from taskrunner_docker.buildkit.request import BuildRequest
+from taskrunner_docker.context.follow_paths import MOST_LINKS, link_target
 from taskrunner_docker.registry.references import DOCKER_HUB, Reference
 from taskrunner_git import read_small
 
 _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)", re.IGNORECASE | re.MULTILINE)
 _HUB_ADDRESS = "https://index.docker.io/v1/"
-_MOST_LINKS = 40
-"""Links that a path may lead over: the kernel's own limit."""
 
 
 def base_registries(request: BuildRequest) -> set[str]:
@@ -33,14 +32,14 @@ def base_registries(request: BuildRequest) -> set[str]:
 
 def _dockerfile(request: BuildRequest) -> str:
     """The path of the file that a link as the Dockerfile leads to. Empty where there is none: the daemon says why."""
-    kinds = {entry.path: entry for entry in request.context.entries() if not stat.S_ISDIR(entry.mode)}
+    files = {entry.path: entry for entry in request.context.entries() if not stat.S_ISDIR(entry.mode)}
     path = posixpath.normpath(request.dockerfile)
-    for _ in range(_MOST_LINKS):
-        if (entry := kinds.get(path)) is None:
+    for _ in range(MOST_LINKS):
+        if (entry := files.get(path)) is None:
             return ""
         if stat.S_ISREG(entry.mode):
             return path
-        path = posixpath.normpath(posixpath.join("/", posixpath.dirname(path), entry.link)).lstrip("/")
+        path = link_target(path, entry.link)
     return ""
 
 

@@ -9,8 +9,13 @@ from collections.abc import Iterable, Iterator
 from taskrunner_git import FileEntry
 
 _WILDCARDS = frozenset("*?[\\")
-_MOST_HOPS = 40
+MOST_LINKS = 40
 """Links that one path may lead over: the kernel's own limit."""
+
+
+def link_target(path: str, link: str) -> str:
+    """Where the symbolic link at `path` leads, in a tree that no link leaves."""
+    return _inside(posixpath.join("/", posixpath.dirname(path), link))
 
 
 class Followed:
@@ -25,7 +30,7 @@ class Followed:
         self._needed: set[str] = set()
         self._above: set[str] = set()
         todo = {_inside(path) for path in paths}
-        for _ in range(_MOST_HOPS):
+        for _ in range(MOST_LINKS):
             todo = {target for path in todo - self._needed for target in self._add(path)}
 
     def __call__(self, entry: FileEntry) -> bool:
@@ -45,7 +50,7 @@ class Followed:
             yield from (self._target(link) for link in self._links if plain in _upwards(link))
 
     def _target(self, link: str) -> str:
-        return _inside(posixpath.join("/", posixpath.dirname(link), self._links[link]))
+        return link_target(link, self._links[link])
 
 
 def _inside(path: str) -> str:
