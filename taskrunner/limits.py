@@ -40,6 +40,9 @@ PRINTABLE = r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]"
 """A character of a name or a path: no control character (C0, DEL, C1), since names are shown in terminals, headers and
 logs, and no half of a surrogate pair, which UTF-8 cannot hold."""
 
+LONGEST_NAME = 200
+"""Characters of the name of a task, which is for people. What makes a task out of somebody else's words cuts them."""
+
 ARTIFACT_PATTERN = rf"(?!(?:.*/)?\.{{0,2}}(?:/|$)){PRINTABLE}{{1,1024}}"
 """The name of an artifact: relative, with no empty part, `.` or `..`. 1024 is the longest key of S3, in bytes."""
 

@@ -43,7 +43,9 @@ class Task:
     platform: str
     """What runs it: the name of a platform that the worker has."""
     name: str = attrs.field(
-        default="", validator=matches_re(rf"{limits.PRINTABLE}{{0,200}}"), metadata={"hint": "use one line"}
+        default="",
+        validator=matches_re(rf"{limits.PRINTABLE}{{0,{limits.LONGEST_NAME}}}"),
+        metadata={"hint": "use one line"},
     )
     """A name for people; need not be unique."""
     env: Mapping[str, str] = attrs.field(

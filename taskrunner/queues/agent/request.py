@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from taskrunner.errors import Complaint, MalformedPayload
+from taskrunner.limits import LONGEST_NAME
 from taskrunner.model import Json, Submission
 from taskrunner.queues.agent.archive import PREFIX
 from taskrunner.queues.agent.options import AgentOptions
@@ -70,4 +71,4 @@ def _task_id(env: Mapping[str, str]) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text[:200]).split())
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text[:LONGEST_NAME]).split())

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from taskrunner.errors import Complaint, MalformedPayload
+from taskrunner.limits import LONGEST_NAME
 from taskrunner.model import Json, Submission
 from taskrunner.queues.orchestrator.options import ECR, OrchestratorOptions
 from taskrunner.queues.orchestrator.steps import ImageStep
@@ -18,9 +19,6 @@ from taskrunner.schema.repositories import RepositoryRules
 
 MAX_JOB_ID = 256
 """Characters. It stands in every response."""
-
-MAX_NAME = 200
-"""Characters of the name of a task."""
 
 OWNER_AND_NAME = re.compile(r"[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)+")
 """More than one owner where a server has groups within groups."""
@@ -48,7 +46,7 @@ def job_of(request: Any, options: OrchestratorOptions) -> OrchestratorJob:
     context = _inner_path(request.contextDir)
     document: dict[str, Json] = {
         "platform": "docker",
-        "name": " ".join(f"{request.jobId} {request.repoUrl}".split())[:MAX_NAME],
+        "name": " ".join(f"{request.jobId} {request.repoUrl}".split())[:LONGEST_NAME],
         "source": _source(request, options),
         "build": {
             "context": context,

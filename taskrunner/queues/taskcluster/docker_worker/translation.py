@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from taskrunner.errors import Complaint, MalformedPayload
-from taskrunner.limits import PRINTABLE
+from taskrunner.limits import LONGEST_NAME, PRINTABLE
 from taskrunner.model import Document, Json
 from taskrunner.queues.taskcluster.docker_worker.images import WHERE as IMAGE
 from taskrunner.queues.taskcluster.docker_worker.images import image_fields, image_of, image_path
@@ -134,7 +134,7 @@ def task_fields(task: Mapping[str, Any]) -> dict[str, Any]:
     metadata = task.get("metadata")
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
     fields: dict[str, Any] = {}
-    if isinstance(name, str) and re.fullmatch(rf"{PRINTABLE}{{1,200}}", name):
+    if isinstance(name, str) and re.fullmatch(rf"{PRINTABLE}{{1,{LONGEST_NAME}}}", name):
         fields["name"] = name
     if time_of(task.get("deadline")):
         fields["deadline"] = task["deadline"]
